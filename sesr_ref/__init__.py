@@ -1,0 +1,32 @@
+"""NumPy reference engine for super-resolution networks of collapsible linear blocks (SESR)."""
+
+from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.collapse import (
+    collapse_params,
+    collapse_params_vjp,
+    collapsed,
+    expand_params,
+    expanded,
+)
+from sesr_ref.engine import loss_and_grads, run
+from sesr_ref.execute import backward, forward
+from sesr_ref.network import Network
+from sesr_ref.ops.table import REFERENCE, Ops, fast
+
+__all__ = [
+    "REFERENCE",
+    "Network",
+    "Ops",
+    "backward",
+    "collapse_params",
+    "collapse_params_vjp",
+    "collapsed",
+    "expand_params",
+    "expanded",
+    "fast",
+    "forward",
+    "fsrcnn",
+    "loss_and_grads",
+    "run",
+    "sesr",
+]

@@ -1,0 +1,148 @@
+"""The two uses of a network with linear blocks: `run` it, and train it (`loss_and_grads`).
+
+Both collapse first.  Training through the collapse is a composition of functions, not a mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sesr_ref.collapse import collapse_params, collapse_params_vjp, collapsed
+from sesr_ref.execute import backward, check_params, check_runnable, forward, output
+from sesr_ref.network import PRIMITIVES, Network
+from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.ops.pointwise import l1_loss, l1_loss_vjp
+from sesr_ref.ops.table import REFERENCE, Ops
+from sesr_ref.receptive import halo
+
+Tile = int | tuple[int, int]
+
+
+def run(
+    net: Network, params: Params, x: Array, ops: Ops = REFERENCE, tile: Tile | None = None
+) -> Array:
+    """Enlarge images.
+
+    Parameters
+    ----------
+    net : Network
+        With linear blocks, which are collapsed first, or without.
+    params : dict of arrays
+        Keyed ``layer.parameter``.
+    x : (n, height, width, channels) float array
+        In [0, 1]; float32 or float64, which is also the result's.
+    ops : Ops
+        `REFERENCE` or what `fast` returns.
+    tile : int or (int, int), optional
+        Work on tiles of this many input rows and columns, each with its exact halo: less memory,
+        the same output (up to float rounding with `REFERENCE`, bit for bit with `fast`).
+
+    Returns
+    -------
+    (n, upscale * height, upscale * width, channels) float array
+
+    Raises
+    ------
+    ValueError
+        If parameters or images do not fit, or the tile is not positive.
+    """
+    small, small_params = collapsed(net), collapse_params(net, params)
+    check_runnable(small, small_params, x, PRIMITIVES)
+    if tile is None:
+        return _run_whole(small, small_params, x, ops)
+    n, height, width, channels = x.shape
+    y = np.empty((n, height * net.upscale, width * net.upscale, channels), x.dtype)
+    for rows, columns, high, inner in _tiles(height, width, tile, halo(small), net.upscale):
+        part = _run_whole(small, small_params, np.ascontiguousarray(x[:, rows, columns]), ops)
+        y[:, high[0], high[1]] = part[:, inner[0], inner[1]]
+    return y
+
+
+def _run_whole(net: Network, params: Params, x: Array, ops: Ops) -> Array:
+    if ops.network is not None and (y := ops.network(net, params, x)) is not None:
+        return y
+    return output(net, params, x, ops)
+
+
+Slices = tuple[slice, slice]
+
+
+def _tiles(
+    height: int, width: int, tile: Tile, margin: int, upscale: int
+) -> Iterator[tuple[slice, slice, Slices, Slices]]:
+    """Input rows and columns of each tile with its halo, its place in the output, its middle."""
+    tile_height, tile_width = (tile, tile) if isinstance(tile, int) else tile
+    if tile_height < 1 or tile_width < 1:
+        raise ValueError(f"a tile must be at least 1 x 1, got {tile_height} x {tile_width}")
+    for top in range(0, height, tile_height):
+        rows, high_rows, inner_rows = _span(top, tile_height, height, margin, upscale)
+        for left in range(0, width, tile_width):
+            columns, high, inner = _span(left, tile_width, width, margin, upscale)
+            yield rows, columns, (high_rows, high), (inner_rows, inner)
+
+
+def _span(
+    start: int, length: int, size: int, margin: int, upscale: int
+) -> tuple[slice, slice, slice]:
+    stop = min(start + length, size)
+    first, last = max(start - margin, 0), min(stop + margin, size)
+    high = slice(start * upscale, stop * upscale)
+    inner = slice((start - first) * upscale, (stop - first) * upscale)
+    return slice(first, last), high, inner
+
+
+def loss_and_grads(
+    net: Network, params: Params, x: Array, target: Array, ops: Ops = REFERENCE
+) -> tuple[float, Params]:
+    """L1 loss and the gradients of the network's own parameters, trained through the collapse.
+
+    Parameters
+    ----------
+    net : Network
+        With linear blocks (whose expanded parameters get the gradients) or without.
+    params : dict of arrays
+        Keyed ``layer.parameter``.
+    x : (n, height, width, channels) float array
+        Low-resolution images in [0, 1].
+    target : (n, upscale * height, upscale * width, channels) float array
+        High-resolution images.
+    ops : Ops
+        The implementation.
+
+    Returns
+    -------
+    loss : float
+        Mean absolute error over all elements.
+    dparams : dict of arrays
+        Keyed as `params`.
+
+    Raises
+    ------
+    ValueError
+        If parameters, images and targets do not fit.
+
+    Notes
+    -----
+    Bhardwaj et al. (MLSys 2022), section 3.3: the forward and backward pass see the small weights.
+    """
+    check_params(net, params)
+    small, small_params = collapsed(net), collapse_params(net, params)
+    check_runnable(small, small_params, x, PRIMITIVES)
+    expected = (x.shape[0], x.shape[1] * net.upscale, x.shape[2] * net.upscale, x.shape[3])
+    if target.shape != expected:
+        raise ValueError(f"the target must have shape {expected}, got {target.shape}")
+    result = None
+    if ops.gradients is not None:
+        result = ops.gradients(small, small_params, x, target)
+    loss, dsmall = result or _loss_and_grads(small, small_params, x, target, ops)
+    return loss, collapse_params_vjp(net, params, dsmall)
+
+
+def _loss_and_grads(
+    net: Network, params: Params, x: Array, target: Array, ops: Ops
+) -> tuple[float, Params]:
+    tensors = forward(net, params, x, ops)
+    y = tensors[net.output]
+    return l1_loss(y, target), backward(net, params, tensors, l1_loss_vjp(1.0, y, target), ops)

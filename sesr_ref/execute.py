@@ -1,0 +1,234 @@
+"""Run a network of primitives forward and backward, tensor by named tensor.
+
+No tape: the named tensors of the forward pass are what the backward pass needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sesr_ref import network as nw
+from sesr_ref.ops import pointwise, rearrange
+from sesr_ref.ops.arrays import Array, Params, check_images
+from sesr_ref.ops.table import REFERENCE, Ops
+
+Gradients = tuple[Sequence[Array], Params]
+"""Of a layer's inputs, in order, and of its parameters by their short names."""
+
+
+class Rule(NamedTuple):
+    """How one kind of layer is computed: ``forward(layer, ops, inputs, params)`` and its vjp."""
+
+    forward: Callable[[Any, Ops, Sequence[Array], Params], Array]
+    vjp: Callable[[Any, Ops, Array, Sequence[Array], Params], Gradients]
+
+
+def _transpose_args(layer: nw.ConvTranspose) -> dict[str, int]:
+    return {"stride": layer.stride, "padding": layer.crop}
+
+
+RULES: dict[type[nw.Layer], Rule] = {
+    nw.Conv: Rule(
+        lambda layer, ops, x, p: ops.conv2d(*x, **p, groups=layer.groups),
+        lambda layer, ops, dy, x, p: _split(ops.conv2d_vjp(dy, *x, **p, groups=layer.groups), p),
+    ),
+    nw.ConvTranspose: Rule(
+        lambda layer, ops, x, p: ops.conv_transpose2d(*x, **p, **_transpose_args(layer)),
+        lambda layer, ops, dy, x, p: _split(
+            ops.conv_transpose2d_vjp(dy, *x, **p, **_transpose_args(layer)), p
+        ),
+    ),
+    nw.PReLU: Rule(
+        lambda layer, ops, x, p: ops.prelu(*x, **p),
+        lambda layer, ops, dy, x, p: _split(ops.prelu_vjp(dy, *x, **p), p),
+    ),
+    nw.ReLU: Rule(
+        lambda layer, ops, x, p: ops.relu(*x),
+        lambda layer, ops, dy, x, p: ([ops.relu_vjp(dy, *x)], {}),
+    ),
+    nw.LeakyReLU: Rule(
+        lambda layer, ops, x, p: pointwise.leaky_relu(*x, layer.slope),
+        lambda layer, ops, dy, x, p: ([pointwise.leaky_relu_vjp(dy, *x, layer.slope)], {}),
+    ),
+    nw.Add: Rule(
+        lambda layer, ops, x, p: pointwise.add(*x),
+        lambda layer, ops, dy, x, p: (pointwise.add_vjp(dy, *x), {}),
+    ),
+    nw.Concat: Rule(
+        lambda layer, ops, x, p: pointwise.concat(*x),
+        lambda layer, ops, dy, x, p: (pointwise.concat_vjp(dy, *x), {}),
+    ),
+    nw.DepthToSpace: Rule(
+        lambda layer, ops, x, p: ops.depth_to_space(*x, layer.block, layer.mode),
+        lambda layer, ops, dy, x, p: ([ops.depth_to_space_vjp(dy, layer.block, layer.mode)], {}),
+    ),
+    nw.Shift: Rule(
+        lambda layer, ops, x, p: pointwise.shift(*x, layer.offset),
+        lambda layer, ops, dy, x, p: ([pointwise.shift_vjp(dy, *x, layer.offset)], {}),
+    ),
+    nw.Scale: Rule(
+        lambda layer, ops, x, p: pointwise.scale(*x, layer.factor),
+        lambda layer, ops, dy, x, p: ([pointwise.scale_vjp(dy, *x, layer.factor)], {}),
+    ),
+    nw.Clip: Rule(
+        lambda layer, ops, x, p: pointwise.clip(*x, layer.low, layer.high),
+        lambda layer, ops, dy, x, p: ([pointwise.clip_vjp(dy, *x, layer.low, layer.high)], {}),
+    ),
+    nw.Resize: Rule(
+        lambda layer, ops, x, p: rearrange.resize(*x, layer.upscale, layer.mode),
+        lambda layer, ops, dy, x, p: (
+            [rearrange.resize_vjp(dy, *x, layer.upscale, layer.mode)],
+            {},
+        ),
+    ),
+}
+
+
+def _split(gradients: Sequence[Array | None], params: Params) -> Gradients:
+    dx, *dparams = gradients
+    assert dx is not None
+    return [dx], {k: d for k, d in zip(params, dparams, strict=False) if d is not None}
+
+
+def layer_params(layer: nw.Layer, params: Params) -> Params:
+    """The layer's own parameters (or those it shares) by their short names, weight first."""
+    prefix = f"{layer.shares or layer.name}."
+    own = {k[len(prefix) :]: v for k, v in params.items() if k.startswith(prefix)}
+    return dict(sorted(((k, v) for k, v in own.items() if "." not in k), reverse=True))
+
+
+def check_runnable(
+    net: nw.Network, params: Params, x: Array, kinds: Sequence[type[nw.Layer]]
+) -> None:
+    """Raise ValueError unless `net` has only such layers and parameters and images fit it.
+
+    Parameters
+    ----------
+    net : Network
+        What shall run.
+    params : dict of arrays
+        Must hold the network's parameters, no other, in their shapes.
+    x : (n, height, width, channels) float array
+        Must have the network's channels.
+    kinds : sequence of Layer types
+        Those accepted.
+
+    Raises
+    ------
+    ValueError
+        Naming the first layer, parameter or size that is wrong.
+    """
+    for layer in net.layers:
+        if type(layer) not in kinds:
+            raise ValueError(
+                f"layer {layer.name!r} is a {type(layer).__name__}, which is no primitive: "
+                "rewrite the network with collapsed() or expanded() first"
+            )
+    check_params(net, params)
+    check_images(x)
+    if x.shape[3] != net.channels:
+        raise ValueError(
+            f"{net.name} takes images of {net.channels} channel(s), got shape {x.shape}"
+        )
+
+
+def check_params(net: nw.Network, params: Params) -> None:
+    """Raise ValueError unless `params` are the parameters of `net` in name and shape."""
+    needed = net.param_shapes()
+    if missing := sorted(set(needed) - set(params)):
+        raise ValueError(f"{net.name}: parameter {missing[0]!r} is missing")
+    if extra := sorted(set(params) - set(needed)):
+        raise ValueError(f"{net.name} has no parameter {extra[0]!r}")
+    for name, shape in needed.items():
+        if params[name].shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {params[name].shape}")
+
+
+def forward(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> dict[str, Array]:
+    """Every tensor of a network of primitives, by name.
+
+    Parameters
+    ----------
+    net : Network
+        Without linear blocks: `collapsed` or `expanded` first.
+    params : dict of arrays
+        Keyed ``layer.parameter``.
+    x : (n, height, width, channels) float array
+        In [0, 1]; float32 or float64, which is every tensor's dtype.
+    ops : Ops
+        The implementation.
+
+    Returns
+    -------
+    dict of (n, height, width, channels) float arrays
+        ``"input"`` and every layer's name, in order.
+
+    Raises
+    ------
+    ValueError
+        For a linear block, by name, or parameters or images that do not fit.
+    """
+    check_runnable(net, params, x, nw.PRIMITIVES)
+    tensors = {"input": x}
+    for layer, inputs in net.steps():
+        rule = RULES[type(layer)]
+        own = layer_params(layer, params)
+        tensors[layer.name] = rule.forward(layer, ops, [tensors[i] for i in inputs], own)
+    return tensors
+
+
+def output(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> Array:
+    """As `forward`, but only the output; each tensor is dropped after its last reader."""
+    check_runnable(net, params, x, nw.PRIMITIVES)
+    last = {name: layer.name for layer, inputs in net.steps() for name in inputs}
+    tensors = {"input": x}
+    for layer, inputs in net.steps():
+        rule = RULES[type(layer)]
+        own = layer_params(layer, params)
+        tensors[layer.name] = rule.forward(layer, ops, [tensors[i] for i in inputs], own)
+        for name in set(inputs):
+            if last[name] == layer.name:
+                del tensors[name]
+    return tensors[net.output]
+
+
+def backward(
+    net: nw.Network, params: Params, tensors: dict[str, Array], dy: Array, ops: Ops = REFERENCE
+) -> Params:
+    """Gradients of every parameter, given that of the output.
+
+    Parameters
+    ----------
+    net, params, ops
+        As given to `forward`.
+    tensors : dict of arrays
+        What `forward` returned.
+    dy : (n, height, width, channels) float array
+        Gradient of the output.
+
+    Returns
+    -------
+    dict of arrays
+        Keyed as `params`.
+
+    Raises
+    ------
+    ValueError
+        As `forward`.
+    """
+    check_runnable(net, params, tensors["input"], nw.PRIMITIVES)
+    grads: dict[str, Array] = {net.output: dy}
+    dparams: Params = {}
+    for layer, inputs in reversed(list(net.steps())):
+        if (own_dy := grads.pop(layer.name, None)) is None:
+            own_dy = tensors[layer.name] * 0  # nobody reads this tensor
+        own = layer_params(layer, params)
+        x = [tensors[i] for i in inputs]
+        dinputs, down = RULES[type(layer)].vjp(layer, ops, own_dy, x, own)
+        for name, d in zip(inputs, dinputs, strict=True):
+            grads[name] = grads[name] + d if name in grads else d
+        for key, d in down.items():
+            full = f"{layer.shares or layer.name}.{key}"
+            dparams[full] = dparams[full] + d if full in dparams else d
+    return {name: dparams[name] for name in params}

@@ -1,0 +1,178 @@
+"""Operations on each value alone, sums of tensors, the loss; each with its gradient below."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sesr_ref.ops.arrays import Array, check_images, check_same_dtype
+
+
+def prelu(x: Array, slope: Array) -> Array:
+    """``x if x > 0 else slope * x``, one slope per channel.
+
+    Parameters
+    ----------
+    x : (n, height, width, channels) float array
+        Its dtype is also the result's.
+    slope : (channels,) float array
+        Of the negative side.
+
+    Returns
+    -------
+    (n, height, width, channels) float array
+
+    Raises
+    ------
+    ValueError
+        If `slope` does not have one value per channel.
+    """
+    check_images(x)
+    if slope.shape != x.shape[3:]:
+        raise ValueError(f"slope must have shape {x.shape[3:]}, got {slope.shape}")
+    y: Array = x * slope.astype(x.dtype, copy=False)
+    np.copyto(y, x, where=x > 0)
+    return y
+
+
+def prelu_vjp(dy: Array, x: Array, slope: Array) -> tuple[Array, Array]:
+    """Gradients of `prelu` with respect to `x` and `slope`; at 0 the negative side's."""
+    check_same_dtype(dy, x.shape, x)
+    dx = dy * slope.astype(x.dtype, copy=False)
+    np.copyto(dx, dy, where=x > 0)
+    dslope = np.einsum("nhwc,nhwc->c", dy, np.minimum(x, 0))
+    return dx, dslope
+
+
+def relu(x: Array) -> Array:
+    """``max(x, 0)``."""
+    check_images(x)
+    y: Array = np.maximum(x, 0)
+    return y
+
+
+def relu_vjp(dy: Array, x: Array) -> Array:
+    """Gradient of `relu`; 0 at 0."""
+    check_same_dtype(dy, x.shape, x)
+    dx: Array = dy * (x > 0)
+    return dx
+
+
+def leaky_relu(x: Array, slope: float) -> Array:
+    """``x if x > 0 else slope * x`` with one fixed slope."""
+    check_images(x)
+    y: Array = x * x.dtype.type(slope)
+    np.copyto(y, x, where=x > 0)
+    return y
+
+
+def leaky_relu_vjp(dy: Array, x: Array, slope: float) -> Array:
+    """Gradient of `leaky_relu` with respect to `x`; at 0 the negative side's."""
+    check_same_dtype(dy, x.shape, x)
+    dx: Array = dy * x.dtype.type(slope)
+    np.copyto(dx, dy, where=x > 0)
+    return dx
+
+
+def add(*xs: Array) -> Array:
+    """Sum of tensors; those of one channel are repeated over the channels of the first.
+
+    Parameters
+    ----------
+    *xs : (n, height, width, channels) or (n, height, width, 1) float arrays
+        At least one, added from left to right.
+
+    Returns
+    -------
+    (n, height, width, channels) float array
+        A new array, also for one operand.
+
+    Raises
+    ------
+    ValueError
+        If a shape neither equals the first one nor is that with one channel.
+    """
+    first = xs[0]
+    check_images(first)
+    for other in xs[1:]:
+        if other.shape not in (first.shape, (*first.shape[:3], 1)):
+            raise ValueError(f"cannot add an array of shape {other.shape} to one of {first.shape}")
+    total = first.copy()
+    for other in xs[1:]:
+        total += other
+    return total
+
+
+def add_vjp(dy: Array, *xs: Array) -> tuple[Array, ...]:
+    """Gradients of `add` with respect to each operand."""
+    check_same_dtype(dy, xs[0].shape, xs[0])
+    return tuple(dy if x.shape == dy.shape else dy.sum(3, keepdims=True) for x in xs)
+
+
+def concat(*xs: Array) -> Array:
+    """Join along the channels."""
+    for x in xs:
+        check_images(x)
+        if x.shape[:3] != xs[0].shape[:3]:
+            raise ValueError(f"cannot join arrays of shapes {[x.shape for x in xs]}")
+    return np.concatenate(xs, axis=3)
+
+
+def concat_vjp(dy: Array, *xs: Array) -> tuple[Array, ...]:
+    """Gradients of `concat` with respect to each operand."""
+    ends = np.cumsum([x.shape[3] for x in xs])
+    check_same_dtype(dy, (*xs[0].shape[:3], int(ends[-1])), xs[0])
+    return tuple(np.split(dy, ends[:-1], axis=3))
+
+
+def shift(x: Array, offset: float) -> Array:
+    """``x + offset``."""
+    check_images(x)
+    y: Array = x + x.dtype.type(offset)
+    return y
+
+
+def shift_vjp(dy: Array, x: Array, offset: float) -> Array:
+    """Gradient of `shift` with respect to `x`."""
+    check_same_dtype(dy, x.shape, x)
+    return dy
+
+
+def scale(x: Array, factor: float) -> Array:
+    """``x * factor``."""
+    check_images(x)
+    y: Array = x * x.dtype.type(factor)
+    return y
+
+
+def scale_vjp(dy: Array, x: Array, factor: float) -> Array:
+    """Gradient of `scale` with respect to `x`."""
+    check_same_dtype(dy, x.shape, x)
+    dx: Array = dy * x.dtype.type(factor)
+    return dx
+
+
+def clip(x: Array, low: float, high: float) -> Array:
+    """``min(max(x, low), high)``; NaN stays NaN."""
+    check_images(x)
+    y: Array = np.clip(x, x.dtype.type(low), x.dtype.type(high))
+    return y
+
+
+def clip_vjp(dy: Array, x: Array, low: float, high: float) -> Array:
+    """Gradient of `clip`: that of the result inside [low, high], 0 outside (as TensorFlow's)."""
+    check_same_dtype(dy, x.shape, x)
+    dx: Array = dy * ((x >= x.dtype.type(low)) & (x <= x.dtype.type(high)))
+    return dx
+
+
+def l1_loss(y: Array, target: Array) -> float:
+    """Mean absolute error over all elements."""
+    if y.shape != target.shape:
+        raise ValueError(f"output {y.shape} and target {target.shape} differ in shape")
+    return float(np.mean(np.abs(y - target), dtype=np.float64))
+
+
+def l1_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
+    """Gradient of `l1_loss` with respect to `y`; 0 where they are equal."""
+    dy: Array = np.sign(y - target) * y.dtype.type(dloss / y.size)
+    return dy

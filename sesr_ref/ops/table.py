@@ -1,0 +1,67 @@
+"""The choice of an implementation, as a value that is passed around."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sesr_ref.ops import conv, pointwise, rearrange
+from sesr_ref.ops.arrays import Array
+
+
+@dataclass(frozen=True)
+class Ops:
+    """The operations that have more than one implementation, and what a whole network may use.
+
+    `network`, where given, runs a whole collapsed network at once: ``network(net, params, x)``.
+    It answers None for what it cannot take (a dtype, a kind of layer); the operations then do.
+    `gradients` does so for a training step: ``gradients(net, params, x, target)`` -> (loss, dict).
+    """
+
+    name: str
+    conv2d: Callable[..., Array] = conv.conv2d
+    conv2d_vjp: Callable[..., tuple[Array, Array, Array | None]] = conv.conv2d_vjp
+    conv_transpose2d: Callable[..., Array] = conv.conv_transpose2d
+    conv_transpose2d_vjp: Callable[..., tuple[Array, Array, Array | None]] = (
+        conv.conv_transpose2d_vjp
+    )
+    prelu: Callable[..., Array] = pointwise.prelu
+    prelu_vjp: Callable[..., tuple[Array, Array]] = pointwise.prelu_vjp
+    relu: Callable[..., Array] = pointwise.relu
+    relu_vjp: Callable[..., Array] = pointwise.relu_vjp
+    depth_to_space: Callable[..., Array] = rearrange.depth_to_space
+    depth_to_space_vjp: Callable[..., Array] = rearrange.depth_to_space_vjp
+    network: Callable[..., Array | None] | None = None
+    gradients: Callable[..., tuple[float, dict[str, Array]] | None] | None = None
+
+
+REFERENCE = Ops("reference")
+"""NumPy alone: the oracle."""
+
+
+def fast(winograd: bool | None = None) -> Ops:
+    """Numba's kernels (extra ``fast``); compiled when first used and cached on disk.
+
+    Parameters
+    ----------
+    winograd : bool, optional
+        Whether 3 x 3 convolutions use Winograd's algorithm; None takes what is faster.
+
+    Returns
+    -------
+    Ops
+
+    Raises
+    ------
+    ImportError
+        When Numba is not installed, with the extra's name.
+    """
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:
+        raise ImportError("the fast kernels need Numba: pip install 'sesr-ref[fast]'") from error
+    import sesr_kernels
+
+    kernels: dict[str, Any] = sesr_kernels.kernels(winograd)
+    return replace(REFERENCE, name="fast", **kernels)

@@ -1,0 +1,1 @@
+"""Trained weights of sesr_ref and their manifest; this package never imports the engine."""
