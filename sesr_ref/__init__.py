@@ -12,6 +12,7 @@ from sesr_ref.engine import loss_and_grads, run
 from sesr_ref.execute import backward, forward
 from sesr_ref.network import Network
 from sesr_ref.ops.table import REFERENCE, Ops, fast
+from sesr_ref.params import initialise, load, save, transfer
 
 __all__ = [
     "REFERENCE",
@@ -26,7 +27,11 @@ __all__ = [
     "fast",
     "forward",
     "fsrcnn",
+    "initialise",
+    "load",
     "loss_and_grads",
     "run",
+    "save",
     "sesr",
+    "transfer",
 ]

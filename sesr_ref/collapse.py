@@ -88,7 +88,10 @@ def _expand_block(block: LinearBlock, inputs: tuple[str, ...]) -> list[Layer]:
             f"{name}.expand", block.expand, block.kernel_size, bias=bias,
             inputs=inputs, shares=shares and f"{shares}.expand",
         ),
-        Conv(f"{name}.project", block.features, 1, bias=bias, shares=shares and f"{shares}.project"),
+        Conv(
+            f"{name}.project", block.features, 1, bias=bias,
+            shares=shares and f"{shares}.project",
+        ),
         Add(name, inputs=(f"{name}.project", *(inputs if block.residual else ()))),
     ]  # fmt: skip
 
@@ -187,9 +190,9 @@ def collapse_params_vjp(net: Network, params: Params, dcollapsed: Params) -> Par
     for block in _blocks(net):
         own = {key: params[f"{block.name}.{key}"] for key in _param_names(block)}
         dweight = out.pop(f"{block.name}.weight")
-        dbias = (
-            dweight.sum((0, 1, 2)) if block.bias == "leaky" else out.pop(f"{block.name}.bias", None)
-        )
+        dbias = out.pop(f"{block.name}.bias", None)
+        if block.bias == "leaky":
+            dbias = dweight.sum((0, 1, 2))
         grads = _collapse_block_vjp(dweight, dbias, own)
         out |= {f"{block.name}.{key}": grad for key, grad in grads.items()}
     return {name: out[name] for name in params}

@@ -20,8 +20,8 @@ Gradients = tuple[Sequence[Array], Params]
 class Rule(NamedTuple):
     """How one kind of layer is computed: ``forward(layer, ops, inputs, params)`` and its vjp."""
 
-    forward: Callable[[Any, Ops, Sequence[Array], Params], Array]
-    vjp: Callable[[Any, Ops, Array, Sequence[Array], Params], Gradients]
+    forward: Callable[[Any, Ops, Any, Params], Array]
+    vjp: Callable[[Any, Ops, Array, Any, Params], Gradients]
 
 
 def _transpose_args(layer: nw.ConvTranspose) -> dict[str, int]:
@@ -48,8 +48,8 @@ RULES: dict[type[nw.Layer], Rule] = {
         lambda layer, ops, dy, x, p: ([ops.relu_vjp(dy, *x)], {}),
     ),
     nw.LeakyReLU: Rule(
-        lambda layer, ops, x, p: pointwise.leaky_relu(*x, layer.slope),
-        lambda layer, ops, dy, x, p: ([pointwise.leaky_relu_vjp(dy, *x, layer.slope)], {}),
+        lambda layer, ops, x, p: pointwise.leaky_relu(x[0], layer.slope),
+        lambda layer, ops, dy, x, p: ([pointwise.leaky_relu_vjp(dy, x[0], layer.slope)], {}),
     ),
     nw.Add: Rule(
         lambda layer, ops, x, p: pointwise.add(*x),
@@ -64,21 +64,21 @@ RULES: dict[type[nw.Layer], Rule] = {
         lambda layer, ops, dy, x, p: ([ops.depth_to_space_vjp(dy, layer.block, layer.mode)], {}),
     ),
     nw.Shift: Rule(
-        lambda layer, ops, x, p: pointwise.shift(*x, layer.offset),
-        lambda layer, ops, dy, x, p: ([pointwise.shift_vjp(dy, *x, layer.offset)], {}),
+        lambda layer, ops, x, p: pointwise.shift(x[0], layer.offset),
+        lambda layer, ops, dy, x, p: ([pointwise.shift_vjp(dy, x[0], layer.offset)], {}),
     ),
     nw.Scale: Rule(
-        lambda layer, ops, x, p: pointwise.scale(*x, layer.factor),
-        lambda layer, ops, dy, x, p: ([pointwise.scale_vjp(dy, *x, layer.factor)], {}),
+        lambda layer, ops, x, p: pointwise.scale(x[0], layer.factor),
+        lambda layer, ops, dy, x, p: ([pointwise.scale_vjp(dy, x[0], layer.factor)], {}),
     ),
     nw.Clip: Rule(
-        lambda layer, ops, x, p: pointwise.clip(*x, layer.low, layer.high),
-        lambda layer, ops, dy, x, p: ([pointwise.clip_vjp(dy, *x, layer.low, layer.high)], {}),
+        lambda layer, ops, x, p: pointwise.clip(x[0], layer.low, layer.high),
+        lambda layer, ops, dy, x, p: ([pointwise.clip_vjp(dy, x[0], layer.low, layer.high)], {}),
     ),
     nw.Resize: Rule(
-        lambda layer, ops, x, p: rearrange.resize(*x, layer.upscale, layer.mode),
+        lambda layer, ops, x, p: rearrange.resize(x[0], layer.upscale, layer.mode),
         lambda layer, ops, dy, x, p: (
-            [rearrange.resize_vjp(dy, *x, layer.upscale, layer.mode)],
+            [rearrange.resize_vjp(dy, x[0], layer.upscale, layer.mode)],
             {},
         ),
     ),

@@ -431,6 +431,10 @@ class Network:
     def from_json(cls, text: str) -> Network:
         """Read a description written by `to_json` or by hand.
 
+        Returns
+        -------
+        Network
+
         Raises
         ------
         NetworkError

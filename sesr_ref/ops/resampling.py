@@ -30,7 +30,8 @@ def _cubic(a: float) -> Callable[[Float64], Float64]:
 
 
 def _triangle(t: Float64) -> Float64:
-    return np.maximum(1 - np.abs(t), 0)
+    weight: Float64 = np.maximum(1 - np.abs(t), 0)
+    return weight
 
 
 def _box(t: Float64) -> Float64:

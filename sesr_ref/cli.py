@@ -1,0 +1,90 @@
+"""Command line of sesr_ref: pick the command, and turn a user's mistake into one line.
+
+Exit codes: 0 done, 1 a check failed, 2 a user's mistake, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import ModuleType
+
+# Order of the help; a command is the module of that name in sesr_ref.commands.
+COMMANDS = ("train", "info", "collapse", "demo")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``sesr-ref``.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; the process' own unless given.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(arguments)
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        parser.print_help()
+        return 2
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        print("sesr-ref: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
+        if os.environ.get("SESR_REF_TRACEBACK"):
+            traceback.print_exc()
+        print(f"sesr-ref {args.command}: {_one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sesr-ref",
+        description="Enlarge images with SESR networks; train, verify and cost them.",
+        epilog="SESR_REF_TRACEBACK=1 shows where an error came from.",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    asked = next((a for a in arguments if not a.startswith("-")), None)
+    for name in COMMANDS if asked not in COMMANDS else (asked,):
+        module = _module(name)
+        text = (module.__doc__ or "").strip().splitlines()[0]
+        sub = commands.add_parser(name, help=text, description=module.__doc__)
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"sesr_ref.commands.{name}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"sesr-ref {version('sesr-ref')}"
+    except PackageNotFoundError:
+        return "sesr-ref (not installed)"
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}" if str(error) else "out of memory"
+    return " ".join(str(error).split()) or type(error).__name__

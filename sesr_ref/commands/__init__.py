@@ -1,0 +1,1 @@
+"""The commands of ``sesr-ref``: parse, call the library, print."""

@@ -1,0 +1,113 @@
+"""What a MODEL argument stands for, and the options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Params
+from sesr_ref.ops.table import REFERENCE, Ops, fast
+from sesr_ref.params import load, shipped
+
+DEFAULT_MODEL = "sesr-m5-x2"
+NAME = re.compile(r"(sesr-m(?P<blocks>\d{1,3})|sesr-xl|fsrcnn)-x(?P<upscale>\d)")
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    """``-n/--model``: a shipped name or a file, and ``-s/--upscale``."""
+    parser.add_argument(
+        "-n", "--model", metavar="MODEL", help=f"shipped name or file (default {DEFAULT_MODEL})"
+    )
+    parser.add_argument(
+        "-s", "--upscale", type=int, metavar="N", help="enlargement, 2 or 4 (default: the model's)"
+    )
+
+
+def add_engine_option(parser: argparse.ArgumentParser) -> None:
+    """``--engine auto|reference|fast``."""
+    parser.add_argument(
+        "--engine", choices=("auto", "reference", "fast"), default="auto",
+        help="NumPy, Numba's kernels, or the latter if they are installed (default)",
+    )  # fmt: skip
+
+
+def engine_named(name: str) -> Ops:
+    """Turn ``--engine`` into operations; "auto" takes the kernels if Numba is there."""
+    if name == "reference":
+        return REFERENCE
+    try:
+        return fast()
+    except ImportError:
+        if name == "fast":
+            raise
+        return REFERENCE
+
+
+def load_model(name: str | None, upscale: int | None = None) -> tuple[Network, Params]:
+    """Load the network that ``-n`` and ``-s`` ask for.
+
+    Parameters
+    ----------
+    name : str, optional
+        A shipped name or a path; None takes the default of the enlargement.
+    upscale : int, optional
+        What the network must enlarge by.
+
+    Returns
+    -------
+    net, params
+        As `sesr_ref.load`.
+
+    Raises
+    ------
+    ValueError
+        If the network enlarges by another factor, or none is shipped for it.
+    """
+    if name is None:
+        name = DEFAULT_MODEL.replace("x2", f"x{upscale or 2}")
+        if name not in shipped():
+            raise ValueError(
+                f"no network for x{upscale or 2} is shipped (there is: {', '.join(shipped())}); "
+                "name a file with -n"
+            )
+    net, params = load_file(name)
+    if upscale is not None and net.upscale != upscale:
+        raise ValueError(f"{name} enlarges by {net.upscale}, not {upscale}")
+    return net, params
+
+
+def load_file(name: str) -> tuple[Network, Params]:
+    """Load a shipped name or a file of any format that this package reads."""
+    return load(name)
+
+
+def network_named(name: str) -> Network:
+    """Describe a shipped name, a file, or an architecture without weights such as sesr-m11-x4.
+
+    Parameters
+    ----------
+    name : str
+        A description's .json also serves.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is none of these.
+    """
+    if (match := NAME.fullmatch(name)) and name not in shipped():
+        upscale = int(match["upscale"])
+        if name.startswith("fsrcnn"):
+            return fsrcnn(upscale)
+        if match["blocks"] is None:
+            return sesr(11, 32, upscale)
+        return sesr(int(match["blocks"]), upscale=upscale)
+    if name.endswith(".json") and Path(name).is_file():
+        return Network.from_json(Path(name).read_text("utf-8"))
+    return load_file(name)[0]

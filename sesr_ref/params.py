@@ -1,0 +1,221 @@
+"""Parameters: initialise, save, load.
+
+A file of weights is an .npz without pickles: one array for each parameter and the network's
+description as ``network.json`` (UTF-8 bytes), so that a file says what it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from sesr_ref.execute import check_params
+from sesr_ref.files import atomic_write, sha256_of
+from sesr_ref.network import Network, NetworkError
+from sesr_ref.ops.arrays import Array, Params
+
+DESCRIPTION = "network.json"
+MAX_DESCRIPTION_BYTES = 4 << 20
+MAX_PARAMETERS = 1 << 28
+DTYPES = ("float16", "float32", "float64")
+
+
+def initialise(net: Network, seed: int = 0) -> Params:
+    """Glorot-uniform weights; biases and slopes of 0 (Keras' defaults, the official code's).
+
+    Parameters
+    ----------
+    net : Network
+        With linear blocks or without.
+    seed : int
+        Same seed, same parameters; each parameter's depend on its name alone besides.
+
+    Returns
+    -------
+    dict of float32 arrays
+        Keyed ``layer.parameter``.
+    """
+    return {name: _initial(name, shape, seed) for name, shape in net.param_shapes().items()}
+
+
+def _initial(name: str, shape: tuple[int, ...], seed: int) -> Array:
+    if len(shape) != 4:
+        return np.zeros(shape, np.float32)
+    taps = shape[0] * shape[1]
+    limit = math.sqrt(6 / (taps * shape[2] + taps * shape[3]))
+    rng = np.random.default_rng([seed, *name.encode()])
+    return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+
+def transfer(net: Network, source: Params, seed: int = 0) -> Params:
+    """Start `net` from another network's parameters, as the paper starts x4 from x2.
+
+    Parameters
+    ----------
+    net : Network
+        What shall be trained.
+    source : dict of arrays
+        Parameters of the other network; those of the same name and shape are copied.
+    seed : int
+        Of the remaining ones' `initialise` (SESR x4 from x2: the tail's).
+
+    Returns
+    -------
+    dict of float32 arrays
+        Keyed as those of `net`.
+
+    Raises
+    ------
+    ValueError
+        If not a single parameter fits.
+
+    Notes
+    -----
+    Bhardwaj et al. (MLSys 2022), section 4.1.
+    """
+    params = initialise(net, seed)
+    shared = [
+        name for name in params if name in source and source[name].shape == params[name].shape
+    ]
+    if not shared:
+        raise ValueError(f"no parameter fits {net.name} in name and shape: nothing to transfer")
+    return params | {name: source[name].astype(np.float32) for name in shared}
+
+
+def save(path: str | Path, net: Network, params: Params, overwrite: bool = True) -> None:
+    """Write a network and its parameters to an .npz; `load` reads it back.
+
+    Parameters
+    ----------
+    path : path
+        Its folder must exist; written under a temporary name, then renamed.
+    net : Network
+        What the parameters belong to.
+    params : dict of arrays
+        float16, float32 or float64, kept as they are.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    ValueError
+        If `params` do not fit `net`.
+    FileExistsError
+        If the file exists and shall not be overwritten.
+    """
+    check_params(net, params)
+    text = np.frombuffer(net.to_json().encode(), np.uint8)
+    arrays: dict[str, Any] = {DESCRIPTION: text, **params}
+    with atomic_write(Path(path), overwrite) as stream:
+        np.savez(stream, **arrays)
+
+
+def load(name: str | Path) -> tuple[Network, Params]:
+    """Read a network and its parameters.
+
+    Parameters
+    ----------
+    name : str or path
+        A shipped name, such as ``"sesr-m5-x2"``, or a path to an .npz written by `save`.
+
+    Returns
+    -------
+    net : Network
+        As it was saved; shipped ones have their linear blocks.
+    params : dict of float32 or float64 arrays
+        float16 ones come back as float32.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither such a name nor such a file; with the names there are.
+    ValueError
+        If the file is no .npz of weights, holds pickles, non-finite numbers or parameters that do
+        not fit its description, or a shipped file's SHA-256 is not the manifest's.
+    """
+    entry = shipped().get(str(name))
+    path = weights_folder() / entry["file"] if entry else Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(shipped())) or "none"
+        raise FileNotFoundError(f"{name}: no such file, nor a shipped network ({known})")
+    if entry and (got := sha256_of(path)) != entry["sha256"]:
+        raise ValueError(f"{path}: SHA-256 is {got}, the manifest says {entry['sha256']}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive)
+    except (zipfile.BadZipFile, EOFError, zipfile.LargeZipFile, NotImplementedError) as error:
+        raise ValueError(f"{path}: not an .npz of weights ({error})") from None
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def shipped() -> Mapping[str, dict[str, Any]]:
+    """Manifest of the shipped weights: name to file, SHA-256, recipe and scores."""
+    manifest = weights_folder() / "manifest.json"
+    if not manifest.is_file():
+        return {}
+    entries: dict[str, dict[str, Any]] = json.loads(manifest.read_text("utf-8"))
+    return entries
+
+
+def weights_folder() -> Path:
+    """Where the shipped weights lie."""
+    import sesr_weights
+
+    return Path(sesr_weights.__file__).parent
+
+
+def _read(archive: zipfile.ZipFile) -> tuple[Network, Params]:
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if DESCRIPTION not in members:
+        raise ValueError(f"holds no {DESCRIPTION}: not written by sesr_ref.save")
+    if (size := members[DESCRIPTION].file_size) > MAX_DESCRIPTION_BYTES:
+        raise ValueError(f"its description claims {size} bytes, more than {MAX_DESCRIPTION_BYTES}")
+    with archive.open(members.pop(DESCRIPTION)) as stream:
+        text = _read_array(stream, None, ("uint8",)).tobytes()
+    try:
+        net = Network.from_json(text.decode())
+    except UnicodeDecodeError:
+        raise NetworkError(f"{DESCRIPTION} is not UTF-8") from None
+    shapes = net.param_shapes()
+    if set(members) != set(shapes):
+        odd = sorted(set(members) ^ set(shapes))[0]
+        raise ValueError(f"parameter {odd!r} is {'missing' if odd in shapes else 'not expected'}")
+    if (count := sum(math.prod(shape) for shape in shapes.values())) > MAX_PARAMETERS:
+        raise ValueError(f"{count} parameters, more than {MAX_PARAMETERS}")
+    params: Params = {}
+    for name, shape in shapes.items():
+        with archive.open(members[name]) as stream:
+            array = _read_array(stream, shape, DTYPES)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+        params[name] = array.astype(np.float32) if array.dtype == np.float16 else array
+    return net, params
+
+
+def _read_array(
+    stream: IO[bytes], shape: tuple[int, ...] | None, dtypes: tuple[str, ...]
+) -> np.ndarray[Any, np.dtype[Any]]:
+    """Read one .npy whose header states `shape` and one of `dtypes`, before any memory is taken."""
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f".npy version {version} is not (1, 0)")
+    got, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=10_000)
+    if dtype.hasobject or dtype.name not in dtypes:
+        raise ValueError(f"an array of {dtype} (a pickle?) instead of {' or '.join(dtypes)}")
+    if shape is not None and got != shape:
+        raise ValueError(f"an array has shape {got} instead of {shape}")
+    count = math.prod(got)
+    if count * dtype.itemsize > MAX_DESCRIPTION_BYTES + 8 * MAX_PARAMETERS:
+        raise ValueError(f"an array claims shape {got}")
+    data = stream.read(count * dtype.itemsize)
+    if len(data) != count * dtype.itemsize:
+        raise ValueError(f"truncated: {len(data)} bytes of {count * dtype.itemsize}")
+    array = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
+    return array.reshape(got, order="F" if fortran else "C")
