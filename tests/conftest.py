@@ -1,0 +1,23 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same random numbers for every test."""
+    return np.random.default_rng(20210317)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of test images and golden data, which is not part of the project."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the folder of test images and golden data at {folder}")
+    return folder
