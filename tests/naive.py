@@ -156,20 +156,20 @@ def resize(x: Array, upscale: int, mode: str) -> Array:
 
 
 RULES: dict[type[nw.Layer], Any] = {
-    nw.Conv: lambda s, x, p: conv2d(*x, p["weight"], p.get("bias"), s.groups),
+    nw.Conv: lambda s, x, p: conv2d(x[0], p["weight"], p.get("bias"), s.groups),
     nw.ConvTranspose: lambda s, x, p: conv_transpose2d(
-        *x, p["weight"], p.get("bias"), s.stride, s.crop
+        x[0], p["weight"], p.get("bias"), s.stride, s.crop
     ),
-    nw.PReLU: lambda s, x, p: prelu(*x, p["slope"]),
-    nw.ReLU: lambda s, x, p: relu(*x),
-    nw.LeakyReLU: lambda s, x, p: leaky_relu(*x, s.slope),
+    nw.PReLU: lambda s, x, p: prelu(x[0], p["slope"]),
+    nw.ReLU: lambda s, x, p: relu(x[0]),
+    nw.LeakyReLU: lambda s, x, p: leaky_relu(x[0], s.slope),
     nw.Add: lambda s, x, p: add(*x),
     nw.Concat: lambda s, x, p: concat(*x),
-    nw.DepthToSpace: lambda s, x, p: depth_to_space(*x, s.block, s.mode),
-    nw.Shift: lambda s, x, p: shift(*x, s.offset),
-    nw.Scale: lambda s, x, p: scale(*x, s.factor),
-    nw.Clip: lambda s, x, p: clip(*x, s.low, s.high),
-    nw.Resize: lambda s, x, p: resize(*x, s.upscale, s.mode),
+    nw.DepthToSpace: lambda s, x, p: depth_to_space(x[0], s.block, s.mode),
+    nw.Shift: lambda s, x, p: shift(x[0], s.offset),
+    nw.Scale: lambda s, x, p: scale(x[0], s.factor),
+    nw.Clip: lambda s, x, p: clip(x[0], s.low, s.high),
+    nw.Resize: lambda s, x, p: resize(x[0], s.upscale, s.mode),
 }
 
 
