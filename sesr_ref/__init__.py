@@ -8,30 +8,36 @@ from sesr_ref.collapse import (
     expand_params,
     expanded,
 )
+from sesr_ref.counting import cost
 from sesr_ref.engine import loss_and_grads, run
 from sesr_ref.execute import backward, forward
 from sesr_ref.network import Network
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save, transfer
+from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
 __all__ = [
     "REFERENCE",
     "Network",
     "Ops",
     "backward",
+    "carn_m",
     "collapse_params",
     "collapse_params_vjp",
     "collapsed",
+    "cost",
     "expand_params",
     "expanded",
     "fast",
     "forward",
     "fsrcnn",
     "initialise",
+    "lapsrn",
     "load",
     "loss_and_grads",
     "run",
     "save",
     "sesr",
     "transfer",
+    "vdsr",
 ]

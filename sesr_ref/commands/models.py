@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from sesr_ref.architectures import fsrcnn, sesr
@@ -11,9 +12,18 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import load, shipped
+from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
 DEFAULT_MODEL = "sesr-m5-x2"
-NAME = re.compile(r"(sesr-m(?P<blocks>\d{1,3})|sesr-xl|fsrcnn)-x(?P<upscale>\d)")
+NAME = re.compile(
+    r"(sesr-m(?P<blocks>\d{1,3})|sesr-xl|(?P<peer>fsrcnn|vdsr|lapsrn|carn-m))-x(?P<upscale>\d)"
+)
+PEERS: dict[str, Callable[[int], Network]] = {
+    "fsrcnn": fsrcnn,
+    "vdsr": vdsr,
+    "lapsrn": lapsrn,
+    "carn-m": carn_m,
+}
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:
@@ -103,8 +113,8 @@ def network_named(name: str) -> Network:
     """
     if (match := NAME.fullmatch(name)) and name not in shipped():
         upscale = int(match["upscale"])
-        if name.startswith("fsrcnn"):
-            return fsrcnn(upscale)
+        if match["peer"]:
+            return PEERS[match["peer"]](upscale)
         if match["blocks"] is None:
             return sesr(11, 32, upscale)
         return sesr(int(match["blocks"]), upscale=upscale)

@@ -1,0 +1,290 @@
+"""Parameters and multiply-accumulates of the paper's tables beside ours: python bench/run_macs.py.
+
+Bhardwaj et al. (MLSys 2022), Tables 1 to 3, for an output of 1280 x 720.  Exit code 1 if a
+computed figure is more than 1 % from the printed one, or a ratio from the one in the text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sesr_ref as sr
+from sesr_ref.commands.console import print_table
+from sesr_ref.counting import Cost, cost
+from sesr_ref.network import LinearBlock, Network
+
+MARGIN = 0.01
+HIGH_HEIGHT, HIGH_WIDTH = 720, 1280
+UNITS = {"parameters": 1e3, "macs": 1e9}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table as printed: thousands of parameters, billions of MACs."""
+
+    model: str
+    parameters: float
+    macs: float
+    build: Callable[[int], Network] | None = None
+
+
+def _sesr(blocks: int, features: int = 16) -> Callable[[int], Network]:
+    return lambda upscale: sr.sesr(blocks, features, upscale)
+
+
+TABLES: dict[int, tuple[Row, ...]] = {
+    2: (
+        Row("FSRCNN, their set-up", 12.46, 6.00, sr.fsrcnn),
+        Row("FSRCNN", 12.46, 6.00, sr.fsrcnn),
+        Row("MOREMNAS-C", 25, 5.5),
+        Row("SESR-M3", 8.91, 2.05, _sesr(3)),
+        Row("SESR-M5", 13.52, 3.11, _sesr(5)),
+        Row("SESR-M7", 18.12, 4.17, _sesr(7)),
+        Row("TPSR-NoGAN", 60, 14.0),
+        Row("SESR-M11", 27.34, 6.30, _sesr(11)),
+        Row("VDSR", 665, 612.6, sr.vdsr),
+        Row("LapSRN", 813, 29.9, sr.lapsrn),
+        Row("BTSRN", 410, 207.7),
+        Row("CARN-M", 412, 91.2, sr.carn_m),
+        Row("MOREMNAS-B", 1118, 256.9),
+        Row("SESR-XL", 105.37, 24.27, _sesr(11, 32)),
+    ),
+    4: (
+        Row("FSRCNN, their set-up", 12.46, 4.63, sr.fsrcnn),
+        Row("FSRCNN", 12.46, 4.63, sr.fsrcnn),
+        Row("SESR-M3", 13.71, 0.79, _sesr(3)),
+        Row("SESR-M5", 18.32, 1.05, _sesr(5)),
+        Row("SESR-M7", 22.92, 1.32, _sesr(7)),
+        Row("TPSR-NoGAN", 61, 3.6),
+        Row("SESR-M11", 32.14, 1.85, _sesr(11)),
+        Row("VDSR", 665, 612.6, sr.vdsr),
+        Row("LapSRN", 813, 149.4, sr.lapsrn),
+        Row("BTSRN", 410, 165.2),
+        Row("CARN-M", 412, 32.5, sr.carn_m),
+        Row("SESR-XL", 114.97, 6.62, _sesr(11, 32)),
+    ),
+}
+
+
+def _all_upsamplers() -> int:
+    """Count CARN-M's weights with the upsamplers of all three enlargements, as published."""
+    owned: dict[str, int] = {}
+    for upscale in (2, 3, 4):
+        net = sr.carn_m(upscale)
+        owned |= {row.name: row.parameters for row in cost(net, 8, 8).rows}
+    return sum(owned.values())
+
+
+# (model, upscale, column) -> (what was printed instead, counted from the descriptions; why)
+OTHERWISE: dict[tuple[str, int, str], tuple[Callable[[], int], str]] = {
+    ("LapSRN", 2, "parameters"): (
+        lambda: cost(sr.lapsrn(4), 8, 8).parameters,
+        "the printed count is the x4 network's; x2 is its first level alone",
+    ),
+    ("LapSRN", 2, "macs"): (
+        lambda: cost(sr.lapsrn(2), 180, 320).macs,
+        "the printed count is for 320 x 180 -> 640 x 360, a quarter of 1280 x 720",
+    ),
+    ("CARN-M", 2, "parameters"): (
+        _all_upsamplers,
+        "the printed count holds the upsamplers of x2, x3 and x4; one of them runs",
+    ),
+    ("CARN-M", 4, "parameters"): (
+        _all_upsamplers,
+        "the printed count holds the upsamplers of x2, x3 and x4; one of them runs",
+    ),
+}
+
+RATIOS = (
+    # model a, model b, upscale, MACs of a / MACs of b in the text, digits it is given to
+    ("VDSR", "SESR-M11", 2, 97, 0),
+    ("VDSR", "SESR-M11", 4, 331, 0),
+    ("CARN-M", "SESR-XL", 2, 3.75, 2),
+    ("BTSRN", "SESR-XL", 2, 8.55, 2),
+    ("LapSRN", "SESR-XL", 4, 22.5, 1),
+    ("FSRCNN", "SESR-M5", 2, 2, 0),
+    ("FSRCNN", "SESR-M5", 4, 4.4, 1),
+    ("TPSR-NoGAN", "SESR-M11", 2, 2.2, 1),
+)
+
+
+def at_720p(net: Network, transposed: str = "output") -> Cost:
+    """Count for an output of 1280 x 720."""
+    return cost(net, HIGH_HEIGHT // net.upscale, HIGH_WIDTH // net.upscale, transposed)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A printed figure, ours, and ours counted as the printed one was (`reason` says how)."""
+
+    printed: float
+    ours: int
+    as_printed: int
+    reason: str
+
+    @property
+    def difference(self) -> float:
+        """Relative to the printed figure."""
+        return self.as_printed / self.printed - 1
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is within the margin."""
+        return abs(self.difference) <= MARGIN
+
+
+def compare(row: Row, upscale: int) -> dict[str, Figure]:
+    """Both figures of a row that there is a network for; nothing for a cited one."""
+    if row.build is None:
+        return {}
+    counted, figures = at_720p(row.build(upscale)), {}
+    for column, unit in UNITS.items():
+        ours = getattr(counted, column)
+        count, reason = OTHERWISE.get((row.model, upscale, column), (None, ""))
+        printed = getattr(row, column) * unit
+        figures[column] = Figure(printed, ours, count() if count else ours, reason)
+    return figures
+
+
+def print_comparison(upscale: int) -> bool:
+    """Print one table with the reasons for the rows that count something else."""
+    cells, reasons, ok = [("Bicubic", *"------", "")], [], True
+    for row in TABLES[upscale]:
+        figures, line = compare(row, upscale), [row.model]
+        for column, unit in UNITS.items():
+            line.append(f"{getattr(row, column):.2f}")
+            if column not in figures:
+                line += ["-", "-"]
+                continue
+            figure = figures[column]
+            ok &= figure.ok
+            mark = "*" if figure.reason else ""
+            line += [f"{figure.ours / unit:.2f}", f"{100 * figure.difference:+.2f} %{mark}"]
+            if figure.reason:
+                counted = f"{figure.as_printed / unit:.2f}"
+                reasons.append(f"  * {row.model}, {column}: {figure.reason} ({counted})")
+        cells.append((*line, "" if figures else "cited"))
+    columns = ("model", "K param.", "ours", "diff.", "G MACs", "ours", "diff.", "")
+    print_table(
+        f"Table {upscale // 2}, x{upscale}, output {HIGH_WIDTH} x {HIGH_HEIGHT}", columns, cells
+    )
+    print(*reasons, sep="\n", end="\n\n")
+    return ok
+
+
+def print_ratios() -> bool:
+    """Print the text's ratios beside ours; a cited model's figure is its printed one.
+
+    Returns
+    -------
+    bool
+        Whether each is as stated: rounded or cut at its last digit.
+    """
+
+    def macs(model: str, upscale: int) -> float:
+        row = next(row for row in TABLES[upscale] if row.model == model)
+        figures = compare(row, upscale)
+        return figures["macs"].ours if figures else row.macs * 1e9
+
+    cells, ok = [], True
+    for first, second, upscale, stated, digits in RATIOS:
+        ours = macs(first, upscale) / macs(second, upscale)
+        ok &= abs(ours - stated) < 10.0**-digits
+        cells.append((f"{first} / {second}, x{upscale}", stated, f"{ours:.2f}"))
+    print_table("Ratios of MACs in the text", ("", "stated", "ours"), cells)
+    print()
+    return ok
+
+
+def collapse_macs(net: Network, algorithm_1: bool) -> int:
+    """Multiply-accumulates of collapsing every linear block once.
+
+    Parameters
+    ----------
+    net : Network
+        With its linear blocks.
+    algorithm_1 : bool
+        Algorithm 1 runs N_in images of (2k - 1)^2 zero-padded pixels through the block, of which
+        k^2 outputs each are valid; the closed form is one product ``expand @ project``.
+
+    Returns
+    -------
+    int
+    """
+    total, shapes = 0, net.shapes(16, 24)
+    for layer, inputs in net.steps():
+        if isinstance(layer, LinearBlock):
+            channels, taps = shapes[inputs[0]][2], layer.kernel_size**2
+            product = taps * channels * layer.expand * layer.features
+            images = channels * taps * taps * channels * layer.expand
+            total += product + (images if algorithm_1 else 0)
+    return total
+
+
+def training_figures() -> list[tuple[str, float, float]]:
+    """(what, stated in section 3.3, ours): M5 x2, forward, a batch of 32 crops of 64 x 64."""
+    net = sr.sesr(5)
+    crops = 32
+    forward = crops * cost(net, 64, 64).macs
+    algorithm, closed = (collapse_macs(net, choice) for choice in (True, False))
+    return [
+        ("expanded", 41.77e9, crops * cost(sr.expanded(net), 64, 64).macs),
+        ("collapsed, network alone", 1.772e9, forward),
+        ("Algorithm 1 alone", 71.1e6, algorithm),
+        ("collapsed by Algorithm 1 at every step", 1.84e9, forward + algorithm),
+        ("closed form alone (not in the paper)", 3.46e6, closed),
+        ("collapsed by the closed form at every step", 1.772e9 + 3.46e6, forward + closed),
+    ]
+
+
+def full_hd_figures() -> list[tuple[str, float, float]]:
+    """(what, MACs in Table 3, ours) for a 1920 x 1080 input."""
+    nets = (("FSRCNN x2, 4K", 54e9, sr.fsrcnn()), ("SESR-M5 x2, 4K", 28e9, sr.sesr()),
+            ("SESR-M5 x4, 8K", 38e9, sr.sesr(upscale=4)))  # fmt: skip
+    return [(name, stated, cost(net, 1080, 1920).macs) for name, stated, net in nets]
+
+
+def print_figures(title: str, rows: list[tuple[str, float, float]]) -> bool:
+    """Print figures beside ours; whether all are within the margin."""
+    cells = [
+        (name, f"{stated / 1e9:.4g}", f"{ours / 1e9:.4g}", f"{100 * (ours / stated - 1):+.2f} %")
+        for name, stated, ours in rows
+    ]
+    print_table(title, ("", "stated, G", "ours, G", "diff."), cells)
+    print()
+    return all(abs(ours / stated - 1) <= MARGIN for _, stated, ours in rows)
+
+
+def print_fsrcnn() -> None:
+    """Print FSRCNN's MACs under both conventions for its transposed convolution."""
+    print_table(
+        "FSRCNN's 9 x 9 transposed convolution, G MACs of the network by convention",
+        ("", "at its output (the paper's)", "at its input"),
+        [
+            (f"x{upscale}", *(f"{at_720p(sr.fsrcnn(upscale), where).macs / 1e9:.2f}"
+                              for where in ("output", "input")))
+            for upscale in (2, 4)
+        ],
+    )  # fmt: skip
+    print()
+
+
+def main() -> int:
+    """Print everything; 1 if a figure is off."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    checks = [print_comparison(upscale) for upscale in TABLES]
+    checks.append(print_ratios())
+    print_fsrcnn()
+    checks.append(
+        print_figures("Training, M5 x2, forward, 32 crops of 64 x 64", training_figures())
+    )
+    checks.append(print_figures("1920 x 1080 input, MACs (Table 3)", full_hd_figures()))
+    print("all within 1 %" if all(checks) else "FAILED: a figure is more than 1 % off")
+    return 0 if all(checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
