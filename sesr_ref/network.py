@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +23,10 @@ MAX_SIZE = 1 << 16
 """Largest number of channels, kernel size or enlargement that a description may state."""
 MAX_LAYERS = 10_000
 """Largest number of layers in one network."""
+MAX_NAME = 200
+"""Longest name of a layer or network, in characters."""
+MAX_NUMBER = 1e30
+"""Largest magnitude of an offset, factor, slope or limit: float32 still holds it."""
 
 
 class NetworkError(ValueError):
@@ -41,7 +44,8 @@ class Layer:
     inputs : tuple of str
         Names of the tensors it reads; none means the layer before.
     shares : str
-        Name of an earlier layer of the same kind whose parameters this one uses; "" means its own.
+        Name of an earlier layer, alike in all else, whose parameters this one uses; "" means its
+        own.
     """
 
     name: str
@@ -49,7 +53,7 @@ class Layer:
     shares: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
-        _require(self, bool(self.name) and isinstance(self.name, str), "name", "a non-empty string")
+        _check_name(self.name, "a layer's name")
         _require(self, isinstance(self.shares, str), "shares", "a layer's name")
         names = isinstance(self.inputs, tuple) and all(isinstance(i, str) for i in self.inputs)
         _require(self, names, "inputs", "a tuple of names")
@@ -347,15 +351,15 @@ class Network:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise NetworkError(f"a network's name must be a non-empty string, not {self.name!r}")
+        _check_name(self.name, "a network's name")
         for key in ("upscale", "channels"):
             _check_size(self, key)
-        if not self.layers or len(self.layers) > MAX_LAYERS:
-            raise NetworkError(
-                f"{self.name}: needs 1 to {MAX_LAYERS} layers, not {len(self.layers)}"
-            )
+        if not isinstance(self.layers, tuple) or not 1 <= len(self.layers) <= MAX_LAYERS:
+            raise NetworkError(f"{self.name}: needs a tuple of 1 to {MAX_LAYERS} layers")
         known: dict[str, Layer | None] = {"input": None}
+        for layer in self.layers:
+            if type(layer) not in KINDS.values():
+                raise NetworkError(f"{self.name}: {layer!r:.200} is no layer")
         for layer, inputs in self.steps():
             self._check_names(layer, inputs, known)
             known[layer.name] = layer
@@ -368,10 +372,10 @@ class Network:
             raise NetworkError(f"{self.name}: two layers are called {layer.name!r}")
         if missing := [name for name in inputs if name not in known]:
             raise NetworkError(f"{self.name}: {layer.name!r} reads {missing[0]!r} before it exists")
-        if layer.shares and type(known.get(layer.shares)) is not type(layer):
+        if layer.shares and not _alike(layer, known.get(layer.shares)):
             raise NetworkError(
-                f"{self.name}: {layer.name!r} shares the parameters of {layer.shares!r}, "
-                f"which is no earlier {type(layer).__name__}"
+                f"{self.name}: {layer.name!r} shares the parameters of {layer.shares!r}, which is "
+                f"no earlier {type(layer).__name__} that is alike and has its own"
             )
 
     def _check_shapes(self) -> None:
@@ -408,7 +412,9 @@ class Network:
         """(height, width, channels) of every tensor for an input of height x width pixels."""
         shapes = {"input": (height, width, self.channels)}
         for layer, inputs in self.steps():
-            shapes[layer.name] = layer.out_shape(*(shapes[name] for name in inputs))
+            shapes[layer.name] = shape = layer.out_shape(*(shapes[name] for name in inputs))
+            if shape[2] > MAX_SIZE or shape[0] > height * MAX_SIZE:
+                raise NetworkError(f"{layer.name}: enlarges or has channels beyond {MAX_SIZE}")
         return shapes
 
     def param_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -442,7 +448,7 @@ class Network:
         """
         try:
             data = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # no JSON, too long a number, too deep
             raise NetworkError(f"not a network description: {error}") from None
         keys = {"name", "upscale", "channels", "layers"}
         if not isinstance(data, dict) or set(data) != keys or not isinstance(data["layers"], list):
@@ -461,17 +467,37 @@ def _stated(layer: Layer) -> dict[str, Any]:
 
 
 def _layer_from(entry: object) -> Layer:
-    if not isinstance(entry, dict) or entry.get("kind") not in KINDS:
+    fields = dict(entry) if isinstance(entry, dict) else {}
+    name = fields.pop("kind", None)
+    if not isinstance(name, str) or name not in KINDS:
         raise NetworkError(f"a layer needs a kind out of {sorted(KINDS)}, got {entry!r:.200}")
-    fields = {key: value for key, value in entry.items() if key != "kind"}
     if isinstance(fields.get("inputs"), list):
         fields["inputs"] = tuple(fields["inputs"])
-    kind: Callable[..., Layer] = KINDS[entry["kind"]]
-    try:
-        return kind(**fields)
-    except TypeError as error:
-        name = fields.get("name", "a layer without a name")
-        raise NetworkError(f"{name}: {str(error).replace('__init__()', entry['kind'])}") from None
+    kind: Callable[..., Layer] = KINDS[name]
+    _check_fields(KINDS[name], fields)
+    return kind(**fields)
+
+
+def _check_fields(kind: type[Layer], fields: dict[str, Any]) -> None:
+    known = {f.name: f.default is dataclasses.MISSING for f in dataclasses.fields(kind)}
+    who = f"{fields.get('name', 'a layer without a name')!r:.200}"
+    if unknown := sorted(set(fields) - set(known)):
+        raise NetworkError(f"{who}: {kind.__name__} has no field {unknown[0]!r:.200}")
+    if missing := [key for key, required in known.items() if required and key not in fields]:
+        raise NetworkError(f"{who}: {kind.__name__} needs the field {missing[0]!r}")
+
+
+def _alike(layer: Layer, owner: Layer | None) -> bool:
+    """Whether `owner` has parameters of its own and differs from `layer` in names alone."""
+    mine = dataclasses.replace(layer, name="same", inputs=(), shares="")
+    return owner is not None and mine == dataclasses.replace(owner, name="same", inputs=())
+
+
+def _check_name(name: object, what: str) -> None:
+    if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name) <= MAX_NAME:
+        raise NetworkError(
+            f"{what} must be 1 to {MAX_NAME} printable characters, got {name!r:.200}"
+        )
 
 
 def _is_int(value: object) -> bool:
@@ -480,7 +506,9 @@ def _is_int(value: object) -> bool:
 
 def _require(owner: Any, condition: bool, key: str, needed: str) -> None:
     if not condition:
-        raise NetworkError(f"{owner.name}: {key} must be {needed}, got {getattr(owner, key)!r}")
+        raise NetworkError(
+            f"{owner.name}: {key} must be {needed}, got {getattr(owner, key)!r:.200}"
+        )
 
 
 def _check_size(owner: Any, *keys: str) -> None:
@@ -496,5 +524,5 @@ def _check_odd(owner: Any) -> None:
 def _check_finite(owner: Any, *keys: str) -> None:
     for key in keys:
         value = getattr(owner, key)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        _require(owner, number and math.isfinite(value), key, "a finite number")
+        number = isinstance(value, float) or _is_int(value)
+        _require(owner, number and abs(value) <= MAX_NUMBER, key, f"within +-{MAX_NUMBER:g}")
