@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sesr_ref import network as nw
 from sesr_ref.ops import pointwise, rearrange
-from sesr_ref.ops.arrays import Array, Params, check_images
+from sesr_ref.ops.arrays import Array, Params, check_images, check_same_dtype
 from sesr_ref.ops.table import REFERENCE, Ops
 
 Gradients = tuple[Sequence[Array], Params]
@@ -92,10 +94,9 @@ def _split(gradients: Sequence[Array | None], params: Params) -> Gradients:
 
 
 def layer_params(layer: nw.Layer, params: Params) -> Params:
-    """The layer's own parameters (or those it shares) by their short names, weight first."""
-    prefix = f"{layer.shares or layer.name}."
-    own = {k[len(prefix) :]: v for k, v in params.items() if k.startswith(prefix)}
-    return dict(sorted(((k, v) for k, v in own.items() if "." not in k), reverse=True))
+    """The layer's own parameters (or those it shares) by their short names, in its order."""
+    owner = layer.shares or layer.name
+    return {key: params[f"{owner}.{key}"] for key in layer.param_shapes(1)}
 
 
 def check_runnable(
@@ -110,7 +111,7 @@ def check_runnable(
     params : dict of arrays
         Must hold the network's parameters, no other, in their shapes.
     x : (n, height, width, channels) float array
-        Must have the network's channels.
+        Must have the network's channels and finite values.
     kinds : sequence of Layer types
         Those accepted.
 
@@ -131,18 +132,24 @@ def check_runnable(
         raise ValueError(
             f"{net.name} takes images of {net.channels} channel(s), got shape {x.shape}"
         )
+    if not np.isfinite(x).all():
+        raise ValueError("the images hold NaN or infinite values")
 
 
 def check_params(net: nw.Network, params: Params) -> None:
-    """Raise ValueError unless `params` are the parameters of `net` in name and shape."""
+    """Raise ValueError unless `params` are the parameters of `net` in name, shape and dtype."""
     needed = net.param_shapes()
     if missing := sorted(set(needed) - set(params)):
         raise ValueError(f"{net.name}: parameter {missing[0]!r} is missing")
     if extra := sorted(set(params) - set(needed)):
         raise ValueError(f"{net.name} has no parameter {extra[0]!r}")
     for name, shape in needed.items():
-        if params[name].shape != shape:
-            raise ValueError(f"{name} must have shape {shape}, got {params[name].shape}")
+        got = params[name]
+        if not isinstance(got, np.ndarray) or got.dtype not in (np.float32, np.float64):
+            kind = got.dtype if isinstance(got, np.ndarray) else type(got).__name__
+            raise ValueError(f"{name} must be a float32 or float64 array, got {kind}")
+        if got.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {got.shape}")
 
 
 def forward(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> dict[str, Array]:
@@ -167,7 +174,8 @@ def forward(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> 
     Raises
     ------
     ValueError
-        For a linear block, by name, or parameters or images that do not fit.
+        For a linear block, by name; parameters that do not fit; images that do not fit or are not
+        finite.
     """
     check_runnable(net, params, x, nw.PRIMITIVES)
     tensors = {"input": x}
@@ -210,19 +218,23 @@ def backward(
     Returns
     -------
     dict of arrays
-        Keyed as `params`.
+        Keyed as `params`; zeros for those that the output does not depend on.
 
     Raises
     ------
     ValueError
-        As `forward`.
+        As `forward`, or if `tensors` or `dy` are not of this network.
     """
+    names = ("input", *(layer.name for layer in net.layers))
+    if missing := [name for name in names if name not in tensors]:
+        raise ValueError(f"{net.name}: tensor {missing[0]!r} of the forward pass is missing")
     check_runnable(net, params, tensors["input"], nw.PRIMITIVES)
+    check_same_dtype(dy, tensors[net.output].shape, tensors[net.output])
     grads: dict[str, Array] = {net.output: dy}
     dparams: Params = {}
     for layer, inputs in reversed(list(net.steps())):
         if (own_dy := grads.pop(layer.name, None)) is None:
-            own_dy = tensors[layer.name] * 0  # nobody reads this tensor
+            continue  # the output does not depend on this tensor
         own = layer_params(layer, params)
         x = [tensors[i] for i in inputs]
         dinputs, down = RULES[type(layer)].vjp(layer, ops, own_dy, x, own)
@@ -231,4 +243,7 @@ def backward(
         for key, d in down.items():
             full = f"{layer.shares or layer.name}.{key}"
             dparams[full] = dparams[full] + d if full in dparams else d
-    return {name: dparams[name] for name in params}
+    return {
+        name: dparams[name] if name in dparams else np.zeros(value.shape, dy.dtype)
+        for name, value in params.items()
+    }
