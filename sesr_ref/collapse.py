@@ -232,8 +232,9 @@ def expand_params(net: Network, params: Params) -> Params:
     Raises
     ------
     ValueError
-        If `params` do not fit `net`.
+        If `params` do not fit `net`, or as `expanded`.
     """
+    expanded(net)  # refuses what has no expanded form
     check_params(net, params)
     renamed = {
         f"{block.name}.{key}": f"{block.name}.{stage}.{kind}"

@@ -48,8 +48,7 @@ def run(
     ValueError
         If parameters or images do not fit, or the tile is not positive.
     """
-    small, small_params = collapsed(net), collapse_params(net, params)
-    check_runnable(small, small_params, x, PRIMITIVES)
+    small, small_params = _collapsed_for(net, params, x)
     if tile is None:
         return _run_whole(small, small_params, x, ops)
     n, height, width, channels = x.shape
@@ -58,6 +57,17 @@ def run(
         part = _run_whole(small, small_params, np.ascontiguousarray(x[:, rows, columns]), ops)
         y[:, high[0], high[1]] = part[:, inner[0], inner[1]]
     return y
+
+
+def _collapsed_for(net: Network, params: Params, x: Array) -> tuple[Network, Params]:
+    """The small network and its parameters, collapsed in the images' precision if that is more."""
+    check_params(net, params)
+    small = collapsed(net)
+    if getattr(x, "dtype", None) == np.float64:
+        params = {name: value.astype(np.float64, copy=False) for name, value in params.items()}
+    small_params = collapse_params(net, params)
+    check_runnable(small, small_params, x, PRIMITIVES)
+    return small, small_params
 
 
 def _run_whole(net: Network, params: Params, x: Array, ops: Ops) -> Array:
@@ -127,12 +137,15 @@ def loss_and_grads(
     -----
     Bhardwaj et al. (MLSys 2022), section 3.3: the forward and backward pass see the small weights.
     """
-    check_params(net, params)
-    small, small_params = collapsed(net), collapse_params(net, params)
-    check_runnable(small, small_params, x, PRIMITIVES)
+    small, small_params = _collapsed_for(net, params, x)
     expected = (x.shape[0], x.shape[1] * net.upscale, x.shape[2] * net.upscale, x.shape[3])
-    if target.shape != expected:
-        raise ValueError(f"the target must have shape {expected}, got {target.shape}")
+    if target.shape != expected or target.dtype != x.dtype:
+        raise ValueError(
+            f"the target must be {x.dtype} of shape {expected}, "
+            f"got {target.dtype} of shape {target.shape}"
+        )
+    if not x.size:
+        raise ValueError(f"no loss of no pixels: the images have shape {x.shape}")
     result = None
     if ops.gradients is not None:
         result = ops.gradients(small, small_params, x, target)

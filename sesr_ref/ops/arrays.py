@@ -17,8 +17,8 @@ def check_images(x: Array) -> None:
     if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
         kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise ValueError(f"images must be a float32 or float64 array, got {kind}")
-    if x.ndim != 4:
-        raise ValueError(f"images must be (n, height, width, channels), got shape {x.shape}")
+    if x.ndim != 4 or not x.shape[3]:
+        raise ValueError(f"images must be (n, height, width, channels >= 1), got shape {x.shape}")
 
 
 def check_same_dtype(dy: Array, shape: tuple[int, ...], x: Array) -> None:

@@ -166,13 +166,21 @@ def clip_vjp(dy: Array, x: Array, low: float, high: float) -> Array:
 
 
 def l1_loss(y: Array, target: Array) -> float:
-    """Mean absolute error over all elements."""
-    if y.shape != target.shape:
-        raise ValueError(f"output {y.shape} and target {target.shape} differ in shape")
+    """Mean absolute error over all elements; ValueError if the shapes differ or hold none."""
+    _check_pair(y, target)
     return float(np.mean(np.abs(y - target), dtype=np.float64))
 
 
 def l1_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
     """Gradient of `l1_loss` with respect to `y`; 0 where they are equal."""
+    _check_pair(y, target)
     dy: Array = np.sign(y - target) * y.dtype.type(dloss / y.size)
     return dy
+
+
+def _check_pair(y: Array, target: Array) -> None:
+    if y.shape != target.shape or y.dtype != target.dtype or not y.size:
+        raise ValueError(
+            f"output and target must be alike and not empty, got {y.dtype} of shape {y.shape} "
+            f"and {target.dtype} of shape {target.shape}"
+        )

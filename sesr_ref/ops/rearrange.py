@@ -14,7 +14,7 @@ def depth_to_space(x: Array, block: int, mode: str = "DCR") -> Array:
     x : (n, height, width, block**2 * channels) array
         Any dtype.
     block : int
-        The enlargement.
+        The enlargement, from 1 on.
     mode : {"DCR", "CRD"}
         Channel ``(row*b + column)*c + channel`` (TensorFlow) or ``(channel*b + row)*b + column``
         (PyTorch's pixel_shuffle).
@@ -28,6 +28,7 @@ def depth_to_space(x: Array, block: int, mode: str = "DCR") -> Array:
     ValueError
         If the channels do not divide by ``block**2`` or the mode is unknown.
     """
+    _check_block(x, block)
     n, height, width, channels = x.shape
     if channels % block**2:
         raise ValueError(f"{channels} channels do not divide by {block}**2")
@@ -38,12 +39,20 @@ def depth_to_space(x: Array, block: int, mode: str = "DCR") -> Array:
 
 def depth_to_space_vjp(dy: Array, block: int, mode: str = "DCR") -> Array:
     """Gradient of `depth_to_space`, which is its inverse (space-to-depth)."""
+    _check_block(dy, block)
     n, height, width, channels = dy.shape
     if height % block or width % block:
         raise ValueError(f"{height} x {width} pixels do not divide by {block}")
     _, _, back = _layout(mode, block, channels)
     dx = dy.reshape(n, height // block, block, width // block, block, channels).transpose(back)
     return dx.reshape(n, height // block, width // block, block**2 * channels)
+
+
+def _check_block(x: Array, block: int) -> None:
+    if x.ndim != 4 or block < 1:
+        raise ValueError(
+            f"need (n, height, width, channels) and a block >= 1, got {x.shape}, {block}"
+        )
 
 
 def _layout(
