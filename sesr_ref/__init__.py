@@ -11,6 +11,8 @@ from sesr_ref.collapse import (
 from sesr_ref.counting import cost
 from sesr_ref.engine import loss_and_grads, run
 from sesr_ref.execute import backward, forward
+from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycbcr_to_rgb
+from sesr_ref.metrics import psnr, ssim
 from sesr_ref.network import Network
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save, transfer
@@ -31,13 +33,20 @@ __all__ = [
     "fast",
     "forward",
     "fsrcnn",
+    "imresize",
     "initialise",
     "lapsrn",
     "load",
     "loss_and_grads",
+    "psnr",
+    "read_image",
+    "rgb_to_ycbcr",
     "run",
     "save",
     "sesr",
+    "ssim",
     "transfer",
     "vdsr",
+    "write_image",
+    "ycbcr_to_rgb",
 ]

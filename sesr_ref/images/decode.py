@@ -1,0 +1,219 @@
+"""Bytes of an image file to pixels; what comes from outside is checked before it is decoded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from sesr_ref.images.colour import PEAKS, Pixels
+from sesr_ref.images.files import Image
+
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"BM": "bmp",
+    b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff",
+}  # fmt: skip
+# Pillow's mode: ours without and with a transparent colour.
+MODES = {
+    "1": ("L", "LA"), "L": ("L", "LA"), "LA": ("LA", "LA"), "La": ("LA", "LA"),
+    "P": ("RGB", "RGBA"), "PA": ("RGBA", "RGBA"), "RGB": ("RGB", "RGBA"), "RGBX": ("RGB", "RGB"),
+    "RGBA": ("RGBA", "RGBA"), "RGBa": ("RGBA", "RGBA"), "YCbCr": ("RGB", "RGB"),
+    "CMYK": ("CMYK", "CMYK"), "I;16": ("I;16", "I;16"),
+}  # fmt: skip
+
+
+class Decoded(NamedTuple):
+    """Pixels as the file has them and what it says about them."""
+
+    pixels: Pixels
+    orientation: int
+    icc_profile: bytes | None
+    pages: int
+
+
+def decode(stream: BinaryIO, name: str, max_pixels: int) -> Image:
+    """Decode one image; `read_image` states what comes out and what is raised."""
+    kind = _sniff(stream, name)
+    _require_packages()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = DECODERS[kind](stream, max_pixels)
+        except (MemoryError, Refused) as error:
+            raise type(error)(f"{name}: {error}") from None
+        except OSError as error:
+            if error.errno is not None:  # the disk's fault, not the image's
+                raise
+            raise ValueError(f"{name}: damaged or incomplete {kind}: {error}") from error
+        except Exception as error:  # decoders raise whatever they like on bad bytes
+            raise ValueError(f"{name}: damaged or unsupported {kind}: {error}") from error
+    notices = [f"{warning.message}" for warning in caught]
+    if found.pages > 1:
+        notices.append(f"holds {found.pages} pictures; took the first alone")
+    pixels = orient(found.pixels, found.orientation)
+    return Image(pixels, kind, _fitting_profile(found, pixels), tuple(notices))
+
+
+class Refused(ValueError):
+    """An image that is not damaged, but more or other than what is taken."""
+
+
+def _sniff(stream: BinaryIO, name: str) -> str:
+    head = stream.read(12)
+    stream.seek(0)
+    for signature, kind in SIGNATURES.items():
+        if head.startswith(signature) and (kind != "webp" or head[8:] == b"WEBP"):
+            return kind
+    what = "an empty file" if not head else "not an image"
+    raise ValueError(f"{name}: {what} (PNG, JPEG, WebP, BMP and TIFF are read)")
+
+
+def _require_packages() -> None:
+    try:
+        import imagecodecs  # noqa: F401
+        import imageio  # noqa: F401
+        import PIL  # noqa: F401
+        import tifffile  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"image files need {error.name}: pip install 'sesr-ref[images]'"
+        ) from error
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise Refused(
+            f"{width} x {height} = {width * height} pixels, more than the limit of {max_pixels}"
+        )
+    if not width * height:
+        raise Refused(f"has no pixels ({width} x {height})")
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Lift Pillow's own limit of pixels, which is global, while ours is applied."""
+    from PIL import Image as PillowImage
+
+    limit = PillowImage.MAX_IMAGE_PIXELS
+    PillowImage.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        PillowImage.MAX_IMAGE_PIXELS = limit
+
+
+def _decode_with_pillow(stream: BinaryIO, max_pixels: int) -> Decoded:
+    import imageio.v3 as iio
+
+    with _without_pillows_limit():
+        file: Any = iio.imopen(stream, "r", plugin="pillow")
+        before = file.metadata(index=0, exclude_applied=False)
+        width, height = before["shape"]
+        _check_size(width, height, max_pixels)
+        if before["mode"] not in MODES:
+            raise Refused(f"pixels of mode {before['mode']} are not supported")
+        mode = MODES[before["mode"]]["transparency" in before]
+        pixels = file.read(index=0, mode=mode)
+        after = file.metadata(index=0, exclude_applied=False)  # the orientation may be applied now
+        profile = before.get("icc_profile")
+        pages = file.properties(index=...).n_images or 1
+    if mode == "CMYK":
+        pixels, profile = _cmyk_to_rgb(pixels, profile), None
+    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return Decoded(native, int(after.get("Orientation", 1)), profile, pages)
+
+
+def _cmyk_to_rgb(pixels: Pixels, profile: bytes | None) -> Pixels:
+    """By the file's profile to sRGB, else by the plain formula."""
+    import io
+
+    from PIL import Image as PillowImage
+    from PIL import ImageCms
+
+    cmyk = PillowImage.frombytes("CMYK", pixels.shape[1::-1], pixels.tobytes())
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            target = ImageCms.createProfile("sRGB")
+            rgb = ImageCms.profileToProfile(cmyk, source, target, outputMode="RGB")
+            return np.array(rgb)
+        except (OSError, ImageCms.PyCMSError) as error:
+            warnings.warn(f"its CMYK profile cannot be used ({error})", stacklevel=2)
+    return np.array(cmyk.convert("RGB"))
+
+
+def _decode_jpeg(stream: BinaryIO, max_pixels: int) -> Decoded:
+    """A JPEG's further pictures are previews or a stereo pair's: no notice."""
+    return _decode_with_pillow(stream, max_pixels)._replace(pages=1)
+
+
+def _decode_png(stream: BinaryIO, max_pixels: int) -> Decoded:
+    """Pillow reads 16-bit colour as 8 bit without a word: libpng decodes that."""
+    import imagecodecs
+
+    data = stream.read()
+    stream.seek(0)
+    found = _decode_with_pillow(stream, max_pixels)
+    if data[24] != 16:
+        return found
+    return found._replace(pixels=np.asarray(imagecodecs.png_decode(data)))
+
+
+def _decode_tiff(stream: BinaryIO, max_pixels: int) -> Decoded:
+    """Pillow knows the many kinds of 8 bit, tifffile 16 bit and floats."""
+    import tifffile
+
+    with tifffile.TiffFile(stream) as file:
+        page = file.pages.first
+        _check_size(page.imagewidth, page.imagelength, max_pixels)
+        if page.dtype is not None and page.dtype in (np.uint8, np.bool_):
+            stream.seek(0)
+            return _decode_with_pillow(stream, max_pixels)
+        return _decode_deep_tiff(file, page)
+
+
+# Values of TIFF's tags.
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
+PREMULTIPLIED = 1
+PLANES = 2
+ORIENTATION_TAG, PROFILE_TAG = 274, 34675
+
+
+def _decode_deep_tiff(file: Any, page: Any) -> Decoded:
+    kind = int(page.photometric)
+    if page.dtype not in PEAKS or kind not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
+        raise Refused(f"{page.dtype} samples of photometric kind {kind} are not supported")
+    if PREMULTIPLIED in [int(sample) for sample in page.extrasamples]:
+        raise Refused(f"premultiplied transparency of {page.dtype} is not supported")
+    pixels = np.asarray(page.asarray())
+    if int(page.planarconfig) == PLANES and pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, 2)
+    if kind == WHITE_IS_ZERO:
+        pixels = (PEAKS[page.dtype] - pixels).astype(page.dtype)
+    tags = page.tags
+    orientation, profile = tags.valueof(ORIENTATION_TAG, default=1), tags.valueof(PROFILE_TAG)
+    return Decoded(pixels, int(orientation), profile, len(file.pages))
+
+
+DECODERS: dict[str, Any] = {
+    "png": _decode_png, "jpeg": _decode_jpeg, "webp": _decode_with_pillow,
+    "bmp": _decode_with_pillow, "tiff": _decode_tiff,
+}  # fmt: skip
+
+
+def orient(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn and mirror pixels as EXIF's orientation 1 to 8 says; other values mean nothing."""
+    turned = np.swapaxes(pixels, 0, 1) if orientation in (5, 6, 7, 8) else pixels
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(turned[::rows, ::columns])
+
+
+def _fitting_profile(found: Decoded, pixels: Pixels) -> bytes | None:
+    """The file's profile if it is one of the colours that the pixels have."""
+    space = b"GRAY" if pixels.ndim == 2 or pixels.shape[2] == 2 else b"RGB "
+    profile = found.icc_profile
+    return profile if profile and len(profile) >= 128 and profile[16:20] == space else None

@@ -1,0 +1,100 @@
+"""Pixels to the bytes of an image file."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import IO, Any, BinaryIO, cast
+
+import numpy as np
+
+from sesr_ref.images.colour import PEAKS, Pixels, from_float
+from sesr_ref.images.files import DTYPES
+
+JPEG_QUALITY = 95
+PNG_LEVEL = 3
+
+
+def encode(
+    stream: IO[bytes], name: str, pixels: Pixels, icc_profile: bytes | None, quality: int | None
+) -> None:
+    """Write an image to a binary stream; `write_image` states what is written."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    pixels = np.ascontiguousarray(to_stored(pixels, name))
+    if name == "tiff":
+        _encode_tiff(stream, pixels, icc_profile)
+    elif name == "png" and pixels.dtype == np.uint16:
+        _encode_deep_png(stream, pixels, icc_profile)
+    else:
+        _encode_with_pillow(stream, name, pixels, icc_profile, quality)
+
+
+def to_stored(pixels: Pixels, name: str) -> Pixels:
+    """Samples as the format `name` holds them: the deepest that is not deeper than given."""
+    held = [np.dtype(dtype) for dtype in DTYPES[name]]
+    if pixels.dtype in held:
+        return pixels
+    if pixels.dtype == np.uint16:
+        return from_float(pixels / PEAKS[pixels.dtype], np.uint8)
+    return from_float(pixels, held[-1])
+
+
+def _encode_with_pillow(
+    stream: IO[bytes], name: str, pixels: Pixels, icc_profile: bytes | None, quality: int | None
+) -> None:
+    try:
+        import imageio.v3 as iio
+    except ImportError as error:
+        raise ImportError("image files need imageio: pip install 'sesr-ref[images]'") from error
+    options: dict[str, dict[str, Any]] = {
+        "png": {"compress_level": PNG_LEVEL},
+        "jpeg": {"quality": quality or JPEG_QUALITY, "subsampling": 0},
+        "webp": {"lossless": quality is None, "quality": quality or 75, "exact": True},
+        "bmp": {},
+    }
+    if icc_profile and name != "bmp":
+        options[name]["icc_profile"] = icc_profile
+    iio.imwrite(
+        cast(BinaryIO, stream),
+        pixels,
+        extension=f".{name}",
+        plugin="pillow",
+        is_batch=False,
+        **options[name],
+    )
+
+
+def _encode_deep_png(stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None) -> None:
+    """By libpng, which takes 16-bit colour; it leaves the profile's chunk to us."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise ImportError("16-bit PNG needs imagecodecs: pip install 'sesr-ref[images]'") from error
+    data = imagecodecs.png_encode(pixels, level=PNG_LEVEL)
+    header = 33  # signature and IHDR, behind which the profile must stand
+    stream.write(data[:header])
+    if icc_profile:
+        chunk = b"iCCP" + b"ICC profile\0\0" + zlib.compress(icc_profile)
+        stream.write(struct.pack(">I", len(chunk) - 4) + chunk)
+        stream.write(struct.pack(">I", zlib.crc32(chunk)))
+    stream.write(data[header:])
+
+
+def _encode_tiff(stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None) -> None:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ImportError("TIFF needs tifffile: pip install 'sesr-ref[images]'") from error
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    tifffile.imwrite(
+        stream,
+        pixels,
+        photometric="minisblack" if channels < 3 else "rgb",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        compression="zlib",
+        predictor=True,
+        iccprofile=icc_profile,
+        metadata=None,
+    )

@@ -1,0 +1,208 @@
+"""Image files to arrays and back: PNG, JPEG, WebP, BMP, TIFF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sesr_ref.files import atomic_write
+from sesr_ref.images.colour import PEAKS, Pixels, rgb_to_luma, to_float
+from sesr_ref.images.resample import check_image
+from sesr_ref.ops.arrays import Array
+
+DEFAULT_MAX_PIXELS = 100_000_000
+SUFFIXES = {
+    ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".bmp": "bmp",
+    ".tif": "tiff", ".tiff": "tiff",
+}  # fmt: skip
+"""File suffixes, in lower case, and the format that each stands for."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a file holds.
+
+    Parameters
+    ----------
+    pixels : (height, width) or (height, width, channels) array
+        Grey, or grey and alpha (2), RGB (3), RGB and alpha (4 channels); uint8, uint16, or float
+        in [0, 1] from a TIFF of floats.
+    format : str
+        One of the values of `SUFFIXES`.
+    icc_profile : bytes, optional
+        What the colours mean, as the file states it.
+    notices : tuple of str
+        What was left out or repaired on the way, for people.
+    """
+
+    pixels: Pixels
+    format: str
+    icc_profile: bytes | None = None
+    notices: tuple[str, ...] = ()
+
+
+def read_image(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
+    """Read an image file.
+
+    The orientation that a camera noted is applied, palettes and 1 bit are expanded, CMYK becomes
+    RGB; of an animation or of several pages the first is taken, with a notice.
+
+    Parameters
+    ----------
+    path : path
+        A PNG, JPEG, WebP, BMP or TIFF; its content decides, not its name.
+    max_pixels : int
+        Largest width x height that its header may claim.
+
+    Returns
+    -------
+    Image
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no such image, damaged, incomplete or too large.
+    ImportError
+        If the extra ``images`` is not installed.
+    """
+    from sesr_ref.images.decode import decode
+
+    with Path(path).open("rb") as stream:
+        return decode(stream, str(path), max_pixels)
+
+
+def read_luma(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
+    """Read the Y of an image file, as networks see it.
+
+    Parameters
+    ----------
+    path : path
+        As `read_image`.  A file of one channel *is* Y (studio codes) and is taken as it is.
+    max_pixels : int
+        As `read_image`.
+
+    Returns
+    -------
+    (height, width) float32 array
+        Studio Y / 255, unrounded.
+
+    Raises
+    ------
+    OSError, ImportError
+        As `read_image`.
+    ValueError
+        As `read_image`, and for an image that is not opaque.
+    """
+    try:
+        return luma_of(read_image(path, max_pixels).pixels).astype(np.float32, copy=False)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(f"{path}") else f"{path}: {text}") from None
+
+
+def luma_of(pixels: Pixels) -> Array:
+    """Y / 255 of an image in memory; one channel *is* Y; float64 for float64, else float32."""
+    check_image(pixels)
+    if pixels.ndim == 2:
+        return to_float(pixels)
+    if pixels.shape[2] in (2, 4):
+        if (pixels[..., -1] < PEAKS[pixels.dtype]).any():
+            raise ValueError("the image has transparent pixels, whose Y nobody knows")
+        pixels = pixels[..., :-1]
+    return to_float(pixels[..., 0]) if pixels.shape[2] == 1 else rgb_to_luma(pixels)
+
+
+def write_image(
+    path: str | Path,
+    pixels: Pixels,
+    *,
+    icc_profile: bytes | None = None,
+    quality: int | None = None,
+    overwrite: bool = True,
+) -> None:
+    """Write an image file, under a temporary name first.
+
+    Parameters
+    ----------
+    path : path
+        Its suffix states the format (see `SUFFIXES`); its folder must exist.
+    pixels : (height, width) or (height, width, channels) array
+        As `Image.pixels`.  Formats that hold no 16 bit (JPEG, WebP, BMP) get 8, PNG gets 16 for
+        float.
+    icc_profile : bytes, optional
+        Stored with it, but in BMP.
+    quality : int, optional
+        1 to 100 for JPEG and WebP; unless given 95 for JPEG, and WebP is written without loss.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and shall not be overwritten.
+    OSError
+        If it cannot be written; nothing is left behind.
+    ValueError
+        If the format cannot hold the size or the transparency, for an unknown suffix, or pixels
+        that are no image.
+    ImportError
+        If the extra ``images`` is not installed.
+    """
+    from sesr_ref.images.encode import encode
+
+    check_image(pixels)
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"the quality must be 1 to 100, got {quality}")
+    check_storable(path, pixels.shape)
+    with atomic_write(Path(path), overwrite) as stream:
+        encode(stream, format_of(path), pixels, icc_profile, quality)
+
+
+def format_of(path: str | Path) -> str:
+    """Format that a path's suffix states; ValueError names those that are known."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise ValueError(f"{path}: the suffix {suffix!r} is none of {known}")
+    return SUFFIXES[suffix]
+
+
+# Pixels a side, whether it holds transparency, the dtypes it holds.
+MAX_SIDE = {"jpeg": 65500, "webp": 16383, "png": 2**31 - 1, "bmp": 2**31 - 1, "tiff": 2**31 - 1}
+OPAQUE_ONLY = ("jpeg", "bmp")
+DTYPES = {
+    "jpeg": (np.uint8,), "webp": (np.uint8,), "bmp": (np.uint8,), "png": (np.uint8, np.uint16),
+    "tiff": (np.uint8, np.uint16, np.float32),
+}  # fmt: skip
+
+
+def check_storable(path: str | Path, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless the format that `path` states can hold an image of this shape.
+
+    Parameters
+    ----------
+    path : path
+        Of the file to be; only its suffix counts.
+    shape : tuple of int
+        (height, width) or (height, width, channels).
+
+    Raises
+    ------
+    ValueError
+        Naming the format, what it cannot hold, and formats that can.
+    """
+    name = format_of(path)
+    channels = 1 if len(shape) == 2 else shape[2]
+    if channels not in (1, 2, 3, 4):
+        raise ValueError(f"{path}: an image file holds 1 to 4 channels, not {channels}")
+    if max(shape[:2]) > MAX_SIDE[name]:
+        raise ValueError(
+            f"{path}: {shape[1]} x {shape[0]} pixels, but {name} holds {MAX_SIDE[name]} a side at "
+            "most: use png or tiff"
+        )
+    if channels in (2, 4) and name in OPAQUE_ONLY:
+        raise ValueError(f"{path}: {name} cannot hold transparency: use png, webp or tiff")
