@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -61,9 +62,10 @@ def transfer(net: Network, source: Params, seed: int = 0) -> Params:
     net : Network
         What shall be trained.
     source : dict of arrays
-        Parameters of the other network; those of the same name and shape are copied.
+        Parameters of the other network; a layer of which all fit in name and
+        shape is copied.
     seed : int
-        Of the remaining ones' `initialise` (SESR x4 from x2: the tail's).
+        Of the remaining layers' `initialise` (SESR x4 from x2: the tail).
 
     Returns
     -------
@@ -73,19 +75,25 @@ def transfer(net: Network, source: Params, seed: int = 0) -> Params:
     Raises
     ------
     ValueError
-        If not a single parameter fits.
+        If not a single layer fits.
 
     Notes
     -----
     Bhardwaj et al. (MLSys 2022), section 4.1.
     """
     params = initialise(net, seed)
-    shared = [
-        name for name in params if name in source and source[name].shape == params[name].shape
-    ]
-    if not shared:
-        raise ValueError(f"no parameter fits {net.name} in name and shape: nothing to transfer")
-    return params | {name: source[name].astype(np.float32) for name in shared}
+    fits = {name: name in source and source[name].shape == params[name].shape for name in params}
+    whole = dict.fromkeys(map(_layer_of, params), True)
+    for name in params:
+        whole[_layer_of(name)] &= fits[name]
+    if not any(whole.values()):
+        raise ValueError(f"no layer of {net.name} fits the given parameters: nothing to transfer")
+    taken = {name: source[name].astype(np.float32) for name in params if whole[_layer_of(name)]}
+    return params | taken
+
+
+def _layer_of(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def save(path: str | Path, net: Network, params: Params, overwrite: bool = True) -> None:
@@ -109,7 +117,7 @@ def save(path: str | Path, net: Network, params: Params, overwrite: bool = True)
     FileExistsError
         If the file exists and shall not be overwritten.
     """
-    check_params(net, params)
+    check_params(net, {name: _at_least_float32(array) for name, array in params.items()})
     text = np.frombuffer(net.to_json().encode(), np.uint8)
     arrays: dict[str, Any] = {DESCRIPTION: text, **params}
     with atomic_write(Path(path), overwrite) as stream:
@@ -149,7 +157,7 @@ def load(name: str | Path) -> tuple[Network, Params]:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(archive)
-    except (zipfile.BadZipFile, EOFError, zipfile.LargeZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(f"{path}: not an .npz of weights ({error})") from None
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from None
@@ -195,8 +203,12 @@ def _read(archive: zipfile.ZipFile) -> tuple[Network, Params]:
             array = _read_array(stream, shape, DTYPES)
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds numbers that are not finite")
-        params[name] = array.astype(np.float32) if array.dtype == np.float16 else array
+        params[name] = _at_least_float32(array)
     return net, params
+
+
+def _at_least_float32(array: Array) -> Array:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _read_array(

@@ -34,6 +34,7 @@ class Ops:
     depth_to_space_vjp: Callable[..., Array] = rearrange.depth_to_space_vjp
     network: Callable[..., Array | None] | None = None
     gradients: Callable[..., tuple[float, dict[str, Array]] | None] | None = None
+    set_threads: Callable[[int], None] | None = None
 
 
 REFERENCE = Ops("reference")

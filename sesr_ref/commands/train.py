@@ -1,0 +1,158 @@
+"""Train a network on a folder of images.
+
+Writes OUT/weights.npz at the end, OUT/best.npz whenever --val improves, OUT/checkpoint.npz to go
+on from with --resume, and OUT/log.jsonl.  The defaults are the paper's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from sesr_ref.architectures import ACTIVATIONS, fsrcnn, sesr
+from sesr_ref.commands.console import duration, notice, progress
+from sesr_ref.commands.models import add_engine_option, engine_named, load_file
+from sesr_ref.data import Pairs, training_pairs
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Params
+from sesr_ref.ops.table import Ops
+from sesr_ref.optimiser import SCHEDULES, Recipe
+from sesr_ref.params import transfer
+from sesr_ref.train import Progress, train
+from sesr_ref.validation import validation_psnr
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sesr-ref train``."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of training images")
+    parser.add_argument("--out", type=Path, required=True, help="folder for what the run writes")
+    parser.add_argument("--val", type=Path, help="folder of images that choose best.npz")
+    parser.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.npz")
+    parser.add_argument(
+        "--start-from", metavar="MODEL", help="transfer its fitting parameters (x2 to x4)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of NumPy and the kernels")
+    add_engine_option(parser)
+    _add_network_options(parser.add_argument_group("network"))
+    _add_recipe_options(parser.add_argument_group("recipe"))
+
+
+def _add_network_options(group: Any) -> None:
+    group.add_argument("--architecture", choices=("sesr", "fsrcnn"), default="sesr")
+    group.add_argument("--blocks", type=int, default=5, help="3 x 3 blocks, the paper's m (5)")
+    group.add_argument("--features", type=int, default=16, help="channels, the paper's f (16)")
+    group.add_argument("--upscale", type=int, default=2, help="2 (default) or 4")
+    group.add_argument("--expand", type=int, default=256, help="channels in a block, p (256)")
+    group.add_argument("--activation", choices=sorted(ACTIVATIONS), default="prelu")
+    group.add_argument("--block-bias", choices=("none", "true"), default="none")
+    for name, text in (
+        ("input-residual", "the input is added to the output"),
+        ("short-residuals", "residuals over the 3 x 3 blocks; without: ExpandNets"),
+        ("linear-blocks", "linear blocks; without: plain convolutions"),
+    ):
+        group.add_argument(
+            f"--{name}", action=argparse.BooleanOptionalAction, default=True, help=text
+        )
+
+
+def _add_recipe_options(group: Any) -> None:
+    texts = {
+        "steps": "480000", "batch": "crops a step (32)",
+        "crop": "low-resolution pixels a side (64)",
+        "lr": "peak learning rate (5e-4)", "warmup": "steps up to the peak (0)",
+        "seed": "of the start and every batch (0)",
+        "average": "decay of a moving average of the weights (0: none)",
+        "checkpoint_every": "steps (1000)", "validate_every": "steps (1000)",
+    }  # fmt: skip
+    for key, text in texts.items():
+        default = getattr(Recipe, key)
+        flag = f"--{key.replace('_', '-')}"
+        group.add_argument(flag, type=type(default), default=default, metavar="N", help=text)
+    group.add_argument("--schedule", choices=sorted(SCHEDULES), default="constant")
+    group.add_argument("--amsgrad", action="store_true", help="never let the second moment shrink")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 0 also for a finished run that is resumed."""
+    recipe = Recipe(**{f.name: getattr(args, f.name) for f in fields(Recipe)})
+    net = _network(args)
+    checkpoint = args.out / "checkpoint.npz"
+    if args.resume and not checkpoint.exists():
+        notice(f"{args.out}: no checkpoint yet, starting afresh")
+    start = transfer(net, load_file(args.start_from)[1], args.seed) if args.start_from else None
+    with _threads(args.threads, ops := engine_named(args.engine)):
+        pairs = _pairs(args)
+        validate = _validation(args.val, net, ops)
+        with progress(recipe.steps, "training") as update:
+            train(
+                net, pairs, args.out, recipe, start=start, validate=validate, ops=ops,
+                resume=args.resume, report=_reporter(update),
+            )  # fmt: skip
+    print(f"wrote {args.out / 'weights.npz'}")
+    return 0
+
+
+def _network(args: argparse.Namespace) -> Network:
+    if args.architecture == "fsrcnn":
+        return fsrcnn(args.upscale, args.activation)
+    return sesr(
+        args.blocks, args.features, args.upscale, args.expand, args.activation,
+        args.input_residual, args.short_residuals, args.linear_blocks, block_bias=args.block_bias,
+    )  # fmt: skip
+
+
+def _pairs(args: argparse.Namespace) -> Pairs:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with progress(1, "preparing") as update:
+
+            def report(done: int, total: int, name: str) -> None:
+                update(0, f"image {done} of {total}: {name}")
+
+            pairs = training_pairs(args.data, args.upscale, args.crop, args.out / "cache", report)
+    for warning in caught:
+        notice(f"warning: {warning.message}")
+    return pairs
+
+
+def _validation(
+    folder: Path | None, net: Network, ops: Ops
+) -> Callable[[Network, Params], float] | None:
+    return validation_psnr(folder, net.upscale, ops) if folder else None
+
+
+def _reporter(update: Callable[[int, str], None]) -> Callable[[Progress], None]:
+    """A moving line on a terminal; a line for each validation elsewhere."""
+    loss, psnr_db = 0.0, None
+
+    def report(now: Progress) -> None:
+        nonlocal loss, psnr_db
+        loss = now.loss if not loss else loss + 0.02 * (now.loss - loss)
+        score = f"  {psnr_db:.3f} dB" if (psnr_db := now.psnr_db or psnr_db) else ""
+        note = f"loss {loss:.5f}{score}  {now.steps_per_second:.1f} steps/s"
+        update(now.step, note)
+        if not sys.stderr.isatty() and (now.psnr_db is not None or now.step == now.steps):
+            print(f"step {now.step}  {note}  {duration(now.seconds_left)} left", flush=True)
+
+    return report
+
+
+def _threads(count: int | None, ops: Ops) -> Any:
+    """Limit the threads of NumPy's BLAS and of the kernels while the block runs."""
+    if count is None:
+        return nullcontext()
+    if count < 1:
+        raise ValueError(f"--threads must be at least 1, got {count}")
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise ImportError("--threads needs threadpoolctl: pip install 'sesr-ref[fast]'") from error
+    if ops.set_threads is not None:
+        ops.set_threads(count)
+    return threadpool_limits(count)

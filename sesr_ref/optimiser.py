@@ -1,0 +1,137 @@
+"""How weights change in training: learning rates, the recipe, Adam."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sesr_ref.ops.arrays import Array, Params
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: 0.5 + 0.5 * math.cos(math.pi * done),
+    "linear": lambda done: 1.0 - done,
+}
+"""Learning rate, as a share of its peak, after a share `done` of the steps behind the warm-up."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the defaults are the paper's (section 4.1).
+
+    Parameters
+    ----------
+    steps : int
+        The paper: 300 epochs of 1600.
+    batch, crop : int
+        Crops a step and their low-resolution pixels a side.
+    lr : float
+        Peak learning rate.
+    schedule : str
+        A key of `SCHEDULES`.
+    warmup : int
+        Steps over which the rate rises linearly to its peak.
+    seed : int
+        Of the start and of every batch.
+    amsgrad : bool
+        Divide by the largest second moment so far (Reddi et al., ICLR 2018).
+    average : float
+        Decay of a moving average of the weights, which is then what is scored and saved; 0: none.
+    checkpoint_every, validate_every : int
+        Steps; 0 means at the end alone.
+    """
+
+    steps: int = 480_000
+    batch: int = 32
+    crop: int = 64
+    lr: float = 5e-4
+    schedule: str = "constant"
+    warmup: int = 0
+    seed: int = 0
+    amsgrad: bool = False
+    average: float = 0.0
+    checkpoint_every: int = 1000
+    validate_every: int = 1000
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch", "crop"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
+        for key in ("warmup", "seed", "checkpoint_every", "validate_every"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must not be negative, got {getattr(self, key)}")
+        if not (0 < self.lr < math.inf):
+            raise ValueError(f"lr must be positive, got {self.lr}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must be in [0, 1), got {self.average}")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {sorted(SCHEDULES)}, got {self.schedule!r}")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step 0, 1, ..., steps - 1."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        return self.lr * SCHEDULES[self.schedule](
+            (step - self.warmup) / max(1, self.steps - self.warmup)
+        )
+
+
+class Adam:
+    """Adam on one flat vector; `params` are views of it, so that a step is a few array passes.
+
+    Kingma and Ba (ICLR 2015), Algorithm 1, in the form of its section 2's last paragraph.
+    """
+
+    BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7  # Keras' defaults, the official code's
+
+    def __init__(self, params: Params, amsgrad: bool = False, average: float = 0.0) -> None:
+        self.shapes = {name: array.shape for name, array in params.items()}
+        flat = np.concatenate([array.ravel() for array in params.values()])
+        self.state: dict[str, Array] = {"weights": flat, "mean": np.zeros_like(flat)}
+        self.state["square"] = np.zeros_like(flat)
+        if amsgrad:
+            self.state["largest"] = np.zeros_like(flat)
+        if average:
+            self.state["average"] = flat.copy()
+        self.decay = average
+
+    @property
+    def params(self) -> Params:
+        """The weights being trained."""
+        return self._views("weights")
+
+    @property
+    def averaged(self) -> Params:
+        """The moving average of the weights if there is one, else the weights."""
+        return self._views("average" if "average" in self.state else "weights")
+
+    def _views(self, key: str) -> Params:
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            stop = start + math.prod(shape)
+            views[name] = self.state[key][start:stop].reshape(shape)
+            start = stop
+        return views
+
+    def update(self, dparams: Params, rate: float, step: int) -> None:
+        """Change the weights by one step; `step` counts from 0."""
+        d = np.concatenate([dparams[name].ravel() for name in self.shapes])
+        mean, square = self.state["mean"], self.state["square"]
+        mean += (d - mean) * d.dtype.type(1 - self.BETA1)
+        d *= d
+        square += (d - square) * d.dtype.type(1 - self.BETA2)
+        if "largest" in self.state:
+            square = np.maximum(self.state["largest"], square, out=self.state["largest"])
+        bias1, bias2 = 1 - self.BETA1 ** (step + 1), 1 - self.BETA2 ** (step + 1)
+        np.sqrt(square, out=d)
+        d += d.dtype.type(self.EPSILON)
+        np.divide(mean, d, out=d)
+        d *= d.dtype.type(rate * math.sqrt(bias2) / bias1)
+        self.state["weights"] -= d
+        if "average" in self.state:
+            decay = min(self.decay, (1 + step) / (10 + step))  # a short memory at first
+            average = self.state["average"]
+            average += (self.state["weights"] - average) * d.dtype.type(1 - decay)

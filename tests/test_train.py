@@ -1,0 +1,259 @@
+"""Training: the arithmetic of a step, one seed one result, and being stopped anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sesr_ref as sr
+from sesr_ref.data import Pairs
+from sesr_ref.ops.arrays import Params
+from sesr_ref.optimiser import Adam, Recipe
+from sesr_ref.train import Progress, train
+
+ROOT = Path(__file__).parents[1]
+NET = sr.sesr(blocks=1, features=3, expand=4)
+
+
+def pairs(size: int = 24) -> Pairs:
+    rng = np.random.default_rng(0)
+    low = [rng.integers(16, 236, (size, size + i), dtype=np.uint8) for i in range(3)]
+    return Pairs(2, low, [np.kron(image, np.ones((2, 2), np.uint8)) for image in low])
+
+
+def recipe(**changes: object) -> Recipe:
+    values = {"steps": 12, "batch": 2, "crop": 8, "lr": 1e-3, "checkpoint_every": 5}
+    return Recipe(**values | changes)  # type: ignore[arg-type]
+
+
+def same(a: Params, b: Params) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_adam_follows_its_algorithm() -> None:
+    rng = np.random.default_rng(0)
+    start = {"a.w": rng.normal(size=(2, 3)), "b.w": rng.normal(size=4)}
+    adam = Adam({k: v.copy() for k, v in start.items()}, amsgrad=True, average=0.5)
+    m = {k: 0 * v for k, v in start.items()}
+    v, largest, average = dict(m), dict(m), dict(start)
+    expected = dict(start)
+    for t in range(1, 6):
+        d: Params = {k: rng.normal(size=w.shape) * (t != 3) for k, w in start.items()}
+        adam.update(d, 0.01, t - 1)
+        for k in start:
+            m[k] = 0.9 * m[k] + 0.1 * d[k]
+            v[k] = 0.999 * v[k] + 0.001 * d[k] ** 2
+            largest[k] = np.maximum(largest[k], v[k])
+            rate = 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+            expected[k] = expected[k] - rate * m[k] / (np.sqrt(largest[k]) + 1e-7)
+            decay = min(0.5, t / (9 + t))
+            average[k] = decay * average[k] + (1 - decay) * expected[k]
+    for k in start:
+        assert np.allclose(adam.params[k], expected[k], rtol=1e-12)
+        assert np.allclose(adam.averaged[k], average[k], rtol=1e-12)
+
+
+def test_learning_rates_start_and_end_where_they_should() -> None:
+    warm = recipe(steps=100, warmup=10, schedule="cosine")
+    assert warm.rate(0) == pytest.approx(1e-4)
+    assert warm.rate(9) == pytest.approx(1e-3)
+    assert warm.rate(55) == pytest.approx(5e-4)
+    assert warm.rate(99) < 1e-6
+    assert recipe(schedule="constant").rate(11) == 1e-3
+    assert recipe(steps=10, schedule="linear").rate(5) == pytest.approx(5e-4)
+
+
+def test_the_default_recipe_is_the_papers() -> None:
+    paper = Recipe()
+    assert (paper.steps, paper.batch, paper.crop, paper.lr) == (480_000, 32, 64, 5e-4)
+    assert paper.schedule == "constant"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"lr": -1.0}, "lr must be positive, got -1"),
+        ({"lr": float("nan")}, "lr must be positive"),
+        ({"average": 1.0}, "average must be in"),
+        ({"schedule": "step"}, "schedule must be one of .*cosine.*, got 'step'"),
+        ({"warmup": -1}, "warmup must not be negative"),
+    ],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        recipe(**change)
+
+
+def test_training_lowers_the_loss_and_writes_what_it_learnt(tmp_path: Path) -> None:
+    losses: list[Progress] = []
+    got = train(NET, pairs(), tmp_path, recipe(steps=150, lr=5e-3), report=losses.append)
+    assert np.mean([p.loss for p in losses[-10:]]) < 0.7 * np.mean([p.loss for p in losses[:5]])
+    assert losses[-1].step == 150
+    assert losses[-1].seconds_left == 0
+    net, saved = sr.load(tmp_path / "weights.npz")
+    assert net == NET
+    assert same(saved, got)
+
+
+def test_one_seed_gives_one_result_and_another_seed_another(tmp_path: Path) -> None:
+    a = train(NET, pairs(), tmp_path / "a", recipe(seed=3))
+    b = train(NET, pairs(), tmp_path / "b", recipe(seed=3))
+    c = train(NET, pairs(), tmp_path / "c", recipe(seed=4))
+    assert same(a, b)
+    assert not same(a, c)
+
+
+@pytest.mark.parametrize("every", [1, 5, 7])
+def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(
+    tmp_path: Path, every: int
+) -> None:
+    how = recipe(average=0.9, amsgrad=True, checkpoint_every=every, schedule="cosine")
+    whole = train(NET, pairs(), tmp_path / "whole", how)
+
+    def stop_at_eight(now: Progress) -> None:
+        if now.step == 8:
+            raise RuntimeError("pulled the plug")
+
+    with pytest.raises(RuntimeError):
+        train(NET, pairs(), tmp_path / "cut", how, report=stop_at_eight)
+    resumed = train(NET, pairs(), tmp_path / "cut", how, resume=True)
+    assert same(whole, resumed)
+    logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "cut")]
+    assert logs[0] == logs[1]
+
+
+def test_a_finished_run_resumed_changes_nothing(tmp_path: Path) -> None:
+    first = train(NET, pairs(), tmp_path, recipe())
+    before = (tmp_path / "weights.npz").read_bytes()
+    assert same(first, train(NET, pairs(), tmp_path, recipe(), resume=True))
+    assert (tmp_path / "weights.npz").read_bytes() == before
+
+
+def test_a_run_is_not_overwritten_unless_resumed(tmp_path: Path) -> None:
+    train(NET, pairs(), tmp_path, recipe())
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        train(NET, pairs(), tmp_path, recipe())
+
+
+def test_a_checkpoint_of_another_recipe_network_or_data_is_refused(tmp_path: Path) -> None:
+    train(NET, pairs(), tmp_path, recipe())
+    with pytest.raises(ValueError, match=r"another recipe: lr was 0\.001 and is 0\.002"):
+        train(NET, pairs(), tmp_path, recipe(lr=2e-3), resume=True)
+    with pytest.raises(ValueError, match="another network"):
+        train(sr.sesr(2, 3, expand=4), pairs(), tmp_path, recipe(), resume=True)
+    with pytest.raises(ValueError, match="another data: pixels was"):
+        train(NET, pairs(20), tmp_path, recipe(), resume=True)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    train(NET, pairs(), tmp_path, recipe())
+    checkpoint = tmp_path / "checkpoint.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="cannot be read"):
+        train(NET, pairs(), tmp_path, recipe(), resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path,
+) -> None:
+    start = {name: array * np.float32(1e30) for name, array in sr.initialise(NET).items()}
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(FloatingPointError, match=r"the loss is \w+ at step 0"),
+    ):
+        train(NET, pairs(), tmp_path, recipe(), start=start)
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+    calls = 0
+
+    def poison(net: sr.Network, params: Params) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 8:
+            params["head.expand"][:] = np.nan
+        return 0.0
+
+    with pytest.raises(FloatingPointError, match="at step 8"):
+        train(NET, pairs(), tmp_path, recipe(validate_every=1), validate=poison)
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        assert json.loads(file["meta"].tobytes())["step"] == 5
+        assert np.isfinite(file["weights"]).all()
+
+
+def test_the_best_weights_on_validation_are_kept(tmp_path: Path) -> None:
+    scores = iter([10.0, 12.0, 11.0, 9.0])
+    seen: list[Params] = []
+
+    def validate(net: sr.Network, params: Params) -> float:
+        seen.append({name: array.copy() for name, array in params.items()})
+        return next(scores)
+
+    train(NET, pairs(), tmp_path, recipe(validate_every=3), validate=validate)
+    assert same(sr.load(tmp_path / "best.npz")[1], seen[1])
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["psnr_db"] for row in rows] == [10.0, 12.0, 11.0, 9.0]
+    assert [row["step"] for row in rows] == [3, 6, 9, 12]
+
+
+RUN = """
+import sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+import test_train
+from sesr_ref.train import train
+print("up", flush=True)
+train(test_train.NET, test_train.pairs(), Path({out!r}), test_train.recipe(
+    steps=600, checkpoint_every=7, validate_every=50), resume=True)
+"""
+
+
+def start_run(out: Path) -> subprocess.Popen[bytes]:
+    path = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "weights"), str(ROOT / "tests")]
+    code = RUN.format(path=path, out=str(out))
+    one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, env=one_thread, stdout=subprocess.PIPE)
+
+
+def stop_after(run: subprocess.Popen[bytes], number: int, seconds: float) -> int:
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"up\n"
+    time.sleep(seconds)
+    run.send_signal(number)
+    run.stdout.close()
+    return run.wait(timeout=60)
+
+
+def test_a_run_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(
+    tmp_path: Path,
+) -> None:
+    whole = start_run(tmp_path / "whole")
+    kills = 0
+    for seconds in (0.15, 0.3, 0.22, 0.4):
+        kills += stop_after(start_run(tmp_path / "cut"), signal.SIGKILL, seconds) == -signal.SIGKILL
+    assert kills >= 2
+    last = start_run(tmp_path / "cut")
+    for run in (whole, last):
+        run.communicate(timeout=120)
+        assert run.returncode == 0
+    for name in ("weights.npz", "log.jsonl", "checkpoint.npz"):
+        a, b = ((tmp_path / folder / name).read_bytes() for folder in ("whole", "cut"))
+        assert a == b, name
+
+
+def test_ctrl_c_writes_a_checkpoint_of_the_step_it_reached(tmp_path: Path) -> None:
+    code = stop_after(start_run(tmp_path), signal.SIGINT, 0.3)
+    assert code != 0
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        step = json.loads(file["meta"].tobytes())["step"]
+    assert 0 < step < 600
+    assert not list(tmp_path.glob(".*.tmp"))
