@@ -116,7 +116,8 @@ def train(
                 report(Progress(run.step, recipe.steps, loss, psnr_db, run.best, speed, left))
             if stop.is_set() and run.step < recipe.steps:
                 raise KeyboardInterrupt
-    save(out / "weights.npz", net, run.adam.averaged)
+    if run.step > first or not (out / "weights.npz").exists():
+        save(out / "weights.npz", net, run.adam.averaged)
     return run.adam.averaged
 
 

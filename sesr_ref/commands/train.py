@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
                 net, pairs, args.out, recipe, start=start, validate=validate, ops=ops,
                 resume=args.resume, report=_reporter(update),
             )  # fmt: skip
-    print(f"wrote {args.out / 'weights.npz'}")
+    print(f"{recipe.steps} steps done: {args.out / 'weights.npz'}")
     return 0
 
 
