@@ -7,10 +7,13 @@ on from with --resume, and OUT/log.jsonl.  The defaults are the paper's.
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import sys
+import time
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from sesr_ref.architectures import ACTIVATIONS, fsrcnn, sesr
 from sesr_ref.commands.console import duration, notice, progress
 from sesr_ref.commands.models import add_engine_option, engine_named, load_file
 from sesr_ref.data import Pairs, training_pairs
+from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
@@ -86,16 +90,33 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and not checkpoint.exists():
         notice(f"{args.out}: no checkpoint yet, starting afresh")
     start = transfer(net, load_file(args.start_from)[1], args.seed) if args.start_from else None
-    with _threads(args.threads, ops := engine_named(args.engine)):
+    ops = engine_named(args.engine)
+    with _threads(args.threads, ops):
         pairs = _pairs(args)
         validate = _validation(args.val, net, ops)
-        with progress(recipe.steps, "training") as update:
+        with _record(args.out, ops), progress(recipe.steps, "training") as update:
             train(
                 net, pairs, args.out, recipe, start=start, validate=validate, ops=ops,
                 resume=args.resume, report=_reporter(update),
             )  # fmt: skip
     print(f"{recipe.steps} steps done: {args.out / 'weights.npz'}")
     return 0
+
+
+@contextmanager
+def _record(out: Path, ops: Ops) -> Iterator[None]:
+    """Note in OUT/run.json how the run was made: its command and the hours it has taken so far."""
+    path, begun = out / "run.json", time.monotonic()
+    before = json.loads(path.read_text("utf-8")) if path.is_file() else {"hours": 0.0}
+    try:
+        yield
+    finally:
+        hours = before["hours"] + (time.monotonic() - begun) / 3600
+        command = shlex.join(["sesr-ref", *sys.argv[1:]]).replace(" --resume", "")
+        facts = {"command": command, "engine": ops.name, "hours": hours}
+        if hours - before["hours"] > 1e-4 or not path.is_file():
+            with atomic_write(path) as stream:
+                stream.write(json.dumps(facts, indent=2).encode())
 
 
 def _network(args: argparse.Namespace) -> Network:
