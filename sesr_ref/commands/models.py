@@ -13,7 +13,6 @@ from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import load, shipped
 from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
-from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
 DEFAULT_MODEL = "sesr-m5-x2"
 NAME = re.compile(
@@ -112,12 +111,13 @@ def network_named(name: str) -> Network:
     FileNotFoundError
         If it is none of these.
     """
-    kind, _, upscale = name.rpartition("-x")
-    if upscale.isdigit() and len(upscale) == 1 and name not in shipped():
-        if match := SESR_M.fullmatch(kind):
-            return sesr(int(match[1]), upscale=int(upscale))
-        if kind in ARCHITECTURES:
-            return ARCHITECTURES[kind](int(upscale))
+    if (match := NAME.fullmatch(name)) and name not in shipped():
+        upscale = int(match["upscale"])
+        if match["peer"]:
+            return PEERS[match["peer"]](upscale)
+        if match["blocks"] is None:
+            return sesr(11, 32, upscale)
+        return sesr(int(match["blocks"]), upscale=upscale)
     if name.endswith(".json") and Path(name).is_file():
         return Network.from_json(Path(name).read_text("utf-8"))
     return load_file(name)[0]
