@@ -26,21 +26,27 @@ def prelu(x: Array, slope: Array) -> Array:
     ValueError
         If `slope` does not have one value per channel.
     """
-    check_images(x)
-    if slope.shape != x.shape[3:]:
-        raise ValueError(f"slope must have shape {x.shape[3:]}, got {slope.shape}")
-    y: Array = x * slope.astype(x.dtype, copy=False)
-    np.copyto(y, x, where=x > 0)
+    _check_slope(x, slope)
+    y: Array = np.minimum(x, 0)
+    y *= slope.astype(x.dtype, copy=False)
+    y += np.maximum(x, 0)
     return y
 
 
 def prelu_vjp(dy: Array, x: Array, slope: Array) -> tuple[Array, Array]:
     """Gradients of `prelu` with respect to `x` and `slope`; at 0 the negative side's."""
+    _check_slope(x, slope)
     check_same_dtype(dy, x.shape, x)
     dx = dy * slope.astype(x.dtype, copy=False)
     np.copyto(dx, dy, where=x > 0)
     dslope = np.einsum("nhwc,nhwc->c", dy, np.minimum(x, 0))
     return dx, dslope
+
+
+def _check_slope(x: Array, slope: Array) -> None:
+    check_images(x)
+    if slope.shape != x.shape[3:]:
+        raise ValueError(f"slope must have shape {x.shape[3:]}, got {slope.shape}")
 
 
 def relu(x: Array) -> Array:
@@ -89,10 +95,10 @@ def add(*xs: Array) -> Array:
     Raises
     ------
     ValueError
-        If a shape neither equals the first one nor is that with one channel.
+        If a shape neither equals the first one nor is that with one channel, or dtypes differ.
     """
+    _check_alike(xs)
     first = xs[0]
-    check_images(first)
     for other in xs[1:]:
         if other.shape not in (first.shape, (*first.shape[:3], 1)):
             raise ValueError(f"cannot add an array of shape {other.shape} to one of {first.shape}")
@@ -110,10 +116,9 @@ def add_vjp(dy: Array, *xs: Array) -> tuple[Array, ...]:
 
 def concat(*xs: Array) -> Array:
     """Join along the channels."""
-    for x in xs:
-        check_images(x)
-        if x.shape[:3] != xs[0].shape[:3]:
-            raise ValueError(f"cannot join arrays of shapes {[x.shape for x in xs]}")
+    _check_alike(xs)
+    if len({x.shape[:3] for x in xs}) > 1:
+        raise ValueError(f"cannot join arrays of shapes {[x.shape for x in xs]}")
     return np.concatenate(xs, axis=3)
 
 
@@ -122,6 +127,13 @@ def concat_vjp(dy: Array, *xs: Array) -> tuple[Array, ...]:
     ends = np.cumsum([x.shape[3] for x in xs])
     check_same_dtype(dy, (*xs[0].shape[:3], int(ends[-1])), xs[0])
     return tuple(np.split(dy, ends[:-1], axis=3))
+
+
+def _check_alike(xs: tuple[Array, ...]) -> None:
+    for x in xs:
+        check_images(x)
+    if len({x.dtype for x in xs}) > 1:
+        raise ValueError(f"operands must have one dtype, got {[str(x.dtype) for x in xs]}")
 
 
 def shift(x: Array, offset: float) -> Array:
