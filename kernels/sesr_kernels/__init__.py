@@ -1,8 +1,27 @@
 """Numba kernels of sesr_ref (extra ``fast``); this package never imports the engine."""
 
+from __future__ import annotations
+
+from functools import partial
 from typing import Any
 
 
-def kernels(winograd: bool | None = None) -> dict[str, Any]:
-    """Fields of `sesr_ref.Ops` that the kernels replace."""
-    raise ImportError("the kernels are not in this version")
+def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[str, Any]:
+    """What replaces the reference's operations: the fields of `sesr_ref.Ops`.
+
+    Parameters
+    ----------
+    winograd : bool, optional
+        Whether 3 x 3 convolutions use Winograd's algorithm; None takes what is faster.
+    threads : int, optional
+        How many to use; None takes all processors of this process.
+
+    Returns
+    -------
+    dict
+    """
+    from sesr_kernels.threads import available
+    from sesr_kernels.training import gradients
+
+    count = available() if threads is None else threads
+    return {"gradients": partial(gradients, threads=count)}

@@ -41,13 +41,16 @@ REFERENCE = Ops("reference")
 """NumPy alone: the oracle."""
 
 
-def fast(winograd: bool | None = None) -> Ops:
+def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     """Numba's kernels (extra ``fast``); compiled when first used and cached on disk.
 
     Parameters
     ----------
     winograd : bool, optional
         Whether 3 x 3 convolutions use Winograd's algorithm; None takes what is faster.
+    threads : int, optional
+        How many to use, which changes no bit of any result; None takes the processors of this
+        process, at most ``NUMBA_NUM_THREADS`` (or ``OMP_NUM_THREADS``) where that is set.
 
     Returns
     -------
@@ -64,5 +67,5 @@ def fast(winograd: bool | None = None) -> Ops:
         raise ImportError("the fast kernels need Numba: pip install 'sesr-ref[fast]'") from error
     import sesr_kernels
 
-    kernels: dict[str, Any] = sesr_kernels.kernels(winograd)
+    kernels: dict[str, Any] = sesr_kernels.kernels(winograd, threads)
     return replace(REFERENCE, name="fast", **kernels)

@@ -1,0 +1,53 @@
+"""What the compiler's target can do, and the register blocks that follow from it.
+
+Read once, from the target that Numba really compiles for, so that ``NUMBA_CPU_NAME`` and
+``NUMBA_CPU_FEATURES`` choose the same path here as in the machine code.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llvmlite import binding
+from numba.core.registry import cpu_target
+
+
+class Host(NamedTuple):
+    """One instruction set: lanes of a vector, and how many accumulators fill its registers."""
+
+    name: str
+    lanes: int
+    outs: int
+    vectors: int
+    fused: bool
+
+    @property
+    def tile(self) -> int:
+        """Pixels of one register block."""
+        return self.lanes * self.vectors
+
+
+# `outs` x `vectors` accumulators and the operands beside them must fit the register file:
+# 32 registers with AVX-512 and NEON, 16 with AVX2 and SSE2; fewer than 8 would wait for latency.
+HOSTS = {
+    "avx512": Host("avx512", 16, 8, 2, fused=True),
+    "avx2": Host("avx2", 8, 4, 3, fused=True),
+    "neon": Host("neon", 4, 4, 6, fused=True),
+    "sse2": Host("sse2", 4, 4, 2, fused=False),
+    "scalar": Host("scalar", 1, 4, 2, fused=False),
+}
+
+
+def choose(triple: str, features: str) -> Host:
+    """The widest instruction set that `features` (LLVM's ``+avx2,-avx512f,...``) allow."""
+    has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
+    if {"avx512f", "fma"} <= has:
+        return HOSTS["avx512"]
+    if {"avx2", "fma"} <= has:
+        return HOSTS["avx2"]
+    if triple.startswith(("aarch64", "arm64")):
+        return HOSTS["neon"]
+    return HOSTS["sse2" if triple.startswith("x86_64") else "scalar"]
+
+
+HOST = choose(binding.get_process_triple(), cpu_target.target_context.codegen().magic_tuple()[2])

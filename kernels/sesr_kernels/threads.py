@@ -1,0 +1,62 @@
+"""Threads for independent jobs, without a threading layer.
+
+Compiled code releases the interpreter's lock, so plain threads do.  They live for one call only:
+there is no pool that a fork could break, and no layer that refuses nested or concurrent use.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+
+
+def available() -> int:
+    """Threads to use: the processors of this process, at most ``NUMBA_NUM_THREADS`` if set."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        count = os.cpu_count() or 1
+    limit = os.environ.get("NUMBA_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or ""
+    return min(count, int(limit)) if limit.isdecimal() and int(limit) else count
+
+
+def share(jobs: int, worker: Callable[[Callable[[], int]], None], threads: int) -> None:
+    """Let `threads` threads take the jobs 0 to jobs - 1, each as soon as it is free.
+
+    Parameters
+    ----------
+    jobs : int
+        How many there are.
+    worker : callable
+        Run once in each thread with a function that gives the next job's number, or -1 when none
+        is left.
+    threads : int
+        The caller's own included.
+
+    Raises
+    ------
+    Exception
+        The first that a worker raised; the other threads stop at their next job.
+    """
+    counter, failures = itertools.count(), list[BaseException]()
+
+    def following() -> int:
+        job = next(counter)
+        return -1 if failures or job >= jobs else job
+
+    def run() -> None:
+        try:
+            worker(following)
+        except BaseException as error:
+            failures.append(error)
+
+    helpers = [threading.Thread(target=run) for _ in range(min(threads, jobs) - 1)]
+    for helper in helpers:
+        helper.start()
+    run()
+    for helper in helpers:
+        helper.join()
+    if failures:
+        raise failures[0]

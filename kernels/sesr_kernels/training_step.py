@@ -1,0 +1,179 @@
+"""The compiled half of training: one image through a program of kernels, forward and back.
+
+An image's tensors are planes in one workspace, each row followed by a few columns of zeros that
+are at once its right and the next row's left padding, so that a plane is one long row and there
+are no ragged edges.  Every step leaves that padding zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sesr_kernels.compiled import compiled
+from sesr_kernels.convolve import OUTS, VECTORS, convolution
+from sesr_kernels.emit import LANES, VECTOR_BYTES
+from sesr_kernels.rows import COLUMNS, ROWS, activation, activation_vjp, add, collapse, correlate
+
+# what a row of the program does, in its first column; the others are its operands
+CONV, ACTIVATION, ADD, SCALE, CLIP, LOSS, CORRELATE, ACTIVATION_VJP, CLIP_VJP = range(9)
+FIELDS = 18
+
+BAND = 1024 // LANES
+"""Vectors of a weight gradient's pass: four planes of `dy` and one of `x` stay in L1."""
+
+conv1, conv3, conv5 = (convolution(width) for width in (1, 3, 5))
+TILE_BYTES = VECTORS * VECTOR_BYTES
+BLOCK_BYTES = ROWS * COLUMNS * VECTOR_BYTES
+
+
+@compiled
+def train_image(
+    program: Any, shifts: Any, numbers: Any, geometry: Any, image: Any, target: Any, places: Any,
+    work: Any, sums: Any, gradients: Any, weights: int, upscale: int, dloss: Any,
+) -> float:  # fmt: skip
+    """Run `program` on one image; returns the sum of absolute errors."""
+    base = work.ctypes.data + 4 * geometry[START]
+    _load(image, work, geometry)
+    sums[:] = 0
+    loss = 0.0
+    rows = np.empty(64, np.int64)
+    for i in range(len(program)):
+        op = program[i]
+        kind = op[0]
+        if kind == CONV:
+            _convolve(op, rows, base, weights, geometry)
+            _clear(work, op[7], op[9], geometry)
+        elif kind == CORRELATE:
+            _correlate(op, shifts, base, sums.ctypes.data, geometry)
+        elif kind == ACTIVATION_VJP:
+            for c in range(op[3]):
+                step = 4 * c * geometry[PLANE]
+                activation_vjp(
+                    base + op[1] + step, base + op[2] + step, weights + op[4] + 4 * c * op[6],
+                    geometry[COUNT], sums.ctypes.data + op[5] + c * VECTOR_BYTES,
+                )  # fmt: skip
+        elif kind == ACTIVATION:
+            for c in range(op[3]):
+                step = 4 * c * geometry[PLANE]
+                slope = weights + op[4] + 4 * c * op[6]
+                activation(base + op[1] + step, slope, geometry[COUNT], base + op[2] + step)
+        elif kind == ADD:
+            for c in range(op[6]):
+                x, other = base + op[1] + c * op[2], base + op[3] + c * op[4]
+                add(x, other, geometry[COUNT], base + op[5] + 4 * c * geometry[PLANE])
+        elif kind == LOSS:
+            loss += _loss(op, work, geometry, target, places, upscale, dloss)
+        else:
+            _pointwise(op, work, numbers, geometry)
+    collapse(sums.ctypes.data, gradients.ctypes.data, len(gradients))
+    return loss
+
+
+HEIGHT, WIDTH, PADDING, PITCH, START, PLANE, TILES, COUNT = range(8)  # columns of a geometry
+
+
+@compiled
+def _load(image: Any, work: Any, geometry: Any) -> None:
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            for c in range(image.shape[2]):
+                place = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH] + x
+                work[place] = image[y, x, c]
+
+
+@compiled
+def _clear(work: Any, target: int, planes: int, geometry: Any) -> None:
+    """Zero the padding between the rows of a tensor, and what lies behind its last row."""
+    height, width, pitch = geometry[HEIGHT], geometry[WIDTH], geometry[PITCH]
+    for c in range(planes):
+        first = geometry[START] + target // 4 + c * geometry[PLANE]
+        for y in range(height - 1):
+            for x in range(width, pitch):
+                work[first + y * pitch + x] = 0
+        for i in range((height - 1) * pitch + width, geometry[TILES] * LANES * VECTORS):
+            work[first + i] = 0
+
+
+@compiled
+def _convolve(op: Any, rows: Any, base: int, weights: int, geometry: Any) -> None:
+    size, channels, groups, flags = op[2], op[3], op[4], op[15]
+    stride = 4 * geometry[PLANE]
+    for y in range(size):
+        shift = (y - size // 2) * geometry[PITCH] - size // 2
+        rows[y] = base + op[1] + 4 * shift
+    for tile in range(geometry[TILES]):
+        offset = tile * TILE_BYTES
+        for g in range(groups):
+            plane = g * OUTS * stride + offset
+            weight = weights + op[5] + g * OUTS * 4 * size * size * channels
+            bias, slope = weights + op[6] + g * OUTS * 4, weights + op[10] + g * OUTS * 4
+            after = base + op[11] + offset + g * OUTS * op[12]
+            kept, target = base + op[8] + plane, base + op[7] + plane
+            table = rows.ctypes.data
+            if size == 3:
+                conv3(table, size, offset, channels, stride, weight, bias, slope, 0, 0,
+                      after, op[12], kept, target, stride, flags)  # fmt: skip
+            elif size == 5:
+                conv5(table, size, offset, channels, stride, weight, bias, slope, 0, 0,
+                      after, op[12], kept, target, stride, flags)  # fmt: skip
+            else:
+                conv1(table, size, offset, channels, stride, weight, bias, slope, 0, 0,
+                      after, op[12], kept, target, stride, flags)  # fmt: skip
+
+
+@compiled
+def _correlate(op: Any, shifts: Any, base: int, sums: int, geometry: Any) -> None:
+    """Weight gradient: a band of pixels at a time, all of its outputs x inputs."""
+    dy, x, groups, first, columns, result = op[1], op[2], op[3], op[4], op[5], op[6]
+    stride = 4 * geometry[PLANE]
+    for start in range(0, geometry[COUNT], BAND):
+        count = min(BAND, geometry[COUNT] - start)
+        offset = start * VECTOR_BYTES
+        for g in range(groups):
+            block = sums + result + g * columns * BLOCK_BYTES
+            for j in range(columns):
+                correlate(
+                    base + dy + g * ROWS * stride + offset, stride, base + x + offset,
+                    shifts.ctypes.data + 8 * (first + j * COLUMNS), count, block + j * BLOCK_BYTES,
+                )  # fmt: skip
+
+
+@compiled
+def _loss(
+    op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, dloss: Any
+) -> float:
+    """Absolute errors against the target's subpixels, and their gradient."""
+    total = 0.0
+    for c in range(len(places)):
+        row, column, channel = places[c, 0], places[c, 1], places[c, 2]
+        for y in range(geometry[HEIGHT]):
+            start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
+            for x in range(geometry[WIDTH]):
+                value = work[op[1] // 4 + start + x]
+                error = value - target[y * upscale + row, x * upscale + column, channel]
+                total += abs(error)
+                sign = dloss if error > 0 else -dloss
+                if not (error > 0 or error < 0):
+                    sign = error  # 0 or NaN
+                work[op[2] // 4 + start + x] = sign
+    _clear(work, op[2], len(places), geometry)
+    return total
+
+
+@compiled
+def _pointwise(op: Any, work: Any, numbers: Any, geometry: Any) -> None:
+    a, b = numbers[op[4]], numbers[op[4] + 1]
+    for c in range(op[3]):
+        for y in range(geometry[HEIGHT]):
+            start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
+            for i in range(start, start + geometry[WIDTH]):
+                x = work[op[1] // 4 + i]
+                if op[0] == SCALE:
+                    work[op[2] // 4 + i] = x * a + b
+                elif op[0] == CLIP:
+                    work[op[2] // 4 + i] = a if x < a else (b if x > b else x)
+                elif not (a <= x <= b):  # CLIP_VJP; a NaN has no gradient
+                    work[op[2] // 4 + i] = 0
+    _clear(work, op[2], op[3], geometry)
