@@ -200,8 +200,8 @@ def collapse_params_vjp(net: Network, params: Params, dcollapsed: Params) -> Par
 
 def _collapse_block_vjp(dweight: Array, dbias: Array | None, own: Params) -> Params:
     project = own["project"][0, 0]
-    expand = own["expand"].reshape(-1, len(project))
-    dproject = expand.T @ dweight.reshape(-1, project.shape[1])
+    # tap by tap: products this small stay on one thread, and no BLAS thread is left spinning
+    dproject = (own["expand"].swapaxes(2, 3) @ dweight).sum((0, 1))
     grads: Params = {"expand": dweight @ project.T, "project": dproject[None, None]}
     if dbias is not None:
         grads["project"] = grads["project"] + np.outer(own["expand_bias"], dbias)
