@@ -7,7 +7,7 @@ from typing import Any
 
 
 def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[str, Any]:
-    """What replaces the reference's operations: the fields of `sesr_ref.Ops`.
+    """Fields of `sesr_ref.Ops` that the kernels replace.
 
     Parameters
     ----------
@@ -20,8 +20,8 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     -------
     dict
     """
-    from sesr_kernels.threads import available
+    from sesr_kernels.threads import Threads
     from sesr_kernels.training import gradients
 
-    count = available() if threads is None else threads
-    return {"gradients": partial(gradients, threads=count)}
+    count = Threads(threads)
+    return {"set_threads": count.set, "gradients": partial(gradients, threads=count)}

@@ -26,7 +26,7 @@ def cache_folder() -> Path:
     home = os.environ.get("SESR_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
     if home:
         return Path(home) / f"sesr-kernels-{stamp()}"
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     return Path(base) / "sesr-ref" / f"kernels-{stamp()}"
 
 
@@ -39,7 +39,7 @@ def stamp() -> str:
     return digest.hexdigest()[:16]
 
 
-class _Locator(caching._CacheLocator):  # type: ignore[misc]
+class _Locator(caching._CacheLocator):
     """Tells Numba the folder, and that it is as fresh as its name says."""
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
@@ -59,24 +59,26 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]
         return cls(py_func, py_file)
 
 
-class _Files(caching.CompileResultCacheImpl):  # type: ignore[misc]
+class _Files(caching.CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012
 
 
-class _Cache(caching.FunctionCache):  # type: ignore[misc]
+class _Cache(caching.FunctionCache):
     """As Numba's, but a folder that cannot be written costs a warning, not the result."""
 
     _impl_class = _Files
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            super().save_overload(sig, data)
+            parent: Any = super()
+            parent.save_overload(sig, data)
         except OSError as error:
             _warn_once(str(error))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            parent: Any = super()
+            return parent.load_overload(sig, target_context)
         except Exception:  # a file cut short or of another build: compile afresh
             return None
 
@@ -104,7 +106,9 @@ def _writable() -> bool:
 
 def compiled(function: Function) -> Function:
     """Compile on first use, without the interpreter's lock, cached on disk where possible."""
-    dispatcher = numba.njit(nogil=True, boundscheck=False, error_model="numpy")(function)
-    if hasattr(dispatcher, "_cache") and _writable():
-        dispatcher._cache = _Cache(function)
-    return dispatcher  # type: ignore[no-any-return]
+    dispatcher: Any = numba.njit(nogil=True, boundscheck=False, error_model="numpy")(function)
+    if hasattr(dispatcher, "_cache") and _writable():  # absent under NUMBA_DISABLE_JIT
+        kind: Any = _Cache
+        dispatcher._cache = kind(function)
+    result: Function = dispatcher
+    return result

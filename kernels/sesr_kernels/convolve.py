@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from sesr_kernels.emit import I64, VECTOR_BYTES, WORD, Emitter, Value, kernel
@@ -24,14 +24,22 @@ ARGUMENTS = (
 )
 
 
-@lru_cache(maxsize=None)
+@cache
 def convolution(width: int) -> Callable[..., Any]:
     """Kernel for taps `width` wide: OUTS output channels x VECTORS vectors of pixels.
 
-    Its arguments are addresses and strides in bytes: ``rows`` a table of `height` row addresses
-    (int64) to which ``offset`` is added; ``stride`` between input channels; ``weight`` packed as
-    (height, channels, width, OUTS).  Every output is
-    ``bias + sum over rows, channels, columns`` in exactly this order, whatever the block.
+    Parameters
+    ----------
+    width : int
+        Columns of the weight.
+
+    Returns
+    -------
+    callable
+        Called with `ARGUMENTS`, addresses and strides in bytes: ``rows`` a table of ``height`` row
+        addresses (int64) to which ``offset`` is added; ``stride`` between input channels;
+        ``weight`` packed as (height, channels, width, OUTS).  Every output is ``bias + sum over
+        rows, channels, columns`` in exactly this order, whatever the block.
     """
 
     def body(e: Emitter, **a: Value) -> None:

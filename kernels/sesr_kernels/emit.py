@@ -76,7 +76,8 @@ class Emitter:
             return self.b.fadd(self.b.fmul(a, b), c)
         kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
         name = f"llvm.fma.v{LANES}f32"
-        return self.b.call(cgutils.get_or_insert_function(self.b.module, kind, name), [a, b, c])
+        declare: Any = cgutils.get_or_insert_function
+        return self.b.call(declare(self.b.module, kind, name), [a, b, c])
 
     def total(self, vector: Value) -> Value:
         """Sum of the lanes, always from the first to the last."""
@@ -152,4 +153,4 @@ def kernel(names: str, body: Body) -> Callable[..., Any]:
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     named = [inspect.Parameter(name, positional) for name in ("typing_context", *arguments)]
     code.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
-    return intrinsic(code)  # type: ignore[no-any-return]
+    return intrinsic(code)

@@ -22,8 +22,34 @@ def available() -> int:
     return min(count, int(limit)) if limit.isdecimal() and int(limit) else count
 
 
-def share(jobs: int, worker: Callable[[Callable[[], int]], None], threads: int) -> None:
-    """Let `threads` threads take the jobs 0 to jobs - 1, each as soon as it is free.
+class Threads:
+    """How many threads one choice of kernels uses; no result's bits depend on it.
+
+    Parameters
+    ----------
+    count : int, optional
+        `available` unless given.
+
+    Raises
+    ------
+    ValueError
+        If it is below 1.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = available()
+        if count is not None:
+            self.set(count)
+
+    def set(self, count: int) -> None:
+        """Use `count` threads from now on."""
+        if count < 1:
+            raise ValueError(f"threads must be at least 1, got {count}")
+        self.count = count
+
+
+def share(jobs: int, worker: Callable[[Callable[[], int]], None], threads: Threads) -> None:
+    """Let threads take the jobs 0 to jobs - 1, each as soon as it is free.
 
     Parameters
     ----------
@@ -32,7 +58,7 @@ def share(jobs: int, worker: Callable[[Callable[[], int]], None], threads: int) 
     worker : callable
         Run once in each thread with a function that gives the next job's number, or -1 when none
         is left.
-    threads : int
+    threads : Threads
         The caller's own included.
 
     Raises
@@ -52,7 +78,7 @@ def share(jobs: int, worker: Callable[[Callable[[], int]], None], threads: int) 
         except BaseException as error:
             failures.append(error)
 
-    helpers = [threading.Thread(target=run) for _ in range(min(threads, jobs) - 1)]
+    helpers = [threading.Thread(target=run) for _ in range(min(threads.count, jobs) - 1)]
     for helper in helpers:
         helper.start()
     run()

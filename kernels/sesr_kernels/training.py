@@ -22,14 +22,14 @@ from sesr_kernels.host import HOST
 from sesr_kernels.packing import pack, pad_outputs, round_up, transposed
 from sesr_kernels.phases import phase_weight, phase_weight_vjp, reach
 from sesr_kernels.rows import COLUMNS, ROWS
-from sesr_kernels.threads import share
+from sesr_kernels.threads import Threads, share
 
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
 
 
 class Unsupported(Exception):
-    """This network is not for these kernels."""
+    """Raised for a network that is not for these kernels."""
 
 
 class Slot(NamedTuple):
@@ -79,6 +79,7 @@ class Plan:
         self.workspaces: deque[tuple[Array, Array]] = deque()
         self.inputs = self.allocate(net.channels, exact=True)  # first: where `_load` puts it
         self.ones = self.allocate(1, exact=True)
+        self.places = np.empty((0, 3), np.int64)  # subpixel of each channel
         _Program(self).write()
         self.program = np.array(self.rows, np.int64)
         self.shift_table = np.array(self.shifts or [0], np.int64)
@@ -260,7 +261,7 @@ def _conv(p: _Program, layer: Any, inputs: tuple[str, ...]) -> None:
     if phases > 1:
         p.shuffled.add(layer.name)
     readers = p.readers.get(layer.name, [])
-    follower = readers[0] if len(readers) == 1 else None
+    follower: Any = readers[0] if len(readers) == 1 else None
     kind = type(follower).__name__
     groups = -(-features // OUTS)
     packed = p.plan.pack(
@@ -526,7 +527,7 @@ def _plan(net: Any, height: int, width: int) -> Plan | None:
 
 
 def gradients(
-    net: Any, params: Params, x: Array, target: Array, threads: int = 1
+    net: Any, params: Params, x: Array, target: Array, threads: Threads | None = None
 ) -> tuple[float, Params] | None:
     """L1 loss of a network without linear blocks, and the gradients of its parameters.
 
@@ -540,7 +541,7 @@ def gradients(
         Low-resolution images.
     target : (n, upscale * height, upscale * width, channels) float32 array
         High-resolution images.
-    threads : int
+    threads : Threads, optional
         How many share the images; the result's bits do not depend on it.
 
     Returns
@@ -554,7 +555,7 @@ def gradients(
     plan = _plan(net, x.shape[1], x.shape[2])
     if plan is None:
         return None
-    losses, rows = _run(plan, plan.packed(params), x, target, threads)
+    losses, rows = _run(plan, plan.packed(params), x, target, threads or Threads())
     total = rows.sum(0)
     result: Params = {}
     for slot in plan.slots:
@@ -565,7 +566,7 @@ def gradients(
 
 
 def _run(
-    plan: Plan, packed: Array, x: Array, target: Array, threads: int
+    plan: Plan, packed: Array, x: Array, target: Array, threads: Threads
 ) -> tuple[Array, Array]:
     losses, rows = np.zeros(len(x)), np.empty((len(x), plan.sums_size), np.float32)
     dloss = np.float32(1 / target.size)
