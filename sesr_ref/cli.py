@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()  # a reader that has gone away shows here, not when Python ends
+        return code
     except KeyboardInterrupt:
         print("sesr-ref: interrupted", file=sys.stderr)
         return 130
