@@ -10,6 +10,7 @@ from sesr_ref.collapse import (
 )
 from sesr_ref.counting import cost
 from sesr_ref.engine import loss_and_grads, run
+from sesr_ref.evaluate import upscale_image
 from sesr_ref.execute import backward, forward
 from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycbcr_to_rgb
 from sesr_ref.metrics import psnr, ssim
@@ -46,6 +47,7 @@ __all__ = [
     "sesr",
     "ssim",
     "transfer",
+    "upscale_image",
     "vdsr",
     "write_image",
     "ycbcr_to_rgb",

@@ -115,6 +115,18 @@ def rgb_to_luma(rgb: Pixels) -> Array:
     return _mix(planes, TO_YCBCR[:1], OFFSET[:1])[..., 0]
 
 
+def grey_to_luma(grey: Array) -> Array:
+    """Y / 255 of grey in [0, 1], as of the RGB image of three such channels; any shape."""
+    luma: Array = grey * grey.dtype.type(219 / 255) + grey.dtype.type(16 / 255)
+    return luma
+
+
+def luma_to_grey(luma: Array) -> Array:
+    """Undo `grey_to_luma`."""
+    grey: Array = (luma - luma.dtype.type(16 / 255)) * luma.dtype.type(255 / 219)
+    return grey
+
+
 def ycbcr_to_rgb(ycbcr: Array) -> Array:
     """Undo `rgb_to_ycbcr`.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from sesr_ref.images.colour import PEAKS, Pixels
-from sesr_ref.images.files import Image
+from sesr_ref.images.files import Image, optional
 
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"BM": "bmp",
@@ -37,24 +39,41 @@ class Decoded(NamedTuple):
 def decode(stream: BinaryIO, name: str, max_pixels: int) -> Image:
     """Decode one image; `read_image` states what comes out and what is raised."""
     kind = _sniff(stream, name)
-    _require_packages()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with _messages() as messages:
         try:
             found = DECODERS[kind](stream, max_pixels)
-        except (MemoryError, Refused) as error:
+        except (MemoryError, ImportError, Refused) as error:
             raise type(error)(f"{name}: {error}") from None
-        except OSError as error:
-            if error.errno is not None:  # the disk's fault, not the image's
-                raise
-            raise ValueError(f"{name}: damaged or incomplete {kind}: {error}") from error
         except Exception as error:  # decoders raise whatever they like on bad bytes
-            raise ValueError(f"{name}: damaged or unsupported {kind}: {error}") from error
-    notices = [f"{warning.message}" for warning in caught]
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's fault, not the image's
+            detail = f" ({error})" if isinstance(error, (OSError, ValueError)) else ""
+            raise ValueError(
+                f"{name}: damaged, incomplete or unsupported {kind}{detail}"
+            ) from error
     if found.pages > 1:
-        notices.append(f"holds {found.pages} pictures; took the first alone")
+        messages.append(f"holds {found.pages} pictures; took the first alone")
     pixels = orient(found.pixels, found.orientation)
-    return Image(pixels, kind, _fitting_profile(found, pixels), tuple(notices))
+    return Image(pixels, kind, _fitting_profile(found, pixels), tuple(messages))
+
+
+@contextmanager
+def _messages() -> Iterator[list[str]]:
+    """Collect what decoders warn of and log, which they would print."""
+    messages: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    loggers = [logging.getLogger(name) for name in ("PIL", "tifffile")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield messages
+            messages += [str(warning.message) for warning in caught]
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 class Refused(ValueError):
@@ -71,18 +90,6 @@ def _sniff(stream: BinaryIO, name: str) -> str:
     raise ValueError(f"{name}: {what} (PNG, JPEG, WebP, BMP and TIFF are read)")
 
 
-def _require_packages() -> None:
-    try:
-        import imagecodecs  # noqa: F401
-        import imageio  # noqa: F401
-        import PIL  # noqa: F401
-        import tifffile  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"image files need {error.name}: pip install 'sesr-ref[images]'"
-        ) from error
-
-
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise Refused(
@@ -95,8 +102,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 @contextmanager
 def _without_pillows_limit() -> Iterator[None]:
     """Lift Pillow's own limit of pixels, which is global, while ours is applied."""
-    from PIL import Image as PillowImage
-
+    PillowImage = optional("PIL.Image")
     limit = PillowImage.MAX_IMAGE_PIXELS
     PillowImage.MAX_IMAGE_PIXELS = None
     try:
@@ -106,13 +112,15 @@ def _without_pillows_limit() -> Iterator[None]:
 
 
 def _decode_with_pillow(stream: BinaryIO, max_pixels: int) -> Decoded:
-    import imageio.v3 as iio
-
+    iio = optional("imageio.v3")
     with _without_pillows_limit():
-        file: Any = iio.imopen(stream, "r", plugin="pillow")
+        try:
+            file = iio.imopen(stream, "r", plugin="pillow")
+        except OSError:
+            raise ValueError("its header makes no sense") from None
+        height, width = file.properties(index=0).shape[:2]
+        _check_size(width, height, max_pixels)  # first: a PNG's metadata cost its decoding
         before = file.metadata(index=0, exclude_applied=False)
-        width, height = before["shape"]
-        _check_size(width, height, max_pixels)
         if before["mode"] not in MODES:
             raise Refused(f"pixels of mode {before['mode']} are not supported")
         mode = MODES[before["mode"]]["transparency" in before]
@@ -128,12 +136,8 @@ def _decode_with_pillow(stream: BinaryIO, max_pixels: int) -> Decoded:
 
 def _cmyk_to_rgb(pixels: Pixels, profile: bytes | None) -> Pixels:
     """By the file's profile to sRGB, else by the plain formula."""
-    import io
-
-    from PIL import Image as PillowImage
-    from PIL import ImageCms
-
-    cmyk = PillowImage.frombytes("CMYK", pixels.shape[1::-1], pixels.tobytes())
+    ImageCms = optional("PIL.ImageCms")
+    cmyk = optional("PIL.Image").frombytes("CMYK", pixels.shape[1::-1], pixels.tobytes())
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -150,23 +154,23 @@ def _decode_jpeg(stream: BinaryIO, max_pixels: int) -> Decoded:
     return _decode_with_pillow(stream, max_pixels)._replace(pages=1)
 
 
+BIT_DEPTH_AT = 24  # in a PNG's first chunk
+
+
 def _decode_png(stream: BinaryIO, max_pixels: int) -> Decoded:
     """Pillow reads 16-bit colour as 8 bit without a word: libpng decodes that."""
-    import imagecodecs
-
-    data = stream.read()
+    head = stream.read(BIT_DEPTH_AT + 1)
     stream.seek(0)
-    found = _decode_with_pillow(stream, max_pixels)
-    if data[24] != 16:
-        return found
-    return found._replace(pixels=np.asarray(imagecodecs.png_decode(data)))
+    if head[BIT_DEPTH_AT:] != b"\x10":
+        return _decode_with_pillow(stream, max_pixels)
+    data = stream.read()
+    found = _decode_with_pillow(io.BytesIO(data), max_pixels)
+    return found._replace(pixels=optional("imagecodecs").png_decode(data))
 
 
 def _decode_tiff(stream: BinaryIO, max_pixels: int) -> Decoded:
     """Pillow knows the many kinds of 8 bit, tifffile 16 bit and floats."""
-    import tifffile
-
-    with tifffile.TiffFile(stream) as file:
+    with optional("tifffile").TiffFile(stream) as file:
         page = file.pages.first
         _check_size(page.imagewidth, page.imagelength, max_pixels)
         if page.dtype is not None and page.dtype in (np.uint8, np.bool_):
@@ -177,7 +181,7 @@ def _decode_tiff(stream: BinaryIO, max_pixels: int) -> Decoded:
 
 # Values of TIFF's tags.
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
-PREMULTIPLIED = 1
+PREMULTIPLIED, STRAIGHT = 1, 2
 PLANES = 2
 ORIENTATION_TAG, PROFILE_TAG = 274, 34675
 
@@ -186,11 +190,17 @@ def _decode_deep_tiff(file: Any, page: Any) -> Decoded:
     kind = int(page.photometric)
     if page.dtype not in PEAKS or kind not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
         raise Refused(f"{page.dtype} samples of photometric kind {kind} are not supported")
-    if PREMULTIPLIED in [int(sample) for sample in page.extrasamples]:
+    if page.bitspersample != 8 * page.dtype.itemsize:
+        raise Refused(f"samples of {page.bitspersample} bits are not supported")
+    extra = [int(sample) for sample in page.extrasamples[:1]]
+    if extra == [PREMULTIPLIED]:
         raise Refused(f"premultiplied transparency of {page.dtype} is not supported")
-    pixels = np.asarray(page.asarray())
-    if int(page.planarconfig) == PLANES and pixels.ndim == 3:
-        pixels = np.moveaxis(pixels, 0, 2)
+    pixels = page.asarray().reshape(page.shape)
+    if pixels.ndim == 3:
+        if int(page.planarconfig) == PLANES:
+            pixels = np.moveaxis(pixels, 0, 2)
+        kept = (3 if kind == RGB else 1) + (extra == [STRAIGHT])
+        pixels = pixels[..., :kept] if kept > 1 else pixels[..., 0]
     if kind == WHITE_IS_ZERO:
         pixels = (PEAKS[page.dtype] - pixels).astype(page.dtype)
     tags = page.tags

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any
 
 import numpy as np
 
 from sesr_ref.images.colour import PEAKS, Pixels, from_float
-from sesr_ref.images.files import DTYPES
+from sesr_ref.images.files import DTYPES, optional
 
 JPEG_QUALITY = 95
 PNG_LEVEL = 3
@@ -43,10 +44,7 @@ def to_stored(pixels: Pixels, name: str) -> Pixels:
 def _encode_with_pillow(
     stream: IO[bytes], name: str, pixels: Pixels, icc_profile: bytes | None, quality: int | None
 ) -> None:
-    try:
-        import imageio.v3 as iio
-    except ImportError as error:
-        raise ImportError("image files need imageio: pip install 'sesr-ref[images]'") from error
+    iio = optional("imageio.v3")
     options: dict[str, dict[str, Any]] = {
         "png": {"compress_level": PNG_LEVEL},
         "jpeg": {"quality": quality or JPEG_QUALITY, "subsampling": 0},
@@ -55,23 +53,13 @@ def _encode_with_pillow(
     }
     if icc_profile and name != "bmp":
         options[name]["icc_profile"] = icc_profile
-    iio.imwrite(
-        cast(BinaryIO, stream),
-        pixels,
-        extension=f".{name}",
-        plugin="pillow",
-        is_batch=False,
-        **options[name],
-    )
+    suffix = f".{name}"
+    iio.imwrite(stream, pixels, extension=suffix, plugin="pillow", is_batch=False, **options[name])
 
 
 def _encode_deep_png(stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None) -> None:
     """By libpng, which takes 16-bit colour; it leaves the profile's chunk to us."""
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise ImportError("16-bit PNG needs imagecodecs: pip install 'sesr-ref[images]'") from error
-    data = imagecodecs.png_encode(pixels, level=PNG_LEVEL)
+    data = optional("imagecodecs").png_encode(pixels, level=PNG_LEVEL)
     header = 33  # signature and IHDR, behind which the profile must stand
     stream.write(data[:header])
     if icc_profile:
@@ -82,13 +70,10 @@ def _encode_deep_png(stream: IO[bytes], pixels: Pixels, icc_profile: bytes | Non
 
 
 def _encode_tiff(stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None) -> None:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise ImportError("TIFF needs tifffile: pip install 'sesr-ref[images]'") from error
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    tifffile.imwrite(
-        stream,
+    buffer = io.BytesIO()  # tifffile takes no stream without a name
+    optional("tifffile").imwrite(
+        buffer,
         pixels,
         photometric="minisblack" if channels < 3 else "rgb",
         planarconfig="contig" if channels > 1 else None,
@@ -98,3 +83,4 @@ def _encode_tiff(stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None) -
         iccprofile=icc_profile,
         metadata=None,
     )
+    stream.write(buffer.getbuffer())

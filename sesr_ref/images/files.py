@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +43,15 @@ class Image:
     format: str
     icc_profile: bytes | None = None
     notices: tuple[str, ...] = ()
+
+
+def optional(package: str) -> Any:
+    """Import a package of the extra ``images``; ImportError names the extra."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        message = f"image files need {package}: pip install 'sesr-ref[images]'"
+        raise ImportError(message) from error
 
 
 def read_image(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
