@@ -15,13 +15,17 @@ from sesr_ref.execute import backward, forward
 from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycbcr_to_rgb
 from sesr_ref.metrics import psnr, ssim
 from sesr_ref.network import Network
+from sesr_ref.npu import ETHOS_N78_4TOPS, ETHOS_N78_4TOPS_1MB, Npu, estimate
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save, transfer
 from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
 __all__ = [
+    "ETHOS_N78_4TOPS",
+    "ETHOS_N78_4TOPS_1MB",
     "REFERENCE",
     "Network",
+    "Npu",
     "Ops",
     "backward",
     "carn_m",
@@ -29,6 +33,7 @@ __all__ = [
     "collapse_params_vjp",
     "collapsed",
     "cost",
+    "estimate",
     "expand_params",
     "expanded",
     "fast",
