@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sesr_ref.network import (
     Add,
     Clip,
@@ -112,19 +114,26 @@ def _sesr_name(blocks: int, features: int, upscale: int) -> str:
 def _check_options(
     blocks: int, upscale: int, activation: str, dialect: str, block_bias: str, linear_blocks: bool
 ) -> None:
-    if not isinstance(blocks, int) or not 1 <= blocks <= 1000:
-        raise ValueError(f"blocks must be 1 to 1000, got {blocks!r}")
-    if not isinstance(upscale, int) or upscale < 2 or upscale & (upscale - 1):
+    _check_count("blocks", blocks, 1, 1000)
+    if type(upscale) is not int or upscale < 2 or upscale & (upscale - 1):
         raise ValueError(f"upscale must be a power of two from 2 on, got {upscale!r}")
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}")
-    if dialect not in BLOCK_BIASES:
-        raise ValueError(f"dialect must be one of {sorted(BLOCK_BIASES)}, got {dialect!r}")
+    _check_choice("activation", activation, ACTIVATIONS)
+    _check_choice("dialect", dialect, BLOCK_BIASES)
     if block_bias not in BLOCK_BIASES[dialect]:
         known = BLOCK_BIASES[dialect]
         raise ValueError(f"block_bias of dialect {dialect!r} is one of {known}, got {block_bias!r}")
     if block_bias == "leaky" and not linear_blocks:
         raise ValueError("block_bias 'leaky' needs linear blocks")
+
+
+def _check_choice(name: str, value: object, known: Iterable[str]) -> None:
+    if value not in (choices := sorted(known)):
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+
+
+def _check_count(name: str, value: object, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{name} must be {low} to {high}, got {value!r}")
 
 
 def fsrcnn(
@@ -148,17 +157,16 @@ def fsrcnn(
     Raises
     ------
     ValueError
-        For an unknown activation or an enlargement outside 1 to 9.
+        For an unknown activation, an enlargement outside 1 to 9 or another size out of bounds.
 
     Notes
     -----
     Dong et al., "Accelerating the Super-Resolution Convolutional Neural Network" (ECCV 2016),
     figure 2.  No biases: 12.46 K is the count of its weights alone.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}")
-    if not isinstance(upscale, int) or not 1 <= upscale <= 9:
-        raise ValueError(f"upscale must be 1 to 9, got {upscale!r}")
+    _check_choice("activation", activation, ACTIVATIONS)
+    _check_count("upscale", upscale, 1, 9)
+    _check_count("maps", maps, 0, 1000)
     mapping = [(f"map{i}", shrink, 3) for i in range(maps)]
     stages = [("extract", features, 5), ("shrink", shrink, 1), *mapping, ("expand", features, 1)]
     layers: list[Layer] = []
