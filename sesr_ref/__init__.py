@@ -1,5 +1,8 @@
 """NumPy reference engine for super-resolution networks of collapsible linear blocks (SESR)."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from sesr_ref.architectures import fsrcnn, sesr
 from sesr_ref.collapse import (
     collapse_params,
@@ -20,6 +23,9 @@ from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save, transfer
 from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
+if TYPE_CHECKING:
+    from sesr_ref.exchange import from_onnx, load_any, to_onnx
+
 __all__ = [
     "ETHOS_N78_4TOPS",
     "ETHOS_N78_4TOPS_1MB",
@@ -38,11 +44,13 @@ __all__ = [
     "expanded",
     "fast",
     "forward",
+    "from_onnx",
     "fsrcnn",
     "imresize",
     "initialise",
     "lapsrn",
     "load",
+    "load_any",
     "loss_and_grads",
     "psnr",
     "read_image",
@@ -51,9 +59,19 @@ __all__ = [
     "save",
     "sesr",
     "ssim",
+    "to_onnx",
     "transfer",
     "upscale_image",
     "vdsr",
     "write_image",
     "ycbcr_to_rgb",
 ]
+
+# Imported when first asked for, so that `import sesr_ref` stays quick.
+_LATER = dict.fromkeys(("from_onnx", "load_any", "to_onnx"), "sesr_ref.exchange")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'sesr_ref' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)

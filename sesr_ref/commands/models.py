@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.exchange import load_any
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops, fast
-from sesr_ref.params import load, shipped
+from sesr_ref.params import shipped
 from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
 DEFAULT_MODEL = "sesr-m5-x2"
@@ -91,7 +92,7 @@ def load_model(name: str | None, upscale: int | None = None) -> tuple[Network, P
 
 def load_file(name: str) -> tuple[Network, Params]:
     """Load a shipped name or a file of any format that this package reads."""
-    return load(name)
+    return load_any(name)
 
 
 def network_named(name: str) -> Network:

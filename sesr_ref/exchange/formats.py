@@ -1,4 +1,4 @@
-"""One function to load a network from any file that is understood, one to save it."""
+"""Which function reads and which writes a file, by the end of its name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sesr_ref import params as npz
 from sesr_ref.exchange.onnx_in import from_onnx
-from sesr_ref.exchange.safetensors import load_safetensors
-from sesr_ref.exchange.torch_state import load_state_dict
+from sesr_ref.exchange.safetensors import load_safetensors, save_safetensors
+from sesr_ref.exchange.torch_state import load_state_dict, save_state_dict
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 
@@ -20,6 +20,13 @@ LOADERS: dict[str, Callable[[Path], tuple[Network, Params]]] = {
     ".pt": load_state_dict,
 }
 """How files are read, by the end of their names."""
+SAVERS: dict[str, Callable[[Path, Network, Params, str, bool], None]] = {
+    ".npz": lambda path, net, params, dialect, overwrite: npz.save(path, net, params, overwrite),
+    ".safetensors": save_safetensors,
+    ".pth": save_state_dict,
+    ".pt": save_state_dict,
+}
+"""How files of parameters are written, by the end of their names."""
 
 
 def load_any(name: str | Path) -> tuple[Network, Params]:

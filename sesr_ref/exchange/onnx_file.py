@@ -12,6 +12,8 @@ import numpy as np
 MAX_BYTES = 1 << 30
 """Largest file, and largest sum of external data, that is read."""
 MIN_OPSET = 7
+PRODUCER = "sesr_ref"
+"""Who wrote a file, as we state it; its graph has the network's name."""
 
 
 def require_onnx() -> Any:

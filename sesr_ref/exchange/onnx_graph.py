@@ -210,10 +210,10 @@ def folded(node: Node, builder: Builder) -> Constant | None:
     """
     if node.kind == "Constant":
         return _stated_constant(node)
-    inputs = [builder.values[name] if name else None for name in node.inputs]
-    if node.kind == "Shape" and isinstance(inputs[0], View):
-        stop = node.attribute("end", None)
-        return np.array(inputs[0].lengths[node.attribute("start", 0) : stop], np.int64)
+    inputs: list[Value | None] = [builder.values[n] if n else None for n in node.inputs]
+    if node.kind == "Shape" and isinstance(image := inputs[0], View):
+        start, stop = node.attribute("start", 0), node.attribute("end")
+        return np.array(image.lengths[start:stop], np.int64)
     constants = [value for value in inputs if isinstance(value, np.ndarray)]
     if node.domain not in ("", "ai.onnx") or len(constants) != len(inputs) or not inputs:
         return None
@@ -225,7 +225,7 @@ def folded(node: Node, builder: Builder) -> Constant | None:
     evaluator = ReferenceEvaluator(node.proto, opsets={"": node.opset})
     try:
         with np.errstate(all="ignore"):
-            value = evaluator.run(None, dict(zip(node.inputs, constants, strict=True)))[0]
+            (value, *_) = evaluator.run(None, dict(zip(node.inputs, constants, strict=True)))
     except Exception as error:  # whatever NumPy says to inconsistent constants
         raise node.error(" ".join(str(error).split())) from None
     return np.asarray(value)

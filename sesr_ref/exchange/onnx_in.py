@@ -8,7 +8,7 @@ from typing import Any
 
 from sesr_ref.exchange import axes as ax
 from sesr_ref.exchange.blocks import find_linear_blocks
-from sesr_ref.exchange.onnx_file import opset_of, read_model, tensor_array
+from sesr_ref.exchange.onnx_file import PRODUCER, opset_of, read_model, tensor_array
 from sesr_ref.exchange.onnx_graph import PROBE, Builder, Image, Node, Value, View, folded
 from sesr_ref.exchange.onnx_rules import FLOAT_TYPES, RULES
 from sesr_ref.execute import check_params
@@ -55,7 +55,8 @@ def from_onnx(
     path = Path(path)
     model = read_model(path)
     try:
-        net, params = _network_of(model, path.stem, output)
+        name = model.graph.name if model.producer_name == PRODUCER else path.stem
+        net, params = _network_of(model, name, output)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return find_linear_blocks(net, params) if find_blocks else (net, params)

@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sesr_ref.collapse import collapse_params, collapsed
-from sesr_ref.exchange.onnx_file import require_onnx
+from sesr_ref.exchange.onnx_file import PRODUCER, require_onnx
 from sesr_ref.exchange.onnx_out_rules import MIRROR, RULES, Graph
+from sesr_ref.exchange.rounding import DTYPES, collapsed_exactly
 from sesr_ref.exchange.shuffle_order import with_shuffle_mode
 from sesr_ref.execute import layer_params
 from sesr_ref.files import atomic_write
@@ -18,7 +18,6 @@ from sesr_ref.ops.arrays import Params
 OPSET = 17
 """Version of the operator set that is written."""
 IR_VERSION = 8
-DTYPES = ("float32", "float16")
 
 
 def to_onnx(
@@ -34,8 +33,8 @@ def to_onnx(
 ) -> None:
     """Write a network as ONNX, opset 17, NCHW, every tensor under its layer's name.
 
-    Linear blocks are collapsed first, into the very weights that `sesr_ref.run` uses; for the
-    uncollapsed form give ``expanded(net), expand_params(net, params)``.
+    Linear blocks are collapsed first, in float64, and rounded once; for the uncollapsed form give
+    ``expanded(net), expand_params(net, params)``.
 
     Parameters
     ----------
@@ -87,7 +86,7 @@ def _model(
 ) -> Any:
     onnx = require_onnx()
     _check_options(net, size, dtype)
-    net, params = collapsed(net), collapse_params(net, params)
+    net, params = collapsed_exactly(net, params)
     if mode is not None:
         net, params = with_shuffle_mode(net, params, mode)
     graph = _graph(net, params, dtype)
@@ -103,7 +102,7 @@ def _model(
         proto,
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
-        producer_name="sesr_ref",
+        producer_name=PRODUCER,
         doc_string=f"{net.name}: enlarges by {net.upscale}; NCHW, values in [0, 1]",
     )
     onnx.checker.check_model(model, full_check=True)

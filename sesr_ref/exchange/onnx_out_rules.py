@@ -9,6 +9,7 @@ import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.exchange.onnx_file import require_onnx
+from sesr_ref.exchange.rounding import rounded
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.resampling import resample_matrix
 
@@ -20,7 +21,7 @@ class Graph:
     """The nodes and constants written so far."""
 
     def __init__(self, dtype: str) -> None:
-        self.dtype = np.dtype(dtype)
+        self.dtype = dtype
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -32,13 +33,7 @@ class Graph:
 
     def number(self, name: str, value: Array | float) -> str:
         """Append a constant in the graph's dtype; its name."""
-        with np.errstate(over="ignore"):
-            array = np.asarray(value).astype(self.dtype)
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"{name} does not fit {self.dtype}: at most {np.finfo(self.dtype).max}"
-            )
-        return self.constant(name, array)
+        return self.constant(name, rounded(name, np.asarray(value), self.dtype))
 
     def constant(self, name: str, array: np.ndarray[Any, Any]) -> str:
         """Append a constant as it is; its name."""

@@ -126,6 +126,8 @@ def with_shuffle_mode(net: nw.Network, params: Params, mode: str) -> tuple[nw.Ne
     if mode not in ("DCR", "CRD"):
         raise ValueError(f"mode must be 'DCR' or 'CRD', got {mode!r}")
     check_params(net, params)
+    if composite := [la.name for la in net.layers if type(la) not in RULES]:
+        raise ValueError(f"{composite[0]} is a linear block: collapse or expand the network first")
     channels = {name: shape[2] for name, shape in net.shapes(16, 24).items()}
     layers = {layer.name: layer for layer in net.layers}
     steps = {layer.name: inputs for layer, inputs in net.steps()}

@@ -1,0 +1,120 @@
+"""Write a network for other programs: ONNX, safetensors, a PyTorch state dict or .npz."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from sesr_ref.collapse import expand_params, expanded
+from sesr_ref.commands.console import print_json
+from sesr_ref.exchange import load_any, to_onnx
+from sesr_ref.exchange.dialects import DIALECTS
+from sesr_ref.exchange.formats import SAVERS
+from sesr_ref.exchange.onnx_out import OPSET
+from sesr_ref.exchange.rounding import DTYPES, collapsed_exactly, rounded
+from sesr_ref.exchange.shuffle_order import with_shuffle_mode
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Params
+
+FORMATS = (".onnx", *SAVERS)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sesr-ref export``."""
+    parser.add_argument("model", metavar="MODEL", help="shipped name or file of any format")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, help=f"file to write: {', '.join(FORMATS)}"
+    )
+    parser.add_argument(
+        "--expanded", action="store_true",
+        help="keep linear blocks uncollapsed (in ONNX: as two convolutions and an addition)",
+    )  # fmt: skip
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument(
+        "--mode", choices=("DCR", "CRD"),
+        help="write every depth-to-space in TensorFlow's or PyTorch's order (default: its own)",
+    )  # fmt: skip
+    onnx = parser.add_argument_group("ONNX")
+    onnx.add_argument(
+        "--size", type=_size, metavar="HxW|dynamic", help="input size (default: dynamic)"
+    )
+    onnx.add_argument(
+        "--every-tensor", action="store_true", help="make each layer's tensor an output"
+    )
+    weights = parser.add_argument_group("safetensors and state dicts")
+    weights.add_argument(
+        "--dialect", choices=sorted(DIALECTS), help="whose names and layout (default: our own)"
+    )
+    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load, rewrite, write, say what was written."""
+    suffix = args.out.suffix.lower()
+    _check_options(args, suffix)
+    net, params = load_any(args.model)
+    if suffix == ".onnx":
+        net, params = _export_onnx(args, net, params)
+    else:
+        net, params = _export_weights(args, net, params, SAVERS[suffix])
+    facts = {
+        "file": args.out, "network": net.name, "upscale": net.upscale, "channels": net.channels,
+        "parameters": sum(math.prod(shape) for shape in net.param_shapes().values()),
+        "dtype": args.dtype, "bytes": args.out.stat().st_size,
+        **({"opset": OPSET, "size": args.size or "dynamic"} if suffix == ".onnx" else {}),
+    }  # fmt: skip
+    if args.json:
+        print_json(facts)
+    else:
+        print(", ".join(f"{key} {value}" for key, value in facts.items()))
+    return 0
+
+
+def _check_options(args: argparse.Namespace, suffix: str) -> None:
+    if suffix not in FORMATS:
+        raise ValueError(f"{args.out}: the name must end in one of {', '.join(FORMATS)}")
+    if suffix != ".onnx" and (args.size or args.every_tensor):
+        raise ValueError("--size and --every-tensor are for ONNX")
+    if suffix in (".onnx", ".npz") and args.dialect:
+        raise ValueError(f"--dialect is for safetensors and state dicts, not {suffix}")
+    if suffix != ".onnx" and args.expanded and args.mode:
+        raise ValueError("--mode changes collapsed weights or ONNX: leave out --expanded")
+    if args.out.exists() and not args.overwrite:
+        raise ValueError(f"{args.out} exists already (--overwrite replaces it)")
+
+
+def _export_onnx(args: argparse.Namespace, net: Network, params: Params) -> tuple[Network, Params]:
+    if args.expanded:
+        net, params = expanded(net), expand_params(net, params)
+    else:
+        net, params = collapsed_exactly(net, params)
+    to_onnx(
+        args.out, net, params, size=args.size, dtype=args.dtype, mode=args.mode,
+        every_tensor=args.every_tensor, overwrite=args.overwrite,
+    )  # fmt: skip
+    return net, params
+
+
+def _export_weights(
+    args: argparse.Namespace, net: Network, params: Params, save: Any
+) -> tuple[Network, Params]:
+    if not args.expanded:
+        net, params = collapsed_exactly(net, params)
+    if args.mode:
+        net, params = with_shuffle_mode(net, params, args.mode)
+    params = {name: rounded(name, array, args.dtype) for name, array in params.items()}
+    save(args.out, net, params, args.dialect or "sesr-ref", args.overwrite)
+    return net, params
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if text == "dynamic":
+        return None
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither HxW nor 'dynamic'") from None
+    return height, width

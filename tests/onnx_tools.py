@@ -1,0 +1,90 @@
+"""Small ONNX graphs, and what runs them, for several test files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import sesr_ref as sr
+
+onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
+
+Array = npt.NDArray[Any]
+
+
+def random_params(net: sr.Network, rng: np.random.Generator, size: float = 0.1) -> dict[str, Array]:
+    """Parameters of every kind away from zero; biases and slopes too."""
+    return {
+        name: rng.normal(0, size, shape).astype(np.float32)
+        for name, shape in net.param_shapes().items()
+    }
+
+
+def node(kind: str, inputs: str, output: str, **attributes: Any) -> Any:
+    """A node; the names of its inputs are separated by spaces, "-" leaves one out."""
+    names = ["" if name == "-" else name for name in inputs.split()]
+    domain = attributes.pop("domain", "")
+    return onnx.helper.make_node(
+        kind, names, [output], name=f"/{output}/{kind}", domain=domain, **attributes
+    )
+
+
+def conv(inputs: str, output: str, k: int, **attributes: Any) -> Any:
+    """A k x k convolution padded to 'same'."""
+    return node("Conv", inputs, output, **({"pads": [k // 2] * 4} | attributes))
+
+
+def model(
+    nodes: Sequence[Any],
+    constants: Mapping[str, Array],
+    *,
+    channels: int = 1,
+    shape: Sequence[int | str | None] | None = None,
+    outputs: Sequence[str] | None = None,
+    opset: int = 17,
+    kind: str = "FLOAT",
+) -> Any:
+    """A model of one input "x"; the last node's output is its own."""
+    elem = onnx.TensorProto.DataType.Value(kind)
+    shape = ["n", channels, "h", "w"] if shape is None else shape
+    names = outputs or [nodes[-1].output[0]]
+    graph = onnx.helper.make_graph(
+        list(nodes),
+        "graph",
+        [onnx.helper.make_tensor_value_info("x", elem, shape)],
+        [onnx.helper.make_tensor_value_info(name, elem, None) for name in names],
+        [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
+    )
+    imports = [onnx.helper.make_opsetid("", opset), onnx.helper.make_opsetid("custom", 1)]
+    return onnx.helper.make_model(graph, opset_imports=imports, ir_version=8)
+
+
+def saved(path: Path, proto: Any) -> Path:
+    """Write the model; its path."""
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def evaluated(path: Path, x: Array, nhwc: bool = False) -> Array:
+    """The first output as onnx's own reference evaluator computes it, for an NHWC image."""
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(str(path))
+    (name,) = evaluator.input_names
+    fed = x if nhwc else x.transpose(0, 3, 1, 2)
+    y: Array = np.asarray(evaluator.run(None, {name: fed})[0])
+    return y if nhwc else y.transpose(0, 2, 3, 1)
+
+
+def runtime(path: Path) -> Any:
+    """An ONNX Runtime session; skips where it is not installed."""
+    ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options)
