@@ -79,6 +79,10 @@ class Recipe:
         )
 
 
+CHUNK = 1 << 14
+"""Weights changed at a time: few enough that all of Adam's vectors stay in a core's cache."""
+
+
 class Adam:
     """Adam on one flat vector; `params` are views of it, so that a step is a few array passes.
 
@@ -119,19 +123,25 @@ class Adam:
     def update(self, dparams: Params, rate: float, step: int) -> None:
         """Change the weights by one step; `step` counts from 0."""
         d = np.concatenate([dparams[name].ravel() for name in self.shapes])
-        mean, square = self.state["mean"], self.state["square"]
-        mean += (d - mean) * d.dtype.type(1 - self.BETA1)
+        for start in range(0, len(d), CHUNK):
+            part = slice(start, start + CHUNK)
+            self._update({k: v[part] for k, v in self.state.items()}, d[part], rate, step)
+
+    def _update(self, state: dict[str, Array], d: Array, rate: float, step: int) -> None:
+        """Overwrites `d`; every line is one pass over values that stay in the cache."""
+        number = d.dtype.type
+        mean, square = state["mean"], state["square"]
+        mean += (d - mean) * number(1 - self.BETA1)
         d *= d
-        square += (d - square) * d.dtype.type(1 - self.BETA2)
-        if "largest" in self.state:
-            square = np.maximum(self.state["largest"], square, out=self.state["largest"])
+        square += (d - square) * number(1 - self.BETA2)
+        if "largest" in state:
+            square = np.maximum(state["largest"], square, out=state["largest"])
         bias1, bias2 = 1 - self.BETA1 ** (step + 1), 1 - self.BETA2 ** (step + 1)
         np.sqrt(square, out=d)
-        d += d.dtype.type(self.EPSILON)
+        d += number(self.EPSILON)
         np.divide(mean, d, out=d)
-        d *= d.dtype.type(rate * math.sqrt(bias2) / bias1)
-        self.state["weights"] -= d
-        if "average" in self.state:
+        d *= number(rate * math.sqrt(bias2) / bias1)
+        state["weights"] -= d
+        if "average" in state:
             decay = min(self.decay, (1 + step) / (10 + step))  # a short memory at first
-            average = self.state["average"]
-            average += (self.state["weights"] - average) * d.dtype.type(1 - decay)
+            state["average"] += (state["weights"] - state["average"]) * number(1 - decay)
