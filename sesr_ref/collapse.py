@@ -234,7 +234,7 @@ def expand_params(net: Network, params: Params) -> Params:
     ValueError
         If `params` do not fit `net`, or as `expanded`.
     """
-    expanded(net)  # refuses what has no expanded form
+    names = expanded(net).param_shapes()
     check_params(net, params)
     renamed = {
         f"{block.name}.{key}": f"{block.name}.{stage}.{kind}"
@@ -244,4 +244,5 @@ def expand_params(net: Network, params: Params) -> Params:
             ("project", "project", "weight"), ("project_bias", "project", "bias"),
         )
     }  # fmt: skip
-    return {renamed.get(name, name): array for name, array in params.items()}
+    out = {renamed.get(name, name): array for name, array in params.items()}
+    return {name: out[name] for name in names}
