@@ -1,0 +1,245 @@
+"""`run` and `loss_and_grads`: whole images, tiles, memory, training through the collapse."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import naive
+import sesr_ref as sr
+from generate import images, networks, parameters, seeds
+from sesr_ref.network import Network
+
+Array = npt.NDArray[Any]
+ROOT = Path(__file__).resolve().parents[1]
+NINE = st.integers(1, 9)
+
+
+def small_sesr(**options: Any) -> Network:
+    return sr.sesr(blocks=2, features=3, expand=5, **options)
+
+
+# --- run ---
+
+
+@settings(max_examples=40)
+@given(networks(), seeds())
+def test_run_is_the_definition_of_the_expanded_network(net: Network, seed: int) -> None:
+    params, x = parameters(net, seed), images((2, 4, 3, net.channels), seed)
+    y = sr.run(net, params, x)
+    expected = naive.forward(sr.expanded(net), sr.expand_params(net, params), x)["last"]
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-10)
+    assert y.shape == (2, 4 * net.upscale, 3 * net.upscale, net.channels)
+
+
+def test_run_takes_networks_with_and_without_linear_blocks() -> None:
+    net = small_sesr()
+    params, x = parameters(net, 0), images((2, 5, 4, 1), 1)
+    whole = sr.run(net, params, x)
+    small = sr.run(sr.collapsed(net), sr.collapse_params(net, params), x)
+    np.testing.assert_array_equal(small, whole)
+    big = sr.run(sr.expanded(net), sr.expand_params(net, params), x)
+    np.testing.assert_allclose(big, whole, rtol=0, atol=1e-12)
+
+
+def test_float64_images_are_enlarged_in_float64_throughout() -> None:
+    """Parameters that are stored in float32 are collapsed in float64 as well."""
+    net = small_sesr(block_bias="true")
+    params, x = parameters(net, 0, np.float32), images((1, 5, 4, 1), 1)
+    exact: dict[str, Array] = {name: value.astype(np.float64) for name, value in params.items()}
+    y = sr.run(net, params, x)
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y, sr.run(net, exact, x), rtol=0, atol=1e-14)
+    loss, grads = sr.loss_and_grads(net, params, x, images(y.shape, 2))
+    exact_loss, exact_grads = sr.loss_and_grads(net, exact, x, images(y.shape, 2))
+    assert loss == pytest.approx(exact_loss, abs=1e-14)
+    for name, grad in exact_grads.items():
+        np.testing.assert_allclose(grads[name], grad, rtol=0, atol=1e-14)
+
+
+def test_float32_images_stay_float32_whatever_the_parameters_are() -> None:
+    net, x = small_sesr(), images((1, 5, 4, 1), 1, np.float32)
+    for dtype in (np.float32, np.float64):
+        y = sr.run(net, parameters(net, 0, dtype), x)
+        assert y.dtype == np.float32
+        np.testing.assert_allclose(y, sr.run(net, parameters(net, 0), x.astype(float)), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 7, 1), (1, 0, 7, 1), (2, 5, 0, 1)])
+@pytest.mark.parametrize("tile", [None, 3])
+def test_empty_batches_and_images_stay_empty(shape: tuple[int, ...], tile: int | None) -> None:
+    for net in (small_sesr(upscale=4), sr.fsrcnn(4)):
+        y = sr.run(net, parameters(net, 0), np.zeros(shape, np.float32), tile=tile)
+        assert y.shape == (shape[0], 4 * shape[1], 4 * shape[2], 1)
+        assert y.dtype == np.float32
+
+
+def test_run_asks_a_whole_network_kernel_first_and_takes_no_for_an_answer() -> None:
+    net, x = small_sesr(), images((1, 5, 4, 1), 1)
+    params = parameters(net, 0)
+    asked: list[str] = []
+
+    def refuses(small: Network, *_: Any) -> None:
+        asked.append(small.name)
+        assert small == sr.collapsed(net)
+
+    def answers(small: Network, small_params: dict[str, Array], images: Array) -> Array:
+        return np.full((1, 10, 8, 1), 0.5)
+
+    declined = sr.run(net, params, x, replace(sr.REFERENCE, network=refuses))
+    np.testing.assert_array_equal(declined, sr.run(net, params, x))
+    assert asked == [net.name]
+    assert (sr.run(net, params, x, replace(sr.REFERENCE, network=answers)) == 0.5).all()
+
+
+# --- tiles ---
+
+
+@settings(max_examples=60)
+@given(networks(), seeds(), NINE, NINE, NINE, NINE)
+def test_tiles_of_any_network_equal_the_whole(
+    net: Network, seed: int, height: int, width: int, tile_height: int, tile_width: int
+) -> None:
+    params, x = parameters(net, seed), images((2, height, width, net.channels), seed)
+    tiled = sr.run(net, params, x, tile=(tile_height, tile_width))
+    np.testing.assert_allclose(tiled, sr.run(net, params, x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("tile", [1, 4, (3, 7), (100, 5), 1000])
+def test_tiles_of_sesr_equal_the_whole(tile: int | tuple[int, int]) -> None:
+    for upscale in (2, 4):
+        net = small_sesr(upscale=upscale, dialect="arm", block_bias="true")
+        params, x = parameters(net, 0), images((2, 11, 13, 1), 1)
+        whole = sr.run(net, params, x)
+        np.testing.assert_allclose(sr.run(net, params, x, tile=tile), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("tile", [0, -3, (0, 4), (4, 0)])
+def test_tiles_are_positive(tile: int | tuple[int, int]) -> None:
+    net = small_sesr()
+    with pytest.raises(ValueError, match="a tile must be at least 1 x 1, got"):
+        sr.run(net, parameters(net, 0), images((1, 5, 4, 1), 1), tile=tile)
+
+
+# --- memory ---
+
+PEAK = """
+import resource, sys
+import numpy as np
+import sesr_ref as sr
+net = sr.sesr(blocks=int(sys.argv[1]))
+params = {name: np.zeros(shape, np.float32) for name, shape in net.param_shapes().items()}
+y = sr.run(net, params, np.zeros((1, 1080, 1920, 1), np.float32), tile=eval(sys.argv[2]))
+assert y.shape == (1, 2160, 3840, 1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_bytes(blocks: int, tile: Any) -> int:
+    """Most memory that a process used which enlarged 1080p to 4K, the interpreter's included."""
+    pytest.importorskip("resource", reason="needs the operating system's count of memory")
+    script = [sys.executable, "-c", PEAK, str(blocks), repr(tile)]
+    env = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(script, env=env, capture_output=True, text=True, check=True)
+    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+
+
+def test_1080p_to_4k_takes_less_than_a_gibibyte() -> None:
+    assert peak_bytes(5, None) < 1 << 30
+
+
+def test_1080p_to_4k_in_tiles_takes_a_fraction_of_that() -> None:
+    assert peak_bytes(1, (270, 480)) < 1 << 28
+
+
+# --- loss_and_grads ---
+
+
+def test_gradients_are_the_losses_derivative() -> None:
+    for bias, dialect in (("none", "paper"), ("true", "paper"), ("true", "arm"), ("leaky", "arm")):
+        net = small_sesr(dialect=dialect, block_bias=bias)
+        params, x = parameters(net, 4), images((2, 5, 4, 1), 5)
+        params = {name: 0.3 * value for name, value in params.items()}  # most pixels inside [0, 1]
+        target = images((2, 10, 8, 1), 6)
+        loss, grads = sr.loss_and_grads(net, params, x, target)
+        assert type(loss) is float
+        rng, step = np.random.default_rng(7), 1e-6
+        v = {name: rng.standard_normal(value.shape) for name, value in params.items()}
+        ahead, behind = (
+            sr.loss_and_grads(net, {n: params[n] + s * v[n] for n in params}, x, target)[0]
+            for s in (step, -step)
+        )
+        got = sum(np.vdot(grads[name], v[name]) for name in params)
+        assert got == pytest.approx((ahead - behind) / (2 * step), rel=1e-3)
+
+
+def test_gradients_have_the_parameters_order_and_dtype() -> None:
+    net = small_sesr(block_bias="true")
+    params = parameters(net, 0, np.float32)
+    params = {name: params[name] for name in sorted(params, reverse=True)}
+    x, target = images((2, 5, 4, 1), 1, np.float32), images((2, 10, 8, 1), 2, np.float32)
+    _, grads = sr.loss_and_grads(net, params, x, target)
+    assert list(grads) == list(params)
+    assert {g.dtype for g in grads.values()} == {np.dtype(np.float32)}
+
+
+def test_training_without_linear_blocks_is_the_same_call() -> None:
+    net = small_sesr(linear_blocks=False)
+    params, x = parameters(net, 0), images((2, 5, 4, 1), 1)
+    _, grads = sr.loss_and_grads(net, params, x, images((2, 10, 8, 1), 2))
+    assert set(grads) == {
+        "head.weight", "block0.weight", "act0.slope", "block1.weight", "act1.slope", "tail.weight"
+    }  # fmt: skip
+
+
+def test_some_steps_down_the_gradient_make_the_loss_smaller() -> None:
+    net = small_sesr()
+    params, x = parameters(net, 0), images((4, 6, 5, 1), 1)
+    target = sr.run(net, parameters(net, 9), x)
+    losses = []
+    for _ in range(30):
+        loss, grads = sr.loss_and_grads(net, params, x, target)
+        losses.append(loss)
+        params = {name: params[name] - 0.05 * grads[name] for name in params}
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_loss_asks_a_gradient_kernel_first_and_takes_no_for_an_answer() -> None:
+    net, x = small_sesr(), images((1, 5, 4, 1), 1)
+    params, target = parameters(net, 0), images((1, 10, 8, 1), 2)
+    small = sr.collapse_params(net, params)
+    ones: dict[str, Array] = {name: np.ones_like(value) for name, value in small.items()}
+    declines = replace(sr.REFERENCE, gradients=lambda *_: None)
+    answers = replace(sr.REFERENCE, gradients=lambda *_: (0.25, ones))
+    assert sr.loss_and_grads(net, params, x, target, declines)[0] > 0
+    loss, grads = sr.loss_and_grads(net, params, x, target, answers)
+    assert loss == 0.25
+    for name, grad in sr.collapse_params_vjp(net, params, ones).items():
+        np.testing.assert_array_equal(grads[name], grad)
+
+
+@pytest.mark.parametrize(
+    ("x", "target", "message"),
+    [
+        (np.ones((1, 5, 4, 1)), np.ones((1, 5, 4, 1)), r"float64 of shape \(1, 10, 8, 1\), got"),
+        (np.ones((1, 5, 4, 1)), np.ones((10, 8, 1)), r"float64 of shape \(1, 10, 8, 1\), got"),
+        (np.ones((1, 5, 4, 1)), np.ones((1, 10, 8, 1), np.float32), "got float32"),
+        (np.ones((0, 5, 4, 1)), np.ones((0, 10, 8, 1)), "no loss of no pixels"),
+        (np.ones((1, 5, 4, 3)), np.ones((1, 10, 8, 3)), "takes images of 1 channel"),
+        (np.full((1, 5, 4, 1), np.nan), np.ones((1, 10, 8, 1)), "hold NaN or infinite"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(x: Array, target: Array, message: str) -> None:
+    net = small_sesr()
+    with pytest.raises(ValueError, match=message):
+        sr.loss_and_grads(net, parameters(net, 0), x, target)
