@@ -30,11 +30,16 @@ def atomic_write(path: Path, overwrite: bool = True) -> Iterator[IO[bytes]]:
     Raises
     ------
     FileExistsError
-        If `path` exists and `overwrite` is false.
+        If `path` exists, or does so in the end, and `overwrite` is false.
+    IsADirectoryError
+        If `path` is a folder.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
     if not overwrite and path.exists():
         raise FileExistsError(f"{path} exists already")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    # not the whole name: a disk's limit on its length holds for the temporary file as well
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:32]}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -44,9 +49,21 @@ def atomic_write(path: Path, overwrite: bool = True) -> Iterator[IO[bytes]]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        _rename(temporary, path, overwrite)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _rename(temporary: Path, path: Path, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(path)
+        return
+    try:
+        os.link(temporary, path)  # unlike a rename, refuses what has appeared meanwhile
+    except FileExistsError:
+        raise FileExistsError(f"{path} exists already") from None
+    except OSError:  # a disk without hard links
+        temporary.replace(path)
 
 
 def sha256_of(path: Path) -> str:
