@@ -25,6 +25,7 @@ from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
 if TYPE_CHECKING:
     from sesr_ref.exchange import from_onnx, load_any, to_onnx
+    from sesr_ref.verify import compare, error_bounds
 
 __all__ = [
     "ETHOS_N78_4TOPS",
@@ -38,7 +39,9 @@ __all__ = [
     "collapse_params",
     "collapse_params_vjp",
     "collapsed",
+    "compare",
     "cost",
+    "error_bounds",
     "estimate",
     "expand_params",
     "expanded",
@@ -68,7 +71,10 @@ __all__ = [
 ]
 
 # Imported when first asked for, so that `import sesr_ref` stays quick.
-_LATER = dict.fromkeys(("from_onnx", "load_any", "to_onnx"), "sesr_ref.exchange")
+_LATER = {
+    **dict.fromkeys(("from_onnx", "load_any", "to_onnx"), "sesr_ref.exchange"),
+    **dict.fromkeys(("compare", "error_bounds"), "sesr_ref.verify"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,71 @@
+"""Judge an implementation by the tensors it made: which layer is wrong, and by how much.
+
+CANDIDATE is the output, or any named tensors with it: a .npy, .npz or raw little-endian .bin file,
+or a folder of .npy or .bin files named after the tensors, or a golden pack.  Exit code 0 if it
+agrees, 1 if it differs, 2 if it does not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from sesr_ref.commands.console import print_json, print_table
+from sesr_ref.commands.models import load_file
+from sesr_ref.verify import Comparison, TensorReport, compare
+from sesr_ref.verify.arithmetic import FORMATS
+from sesr_ref.verify.inputs import read_input
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sesr-ref compare``."""
+    parser.add_argument("model", metavar="MODEL", help="shipped name or file")
+    parser.add_argument("input", metavar="INPUT", help="image, or .npy as the network sees it")
+    parser.add_argument("candidate", metavar="CANDIDATE", help="file or folder of tensors")
+    parser.add_argument("--dtype", choices=list(FORMATS), default="float32", help="of tensors")
+    parser.add_argument("--accumulate", choices=list(FORMATS), default="float32", help="of sums")
+    parser.add_argument(
+        "--winograd", metavar="ROWSxCOLUMNS", type=_tiles,
+        help="output tile of the candidate's 3 x 3 convolutions, such as 4x4",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="everything, for programs")
+
+
+def _tiles(text: str) -> tuple[int, int]:
+    rows, _, columns = text.partition("x")
+    return int(rows), int(columns or rows)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the verdict on each tensor and the first that is wrong."""
+    net, params = load_file(args.model)
+    x = read_input(args.input, net)
+    result = compare(
+        net, params, x, args.candidate, args.dtype, args.accumulate, winograd=args.winograd
+    )
+    if args.json:
+        print_json(result.to_dict())
+    else:
+        _print(result)
+    return 0 if result.agrees else 1
+
+
+def _print(result: Comparison) -> None:
+    columns = (
+        "tensor", "verdict", "largest error", "honest tolerance", "own inputs", "end to end",
+        "worst at", "candidate", "reference", "bound", "ulp 50 %", "ulp max",
+    )  # fmt: skip
+    print_table("", columns, [_row(report) for report in result.tensors.values()])
+    if result.missing:
+        print(f"not shown: {', '.join(result.missing)}")
+    print(result)
+
+
+def _row(report: TensorReport) -> tuple[str, ...]:
+    worst = report.worst[report.check]
+    return (
+        report.name, report.verdict, f"{report.error:.2e}", f"{report.tolerance:.2e}",
+        f"{report.locally_used:.0%}", f"{report.worst['end to end'].used:.0%}",
+        "-" if worst.at is None else ",".join(map(str, worst.at)), f"{worst.candidate:.8g}",
+        f"{worst.reference:.8g}", f"{worst.bound:.1e}", report.ulp_quantile(0.5),
+        report.ulp_quantile(1.0),
+    )  # fmt: skip

@@ -1,0 +1,234 @@
+"""How far an honest implementation may stray from the exact result, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sesr_ref import network as nw
+from sesr_ref.execute import RULES as FORWARD
+from sesr_ref.execute import check_runnable, layer_params
+from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.ops.table import REFERENCE
+from sesr_ref.verify.arithmetic import FORMATS, Arithmetic, gamma, rounded
+from sesr_ref.verify.model import Model, prepare
+from sesr_ref.verify.rules import RULES, Site
+
+SIGMAS = 8.0
+"""Standard deviations that a statistical bound allows.
+
+The model's sigma is an upper estimate: float32 implementations in any usual order of summation
+were seen to use 1.7 of it at most, float16 and bfloat16 storage 4.1, sums with all positive terms
+first, the worst order there is, 5.4 (`bench/run_verify.py --calibrate` prints the histogram).
+"""
+KINDS = {"guaranteed": 1, "statistical": 2, "carried": 1}
+"""Kinds of bounds and the power to which errors are added up."""
+
+
+class Tensor(NamedTuple):
+    """An exact tensor and, for each power, the error that an implementation may have made.
+
+    Power 1 is a radius, power 2 a variance; None is no error at all.
+    """
+
+    exact: Array
+    errors: Mapping[int, Array | None]
+
+    def bound(self, power: int) -> Array:
+        """The largest deviation allowed: the radius, or `SIGMAS` standard deviations."""
+        if (error := self.errors[power]) is None:
+            return np.zeros_like(self.exact)
+        return error if power == 1 else SIGMAS * np.sqrt(error)
+
+
+def error_bounds(
+    net: nw.Network,
+    params: Params,
+    x: Array,
+    dtype: str = "float32",
+    accumulate: str = "float32",
+    kind: str = "guaranteed",
+    winograd: tuple[int, int] | None = None,
+) -> dict[str, Array]:
+    """How far any honest implementation's tensors may be from the exact ones.
+
+    Honest means: tensors and parameters kept in `dtype`, products and sums in `accumulate`, in any
+    order, fused or not.  The float64 reference's own rounding is part of every bound.
+
+    Parameters
+    ----------
+    net, params
+        With linear blocks, which are collapsed (and may have been, in float32), or without.
+    x : (n, height, width, channels) float32 or float64 array
+        The input.
+    dtype : {"float32", "float16", "bfloat16", "float64"}
+        Storage.
+    accumulate : {"float32", "float16", "bfloat16", "float64"}
+        Sums; at least as precise as `dtype`.
+    kind : {"guaranteed", "statistical", "carried"}
+        "guaranteed" is a theorem for each layer, given its own inputs: ``gamma_n (|W| * |x| +
+        |b|)`` with ``gamma_n = n u / (1 - n u)``.  "statistical" is end to end: variances of
+        independent roundings, carried through squared weights, `SIGMAS` standard deviations.
+        "carried" is the theorem end to end, which soon says nothing: it grows by the largest
+        row sum of the weights with every layer.
+    winograd : (int, int), optional
+        Output rows and columns of the Winograd tiles that 3 x 3 convolutions may use.
+
+    Returns
+    -------
+    dict of float64 arrays
+        "input" and every layer's name to bounds shaped as the tensor.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind or format, or parameters or images that do not fit.
+
+    Notes
+    -----
+    Higham, Accuracy and Stability of Numerical Algorithms (2nd edition), sections 3.1 and 4.2;
+    Higham and Mary, "A New Approach to Probabilistic Rounding Error Analysis" (SIAM J. Sci.
+    Comput. 41, 2019): sqrt(n) for n.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {sorted(KINDS)}, got {kind!r}")
+    model = prepare(net, params, Arithmetic(dtype, accumulate, winograd))
+    check_runnable(model.net, model.params, x, nw.PRIMITIVES)
+    power, bounds = KINDS[kind], {}
+    given: dict[str, Array] = {}
+    for name, tensor in walk(model, x, given, (power,)):
+        bounds[name] = tensor.bound(power)
+        if kind == "guaranteed":
+            given[name] = tensor.exact
+    return bounds
+
+
+def walk(
+    model: Model, x: Array, given: Mapping[str, Array], powers: Sequence[int]
+) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor with its errors, in order; those that nobody reads any more are dropped.
+
+    Parameters
+    ----------
+    model : Model
+        From `prepare`.
+    x : (n, height, width, channels) float array
+        The input.
+    given : mapping of arrays
+        Tensors that an implementation made: layers behind them read these, free of error.  Read
+        after the tensor's yield.
+    powers : sequence of {1, 2}
+        Which errors to carry.
+
+    Yields
+    ------
+    name : str
+        "input", then each layer's.
+    tensor : Tensor
+        As computed from what is ahead of it, whether or not it is given.
+    """
+    last = {name: layer.name for layer, inputs in model.net.steps() for name in inputs}
+    tensors = {"input": _input(model, x, powers)}
+    yield "input", tensors["input"]
+    _replace(tensors, "input", given, powers)
+    for layer, inputs in model.net.steps():
+        tensors[layer.name] = _step(model, layer, [tensors[name] for name in inputs], powers)
+        yield layer.name, tensors[layer.name]
+        _replace(tensors, layer.name, given, powers)
+        for name in set(inputs):
+            if last[name] == layer.name:
+                del tensors[name]
+
+
+def _replace(
+    tensors: dict[str, Tensor], name: str, given: Mapping[str, Array], powers: Sequence[int]
+) -> None:
+    if name in given:
+        tensors[name] = Tensor(np.asarray(given[name], np.float64), dict.fromkeys(powers))
+
+
+def _input(model: Model, x: Array, powers: Sequence[int]) -> Tensor:
+    exact = np.asarray(x, np.float64)
+    error = np.abs(rounded(exact, model.arithmetic.storage) - exact)
+    return Tensor(exact, {power: error**power if error.any() else None for power in powers})
+
+
+def _step(model: Model, layer: nw.Layer, inputs: Sequence[Tensor], powers: Sequence[int]) -> Tensor:
+    params = layer_params(layer, model.params)
+    exact = FORWARD[type(layer)].forward(layer, REFERENCE, [t.exact for t in inputs], params)
+    return Tensor(exact, {p: _error(model, layer, inputs, params, exact, p) for p in powers})
+
+
+def _error(
+    model: Model,
+    layer: nw.Layer,
+    inputs: Sequence[Tensor],
+    params: Params,
+    exact: Array,
+    power: int,
+) -> Array:
+    """Rounding of this layer, errors of its inputs, errors of its parameters, storage."""
+    rule, uncertain = RULES[type(layer)], model.uncertain_in(layer, power)
+    site = _site(model, inputs, exact, params, uncertain, power)
+    count, terms = rule.rounding(layer, site)
+    error = _rounding_errors(model.arithmetic, count, terms, power)
+    errors = [t.errors[power] for t in inputs]
+    if any(e is not None for e in errors):
+        pairs = zip(inputs, errors, strict=True)
+        filled = [np.zeros_like(t.exact) if e is None else e for t, e in pairs]
+        error = error + rule.carry(layer, site, filled)
+    if uncertain:
+        assert rule.drift is not None
+        error = error + rule.drift(layer, site, uncertain)
+    return _stored(model.arithmetic, exact, error, terms, power)
+
+
+def _site(
+    model: Model,
+    inputs: Sequence[Tensor],
+    exact: Array,
+    params: Params,
+    uncertain: Params,
+    power: int,
+) -> Site:
+    """Power 1 counts inputs and parameters at the largest they can be, so that it is a theorem."""
+    size = [np.abs(t.exact) for t in inputs]
+    param_size = {key: np.abs(value) for key, value in params.items()}
+    if power == 1:
+        size = [s + t.bound(1) for s, t in zip(size, inputs, strict=True)]
+        param_size = {key: value + uncertain.get(key, 0.0) for key, value in param_size.items()}
+    return Site(
+        power=power,
+        x=[t.exact for t in inputs],
+        y=exact,
+        size=size,
+        reach=[t.bound(power) for t in inputs],
+        params=params,
+        param_size=param_size,
+        winograd=model.arithmetic.winograd,
+    )
+
+
+def _rounding_errors(arithmetic: Arithmetic, count: int, terms: Array, power: int) -> Array:
+    """`count` roundings in the implementation's sums and as many in the float64 reference's."""
+    units = (arithmetic.sums.unit, FORMATS["float64"].unit)
+    tiny = (count * arithmetic.sums.underflow) ** power
+    if power == 1:
+        scale = sum(gamma(count, unit) for unit in units)
+    else:
+        scale = count * sum(unit**2 for unit in units)
+    error: Array = scale * terms + tiny
+    return error
+
+
+def _stored(arithmetic: Arithmetic, exact: Array, error: Array, terms: Array, power: int) -> Array:
+    """Add the rounding of a new result to the storage format; values passed on have been."""
+    storage = arithmetic.storage
+    if storage.precision == arithmetic.sums.precision:
+        return error
+    size = np.abs(exact) + error if power == 1 else np.abs(exact)
+    once = (storage.unit * size + storage.underflow) ** power
+    total: Array = error + np.where(terms > 0, once, 0.0)
+    return total

@@ -1,0 +1,174 @@
+"""Whether a candidate is right, and if not, from which layer on and by how much.
+
+Works through the image in tiles with their exact halo, so that memory does not grow with it.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sesr_ref import network as nw
+from sesr_ref.execute import check_runnable
+from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.verify.arithmetic import Arithmetic
+from sesr_ref.verify.bounds import walk
+from sesr_ref.verify.candidates import Candidate, read_candidate
+from sesr_ref.verify.diagnose import Fault, diagnose
+from sesr_ref.verify.model import Model, prepare
+from sesr_ref.verify.tally import CHECKS, TensorReport, add_piece
+from sesr_ref.verify.windows import Window, tiles
+
+TILE = 192
+"""Input rows and columns of a tile: a few hundred megabytes for 64 channels."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The verdict on a candidate.
+
+    Attributes
+    ----------
+    agrees : bool
+        Every tensor is within its bounds.
+    first_wrong : str or None
+        The first tensor, in order of execution, that is wrong given its own inputs.
+    fault : Fault or None
+        A usual mistake that reproduces the candidate.
+    tensors : dict
+        Each given tensor's `TensorReport`.
+    missing : tuple of str
+        Tensors that the candidate does not show.
+    """
+
+    agrees: bool
+    first_wrong: str | None
+    fault: Fault | None
+    tensors: dict[str, TensorReport]
+    missing: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "agrees": self.agrees,
+            "first_wrong": self.first_wrong,
+            "fault": None if self.fault is None else self.fault._asdict(),
+            "tensors": {name: report.to_dict() for name, report in self.tensors.items()},
+            "missing": list(self.missing),
+        }
+
+    def __str__(self) -> str:
+        if self.agrees:
+            used = max(report.worst[CHECKS[2]].used for report in self.tensors.values())
+            return f"agrees: at most {used:.0%} of an end-to-end bound is used"
+        assert self.first_wrong is not None
+        report = self.tensors[self.first_wrong]
+        worst = report.worst[report.check]
+        what = f"; {self.fault}" if self.fault else ""
+        return (
+            f"differs: {report.name} is the first wrong tensor, at {worst.at} {worst.candidate!r} "
+            f"instead of {worst.reference!r} +- {worst.bound:.2g} ({report.check}){what}"
+        )
+
+
+def compare(
+    net: nw.Network,
+    params: Params,
+    x: Array,
+    candidate: Candidate,
+    dtype: str = "float32",
+    accumulate: str = "float32",
+    winograd: tuple[int, int] | None = None,
+    tile: int = TILE,
+    name_fault: bool = True,
+) -> Comparison:
+    """Judge an implementation by the tensors it made.
+
+    A tensor is judged twice: given the candidate's own inputs, as far as it shows them, by the
+    theorem and by the statistics of `error_bounds`; and from the network's input on, by statistics.
+
+    Parameters
+    ----------
+    net, params
+        With linear blocks, which are collapsed, or without; `expanded` first for tensors of an
+        expanded implementation.
+    x : (n, height, width, channels) float32 or float64 array
+        The input.
+    candidate : array, dict of arrays, or path
+        The output; named tensors, any of them but the output among them; or a file or folder
+        (.npy, .npz, raw little-endian .bin, a golden pack).  NHWC, NumPy floats of any width.
+    dtype, accumulate, winograd
+        The candidate's arithmetic, as in `error_bounds`.
+    tile : int
+        Input rows and columns worked on at a time.
+    name_fault : bool
+        Whether to look for a usual mistake that explains a wrong candidate (seconds).
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        If anything does not fit the network: parameters, input, a tensor's name or shape, numbers
+        that are not finite.
+    OSError
+        If the candidate's files cannot be read.
+    """
+    model = prepare(net, params, Arithmetic(dtype, accumulate, winograd))
+    check_runnable(model.net, model.params, x, nw.PRIMITIVES)
+    if not np.isfinite(x).all():
+        raise ValueError("the input holds numbers that are not finite")
+    if tile < 1:
+        raise ValueError(f"a tile must be at least 1, got {tile}")
+    with ExitStack() as stack:
+        given = read_candidate(model.net, x.shape, candidate, dtype, stack)
+        reports = {name: TensorReport(name) for name in given}
+        for window in tiles(model, x.shape, tile):
+            _compare_window(model, x, given, window, reports)
+        first, fault = _judge(reports), None
+        if first is not None and name_fault:
+            fault = diagnose(model, x, given, reports[first])
+    missing = tuple(layer.name for layer in model.net.layers if layer.name not in given)
+    return Comparison(first is None, first, fault, reports, missing)
+
+
+def _judge(reports: dict[str, TensorReport]) -> str | None:
+    """Write the verdicts; the first wrong tensor's name."""
+    wrong = [name for name, report in reports.items() if report.used > 1]
+    locally = [name for name in wrong if reports[name].locally_wrong]
+    for name in wrong:
+        reports[name].verdict = "follows" if locally else "drifts"
+    for name in locally:
+        reports[name].verdict = "differs"
+    return next(iter(locally or wrong), None)
+
+
+def _compare_window(
+    model: Model,
+    x: Array,
+    given: dict[str, Array],
+    window: Window,
+    reports: dict[str, TensorReport],
+) -> None:
+    part = window.cut(x, x.shape[1])
+    pieces = {name: window.cut(array, x.shape[1]) for name, array in given.items()}
+    alone = len(given) == 1  # only the output: nothing to start again from
+    local_walk = walk(model, part, {} if alone else pieces, (1, 2))
+    exact_walk = local_walk if alone else walk(model, part, {}, (2,))
+    for name, tensor in exact_walk:
+        local = tensor if alone else next(local_walk)[1]
+        if name in pieces:
+            arrays = (
+                pieces[name], tensor.exact, tensor.bound(2), local.exact, local.bound(1),
+                local.bound(2),
+            )  # fmt: skip
+            piece, exact, drift, own, radius, sigma = (window.inside(a) for a in arrays)
+            limits = [(own, radius), (own, sigma), (exact, drift)]
+            references = dict(zip(CHECKS, limits, strict=True))
+            fmt, start = model.arithmetic.storage, window.start(pieces[name])
+            add_piece(reports[name], piece, exact, references, start, fmt)

@@ -1,0 +1,94 @@
+"""Sixty faults: every one caught, the first wrong layer right, most of them named."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import sesr_ref as sr
+from mutants import SESR, Mutant, run
+from sesr_ref.verify.comparison import Comparison
+
+Array = npt.NDArray[np.float32]
+
+
+@functools.cache
+def case() -> tuple[sr.Network, dict[str, Array], Array]:
+    """A collapsed M5 with slopes that are not 0, and a picture with edges and a gradient."""
+    rng = np.random.default_rng(5)
+    net = sr.sesr()
+    params = sr.initialise(net, 3)
+    for name, array in params.items():
+        if name.endswith("slope"):
+            params[name] = rng.uniform(-0.1, 0.4, array.shape).astype(np.float32)
+    rows, columns = np.indices((25, 31)) / 31
+    picture = 0.3 + 0.3 * np.sin(9 * rows + 4 * columns) + 0.3 * ((rows * 3 + columns) % 0.4 > 0.2)
+    x = (picture + rng.normal(0, 0.01, picture.shape)).clip(0, 1).astype(np.float32)
+    return sr.collapsed(net), sr.collapse_params(net, params), x[None, ..., None]
+
+
+@functools.cache
+def judged(mutant: Mutant) -> Comparison:
+    net, params, x = case()
+    return sr.compare(net, params, x, run(net, params, x, mutant))
+
+
+def test_the_unchanged_implementation_agrees() -> None:
+    net, params, x = case()
+    result = sr.compare(net, params, x, run(net, params, x, None))
+    assert result.agrees, result
+    assert result.first_wrong is None
+    assert result.fault is None
+
+
+@pytest.mark.parametrize("mutant", SESR, ids=lambda mutant: mutant.name)
+def test_a_fault_is_caught_and_its_layer_named(mutant: Mutant) -> None:
+    result = judged(mutant)
+    assert not result.agrees
+    assert result.first_wrong == mutant.layer
+    assert result.tensors[mutant.layer].verdict == "differs"
+    if mutant.named:
+        assert result.fault is not None
+        assert result.fault.layer == mutant.layer
+        assert mutant.named in result.fault.name
+
+
+def test_a_fault_is_caught_in_the_output_alone() -> None:
+    net, params, x = case()
+    for mutant in SESR:
+        y = run(net, params, x, mutant)[net.output]
+        result = sr.compare(net, params, x, y, name_fault=False)
+        assert not result.agrees, mutant.name
+
+
+ONLY_OUTPUT = ("kernel flipped", "border repeated", "short residual missing", "Y full range")
+
+
+@pytest.mark.parametrize("name", ONLY_OUTPUT)
+def test_some_faults_are_named_from_the_output_alone(name: str) -> None:
+    net, params, x = case()
+    mutant = next(mutant for mutant in SESR if mutant.name == name)
+    result = sr.compare(net, params, x, run(net, params, x, mutant)[net.output])
+    assert result.fault is not None
+    assert result.fault.layer == mutant.layer
+    assert mutant.named in result.fault.name
+
+
+def test_table_of_mutants() -> None:
+    """Printed with ``pytest -s tests/test_mutants.py``."""
+    from sesr_ref.commands.console import print_table
+
+    rows = []
+    for mutant in SESR:
+        result = judged(mutant)
+        report = result.tensors[mutant.layer]
+        named = result.fault.name if result.fault else "-"
+        rows.append((mutant.name, mutant.layer, result.first_wrong, f"{report.used:.0f}", named))
+    columns = ("fault", "injected into", "first wrong", "times its bound", "named")
+    print_table(f"{len(rows)} mutants", columns, rows)
+    assert len(rows) >= 40
+    assert len({mutant.name for mutant in SESR}) == len(rows)
+    assert sum(row[4] != "-" for row in rows) > 0.7 * len(rows)
