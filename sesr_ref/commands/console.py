@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,19 @@ def _finite(data: Any) -> Any:
 
 def notice(message: str) -> None:
     """Print one line to standard error that is no part of the answer."""
+    _clear_progress()
     print(message, file=sys.stderr)
+
+
+def print_line(message: str) -> None:
+    """Print one line of the answer at once, also while progress is shown."""
+    _clear_progress()
+    print(message, flush=True)
+
+
+def _clear_progress() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -101,13 +114,14 @@ def progress(total: int, label: str) -> Iterator[Callable[[int, str], None]]:
             left = duration((now - start) / done * (total - done)) if done else "?"
             bar = ("#" * (24 * done // max(total, 1))).ljust(24, ".")
             line = f"{label} [{bar}] {done}/{total}  {left} left  {note}"
-            print(f"\r\x1b[K{line[:160]}", end="", file=sys.stderr, flush=True)
+            width = shutil.get_terminal_size().columns - 1  # a line that wraps is not cleared
+            print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
 
     try:
         yield update
     finally:
-        if terminal and shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        if shown:
+            _clear_progress()
 
 
 def duration(seconds: float) -> str:

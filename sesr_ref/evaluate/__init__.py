@@ -1,5 +1,27 @@
 """Networks on images: enlarge them, score folders of them."""
 
 from sesr_ref.evaluate.enlarge import upscale_image
+from sesr_ref.evaluate.scores import (
+    PROTOCOLS,
+    FolderScores,
+    Method,
+    Protocol,
+    Score,
+    bicubic,
+    find_high,
+    network,
+    score_folder,
+)
 
-__all__ = ["upscale_image"]
+__all__ = [
+    "PROTOCOLS",
+    "FolderScores",
+    "Method",
+    "Protocol",
+    "Score",
+    "bicubic",
+    "find_high",
+    "network",
+    "score_folder",
+    "upscale_image",
+]

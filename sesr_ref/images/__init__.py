@@ -14,9 +14,11 @@ from sesr_ref.images.files import (
     SUFFIXES,
     Image,
     check_storable,
+    format_of,
     luma_of,
     read_image,
     read_luma,
+    stored_dtype,
     write_image,
 )
 from sesr_ref.images.resample import imresize, modcrop
@@ -28,6 +30,7 @@ __all__ = [
     "Image",
     "Pixels",
     "check_storable",
+    "format_of",
     "from_float",
     "imresize",
     "luma_of",
@@ -36,6 +39,7 @@ __all__ = [
     "read_luma",
     "rgb_to_luma",
     "rgb_to_ycbcr",
+    "stored_dtype",
     "to_float",
     "write_image",
     "ycbcr_to_rgb",

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from sesr_ref.images.colour import PEAKS, Pixels, from_float
-from sesr_ref.images.files import DTYPES, optional
+from sesr_ref.images.files import optional, stored_dtype
 
 JPEG_QUALITY = 95
 PNG_LEVEL = 3
@@ -32,13 +32,11 @@ def encode(
 
 
 def to_stored(pixels: Pixels, name: str) -> Pixels:
-    """Samples as the format `name` holds them: the deepest that is not deeper than given."""
-    held = [np.dtype(dtype) for dtype in DTYPES[name]]
-    if pixels.dtype in held:
+    """Samples as the format `name` holds them."""
+    held = stored_dtype(pixels.dtype, name)
+    if held == pixels.dtype:
         return pixels
-    if pixels.dtype == np.uint16:
-        return from_float(pixels / PEAKS[pixels.dtype], np.uint8)
-    return from_float(pixels, held[-1])
+    return from_float(pixels / PEAKS[pixels.dtype], held)
 
 
 def _encode_with_pillow(

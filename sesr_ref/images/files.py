@@ -169,8 +169,13 @@ def write_image(
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"the quality must be 1 to 100, got {quality}")
     check_storable(path, pixels.shape)
-    with atomic_write(Path(path), overwrite) as stream:
-        encode(stream, format_of(path), pixels, icc_profile, quality)
+    try:
+        with atomic_write(Path(path), overwrite) as stream:
+            encode(stream, format_of(path), pixels, icc_profile, quality)
+    except OSError as error:
+        if error.errno is not None:  # not under the temporary name
+            error.filename = str(path)
+        raise
 
 
 def format_of(path: str | Path) -> str:
@@ -189,6 +194,12 @@ DTYPES = {
     "jpeg": (np.uint8,), "webp": (np.uint8,), "bmp": (np.uint8,), "png": (np.uint8, np.uint16),
     "tiff": (np.uint8, np.uint16, np.float32),
 }  # fmt: skip
+
+
+def stored_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
+    """Dtype as which the format `name` holds samples of `dtype`: that, or its deepest one."""
+    held = [np.dtype(each) for each in DTYPES[name]]
+    return dtype if dtype in held else held[-1]
 
 
 def check_storable(path: str | Path, shape: tuple[int, ...]) -> None:

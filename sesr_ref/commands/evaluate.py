@@ -1,0 +1,100 @@
+"""Score a network on a folder of images: PSNR and SSIM on Y, beside bicubic interpolation.
+
+DIR holds images, or HR/ with LRbicx2/ or LRbicx4/ beside it.  Low-resolution images that are not
+given are made by MATLAB's imresize.  A file of one channel is taken as Y.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from sesr_ref.commands.console import print_json, print_table, progress
+from sesr_ref.commands.models import (
+    add_engine_option,
+    add_model_option,
+    engine_named,
+    load_model,
+)
+from sesr_ref.evaluate import PROTOCOLS, FolderScores, Method, bicubic, find_high, score_folder
+from sesr_ref.evaluate import network as by_network
+from sesr_ref.images import DEFAULT_MAX_PIXELS
+
+BASELINE = "bicubic"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sesr-ref evaluate``."""
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images")
+    add_model_option(parser)
+    texts = "; ".join(f"{name}: {p.text}" for name, p in PROTOCOLS.items())
+    parser.add_argument(
+        "--protocol", choices=list(PROTOCOLS), default="y", help=f"{texts} (default y)"
+    )
+    parser.add_argument(
+        "-t", "--tile", type=int, metavar="PIXELS", help="input pixels a side to work on at once"
+    )
+    parser.add_argument(
+        "--max-pixels", type=int, default=DEFAULT_MAX_PIXELS, metavar="N",
+        help=f"largest image, width x height (default {DEFAULT_MAX_PIXELS})",
+    )  # fmt: skip
+    add_engine_option(parser)
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    engine = engine_named(args.engine)
+    methods: dict[str, Method] = {}
+    if args.model == BASELINE:
+        upscale = 2 if args.upscale is None else args.upscale
+        if upscale < 1:
+            raise ValueError(f"-s must be at least 1, got {upscale}")
+    else:
+        net, params = load_model(args.model, args.upscale)
+        upscale = net.upscale
+        methods[net.name] = by_network(net, params, engine, args.tile)
+    methods = {BASELINE: bicubic(upscale), **methods}
+    with progress(len(find_high(args.data)), "scoring") as show:
+        scores = score_folder(
+            args.data, methods, upscale, PROTOCOLS[args.protocol], args.max_pixels, show
+        )
+    if args.json:
+        _print_json(args.data, engine.name, scores)
+    else:
+        _print_table(args.data, scores)
+    return 0
+
+
+def _print_json(data: Path, engine: str, scores: FolderScores) -> None:
+    print_json({
+        "data": str(data),
+        "upscale": scores.upscale,
+        "border": scores.border,
+        "protocol": asdict(scores.protocol),
+        "low_resolution": scores.low_from,
+        "engine": engine,
+        "mean": {method: asdict(score) for method, score in scores.mean().items()},
+        "images": {
+            name: {method: asdict(score) for method, score in image.items()}
+            for name, image in scores.images.items()
+        },
+    })  # fmt: skip
+
+
+def _print_table(data: Path, scores: FolderScores) -> None:
+    mean = scores.mean()
+    columns = ["image", *(f"{method} {unit}" for method in mean for unit in ("dB", "SSIM"))]
+    lines = [*scores.images.items(), (f"mean of {len(scores.images)}", mean)]
+    rows = [
+        [name, *(text for s in image.values() for text in (f"{s.psnr_db:.3f}", f"{s.ssim:.4f}"))]
+        for name, image in lines
+    ]
+    protocol = scores.protocol
+    print_table(
+        f"{data.name} x{scores.upscale}: PSNR and SSIM on Y, protocol {protocol.name} "
+        f"({protocol.text}), border {scores.border}, low resolution from {scores.low_from}",
+        columns,
+        rows,
+    )

@@ -1,0 +1,138 @@
+"""Which file becomes which: inputs, an output file or folder, nothing overwritten by surprise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sesr_ref.images import SUFFIXES
+from sesr_ref.images.files import format_of
+
+
+class Job(NamedTuple):
+    """One image to read and the file to write."""
+
+    source: Path
+    target: Path
+
+
+class Plan(NamedTuple):
+    """All jobs; `one` where the user named one image, whose failure is the command's."""
+
+    jobs: list[Job]
+    one: bool
+
+
+def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
+    """Decide what is written where, before anything is.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Files and folders; folders are searched with their sub-folders, but for hidden ones and the
+        output's.
+    out : str
+        For one file a file, if it has a suffix and is no folder; else a folder, in which each
+        folder's tree is kept.
+    suffix : str, optional
+        Of all outputs, such as ``".png"``; unless given each input's own.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    FileNotFoundError
+        If an input does not exist.
+    OSError
+        If a folder cannot be read or the output is of the wrong kind.
+    ValueError
+        If there is no image, two would become one file, or an output is an input.
+    """
+    for name in inputs:
+        if not Path(name).exists():
+            raise FileNotFoundError(f"{name}: no such file or folder")
+    one = len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    if one and _names_file(out):
+        jobs = [Job(Path(inputs[0]), _as_file(out, suffix))]
+    else:
+        jobs = list(dict.fromkeys(_into_folder(inputs, _as_folder(out, inputs), suffix)))
+        if not jobs:
+            raise ValueError(f"{', '.join(inputs)}: no image there ({', '.join(SUFFIXES)})")
+    _check_apart(jobs)
+    return Plan(jobs, one)
+
+
+def _names_file(out: str) -> bool:
+    return not out.endswith(("/", os.sep)) and not Path(out).is_dir() and Path(out).suffix != ""
+
+
+def _as_file(out: str, suffix: str | None) -> Path:
+    kind = format_of(out)
+    if suffix is not None and SUFFIXES[suffix] != kind:
+        raise ValueError(f"{out}: its suffix says {kind}, the option says {suffix[1:]}")
+    return Path(out)
+
+
+def _as_folder(out: str, inputs: Sequence[str]) -> Path:
+    folder = Path(out)
+    is_file = folder.exists() and not folder.is_dir()
+    if is_file or (folder.suffix.lower() in SUFFIXES and not folder.is_dir() and out[-1] != "/"):
+        what = "is a file" if is_file else "names a file"
+        raise NotADirectoryError(f"{out}: {what}, but {', '.join(inputs)} needs a folder to go to")
+    return folder
+
+
+def _into_folder(inputs: Sequence[str], out: Path, suffix: str | None) -> Iterator[Job]:
+    for name in inputs:
+        source = Path(name)
+        if not source.is_dir():
+            yield Job(source, out / _renamed(Path(source.name), suffix))
+            continue
+        for path in images_in(source, besides=out):
+            yield Job(path, out / _renamed(path.relative_to(source), suffix))
+
+
+def _renamed(path: Path, suffix: str | None) -> Path:
+    if path.suffix.lower() not in SUFFIXES:
+        return path.with_name(path.name + (suffix or ".png"))
+    return path if suffix is None else path.with_suffix(suffix)
+
+
+def images_in(folder: Path, besides: Path) -> Iterator[Path]:
+    """Image files in a folder and its sub-folders by name, but for hidden ones and `besides`."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    left_out = besides.resolve()
+    for root, folders, names in os.walk(folder, onerror=stop):
+        here = Path(root)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and (here / name).resolve() != left_out
+        )
+        for name in sorted(names):
+            path = here / name
+            known = path.suffix.lower() in SUFFIXES and not name.startswith(".")
+            if known and path.is_file():
+                yield path
+
+
+def _check_apart(jobs: Sequence[Job]) -> None:
+    """Raise ValueError if two jobs write one file or one writes what another reads."""
+    sources = {job.source.resolve() for job in jobs}
+    targets: dict[str, Path] = {}
+    for source, target in jobs:
+        key = os.path.normcase(target)
+        if key in targets:
+            raise ValueError(f"{targets[key]} and {source} would both become {target}")
+        if target.resolve() in sources:
+            raise ValueError(f"{target}: is an input itself; name another output")
+        if target.is_dir():
+            raise IsADirectoryError(f"{target}: is a folder")
+        targets[key] = source

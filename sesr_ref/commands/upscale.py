@@ -1,0 +1,195 @@
+"""Enlarge images: files, or whole folders with their trees.
+
+OUT is a file if one image is given and OUT has a suffix (.png, .jpg, .webp, .bmp, .tif); else a
+folder, made if it does not exist.  In a folder, outputs that exist are skipped and counted.
+Animations and files of several pages give their first picture, with a notice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sesr_ref.commands.console import notice, print_json, print_line, progress
+from sesr_ref.commands.jobs import Job, plan
+from sesr_ref.commands.models import (
+    add_engine_option,
+    add_model_option,
+    engine_named,
+    load_model,
+)
+from sesr_ref.evaluate import upscale_image
+from sesr_ref.images import (
+    DEFAULT_MAX_PIXELS,
+    SUFFIXES,
+    Image,
+    check_storable,
+    format_of,
+    read_image,
+    stored_dtype,
+    write_image,
+)
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Params
+from sesr_ref.ops.table import Ops
+
+DISK_ERRORS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""What the next image would meet as well."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sesr-ref upscale``."""
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image file or folder")
+    parser.add_argument("-o", "--out", required=True, help="output file or folder")
+    add_model_option(parser)
+    parser.add_argument(
+        "-t", "--tile", type=int, metavar="PIXELS", help="input pixels a side to work on at once"
+    )
+    formats = [suffix[1:] for suffix in SUFFIXES]
+    parser.add_argument(
+        "-f", "--format", choices=formats, help="of the outputs (default: the input's)"
+    )
+    parser.add_argument(
+        "-q", "--quality", type=int, metavar="1..100",
+        help="of JPEG (default 95) and WebP (default: without loss)",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument(
+        "--max-pixels", type=int, default=DEFAULT_MAX_PIXELS, metavar="N",
+        help=f"largest input, width x height (default {DEFAULT_MAX_PIXELS})",
+    )  # fmt: skip
+    add_engine_option(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; 2 if an image of several failed."""
+    suffix = f".{args.format}" if args.format else None
+    jobs, one = plan(args.inputs, args.out, suffix)
+    _check_numbers(args)
+    if one and not args.overwrite and jobs[0].target.exists():
+        raise FileExistsError(f"{jobs[0].target}: exists already; --overwrite replaces it")
+    net, params = load_model(args.model, args.upscale)
+    work = Work(net, params, engine_named(args.engine), args)
+    with progress(100, "enlarging") as show:
+        for i, job in enumerate(jobs):
+            note = f"{i + 1} of {len(jobs)}: {job.source.name}"
+            work.do(job, one, partial(_show_part, show, i / len(jobs), 1 / len(jobs), note))
+    work.report()
+    return 2 if work.failed else 0
+
+
+def _show_part(
+    show: Callable[[int, str], None], start: float, share: float, note: str, part: float
+) -> None:
+    """Show the progress in percent, of which one image is a `share`."""
+    show(int(100 * (start + share * part)), note)
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    if args.tile is not None and args.tile < 1:
+        raise ValueError(f"--tile must be at least 1, got {args.tile}")
+    if args.quality is not None and not 1 <= args.quality <= 100:
+        raise ValueError(f"--quality must be 1 to 100, got {args.quality}")
+    if args.max_pixels < 1:
+        raise ValueError(f"--max-pixels must be at least 1, got {args.max_pixels}")
+
+
+@dataclass
+class Work:
+    """A network with what it has done so far."""
+
+    net: Network
+    params: Params
+    ops: Ops
+    args: argparse.Namespace
+    written: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+    def do(self, job: Job, one: bool, show: Callable[[float], None]) -> None:
+        """Do one job; a failure among several is noted, and the others go on."""
+        if job.target.exists() and not self.args.overwrite:
+            self.skipped.append(job.target)
+            return
+        show(0)
+        try:
+            entry = self._enlarge(job, show)
+        except (ValueError, OSError, MemoryError) as error:
+            if one or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
+                raise
+            message = " ".join(str(error).split()) or type(error).__name__
+            text = message if str(job.source) in message else f"{job.source}: {message}"
+            self.failed.append({"input": str(job.source), "error": text})
+            notice(f"sesr-ref upscale: {text}")
+            return
+        self.written.append(entry)
+        if not self.args.json:
+            size = f"{entry['width']} x {entry['height']}"
+            print_line(f"{entry['output']}  {size}  {entry['seconds']:.2f} s")
+
+    def _enlarge(self, job: Job, show: Callable[[float], None]) -> dict[str, Any]:
+        start = time.perf_counter()
+        image = read_image(job.source, self.args.max_pixels)
+        height, width, *channels = image.pixels.shape
+        enlarged = (height * self.net.upscale, width * self.net.upscale, *channels)
+        check_storable(job.target, enlarged)
+        _make_folder(job.target.parent, self.args.out)
+        pixels = upscale_image(
+            image.pixels, self.net, self.params, self.ops, self.args.tile,
+            lambda done: show(done / (height * width)),
+        )  # fmt: skip
+        options = {"quality": self.args.quality, "overwrite": self.args.overwrite}
+        write_image(job.target, pixels, icc_profile=image.icc_profile, **options)
+        notices = [*image.notices, *_losses(image, job.target)]
+        for text in notices:
+            notice(f"{job.source}: {text}")
+        return {
+            "input": str(job.source), "output": str(job.target), "width": enlarged[1],
+            "height": enlarged[0], "seconds": round(time.perf_counter() - start, 3),
+            "notices": notices,
+        }  # fmt: skip
+
+    def report(self) -> None:
+        """Print what was done, as JSON or in one line."""
+        if self.args.json:
+            print_json({
+                "model": self.net.name, "upscale": self.net.upscale, "engine": self.ops.name,
+                "written": self.written, "skipped": self.skipped, "failed": self.failed,
+            })  # fmt: skip
+            return
+        counts = [f"{len(self.written)} written"]
+        if self.skipped:
+            counts.append(f"{len(self.skipped)} skipped (exist already; --overwrite replaces them)")
+        if self.failed:
+            counts.append(f"{len(self.failed)} failed")
+        if len(self.written) != 1 or len(counts) > 1:
+            print(", ".join(counts))
+
+
+def _make_folder(folder: Path, out: str) -> None:
+    """Make the output's folder, and find out before the work whether it can be written to."""
+    if Path(out) in (folder, *folder.parents):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder to write to")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
+def _losses(image: Image, target: Path) -> list[str]:
+    """What the output's format cannot hold of an image, for people."""
+    kind, dtype = format_of(target), image.pixels.dtype
+    losses = []
+    if (held := stored_dtype(dtype, kind)) != dtype:
+        losses.append(f"{dtype} samples became {held}, the deepest that {kind} holds")
+    if image.icc_profile and kind == "bmp":
+        losses.append("bmp holds no colour profile; left out")
+    return losses

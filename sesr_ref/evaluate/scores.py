@@ -1,0 +1,250 @@
+"""Scores of a folder of images, under a named protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from sesr_ref.engine import Tile, run
+from sesr_ref.evaluate.enlarge import BLACK, WHITE
+from sesr_ref.images import DEFAULT_MAX_PIXELS, SUFFIXES, from_float, imresize, luma_of, modcrop
+from sesr_ref.images.colour import PEAKS, Pixels
+from sesr_ref.images.files import read_image
+from sesr_ref.metrics import psnr, ssim
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.ops.table import REFERENCE, Ops
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a score comes about; all leave out a border of `upscale` pixels and score Y alone.
+
+    Parameters
+    ----------
+    name : str
+        For options and tables.
+    text : str
+        What it does, in a few words.
+    rounded_images : bool
+        Whether low-resolution images, and enlarged RGB ones, are rounded to their file's integers.
+    rounded_luma : bool
+        Whether Y is rounded to 8 bit before it is scored, and before a network sees it.
+    """
+
+    name: str
+    text: str
+    rounded_images: bool
+    rounded_luma: bool
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("y", "8-bit images, Y unrounded", True, False),
+        Protocol("y-rounded", "8-bit images, Y rounded to 8 bit", True, True),
+        Protocol("float", "nothing rounded", False, False),
+    )
+}
+"""``y`` is the rule behind published tables, ``y-rounded`` MATLAB code's on uint8 images."""
+
+Method = Callable[[Pixels, Protocol], Array]
+"""From a low-resolution image to the (height, width) Y / 255 of its enlargement, in float64."""
+
+
+def bicubic(upscale: int) -> Method:
+    """MATLAB's bicubic interpolation, the baseline."""
+
+    def enlarge(low: Pixels, protocol: Protocol) -> Array:
+        return _luma(imresize(low, upscale))
+
+    return enlarge
+
+
+def network(net: Network, params: Params, ops: Ops = REFERENCE, tile: Tile | None = None) -> Method:
+    """Enlarge by a network on Y; its output is clipped to 16..235 before it is scored."""
+
+    def enlarge(low: Pixels, protocol: Protocol) -> Array:
+        luma = _stored(_luma(low), protocol).astype(np.float32)
+        high = run(net, params, luma[None, ..., None], ops, tile)[0, ..., 0]
+        return np.clip(high.astype(np.float64), BLACK, WHITE)
+
+    return enlarge
+
+
+@dataclass(frozen=True)
+class Score:
+    """PSNR in dB and SSIM of one method on one image, or their means."""
+
+    psnr_db: float
+    ssim: float
+
+
+@dataclass(frozen=True)
+class FolderScores:
+    """What `score_folder` found.
+
+    Parameters
+    ----------
+    upscale, border : int
+        The enlargement, and the pixels left out on each side.
+    protocol : Protocol
+        Under which the figures hold.
+    low_from : str
+        ``"imresize"``, or the folder of low-resolution files that were given.
+    images : dict
+        File name without suffix: method: score.
+    """
+
+    upscale: int
+    border: int
+    protocol: Protocol
+    low_from: str
+    images: Mapping[str, Mapping[str, Score]]
+
+    def mean(self) -> dict[str, Score]:
+        """The average of each method over the images, the field's figure for a set."""
+        scores = list(self.images.values())
+        return {
+            method: Score(
+                fmean(image[method].psnr_db for image in scores),
+                fmean(image[method].ssim for image in scores),
+            )
+            for method in scores[0]
+        }
+
+
+def score_folder(
+    folder: Path,
+    methods: Mapping[str, Method],
+    upscale: int,
+    protocol: Protocol = PROTOCOLS["y"],
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: Callable[[int, str], None] | None = None,
+) -> FolderScores:
+    """Score methods of enlargement on a folder of images.
+
+    Parameters
+    ----------
+    folder : Path
+        Images directly inside, or in HR/ with their low-resolution versions in LRbicx2/ or LRbicx4/
+        beside it; without those, and under protocol "float", `imresize` makes them.
+    methods : dict
+        Name: `bicubic` or `network`.
+    upscale : int
+        The enlargement; images are cut to a multiple of it.
+    protocol : Protocol
+        One of `PROTOCOLS`.
+    max_pixels : int
+        Largest image that is read.
+    progress : function, optional
+        Called with the number of images done and the next one's name.
+
+    Returns
+    -------
+    FolderScores
+
+    Raises
+    ------
+    OSError
+        If the folder or a file in it cannot be read.
+    ValueError
+        If there is no image, one of the low-resolution ones is missing or does not fit, an image
+        is too small for the enlargement or for SSIM, or is not opaque.
+    """
+    paths = find_high(folder)
+    given = paths[0].parent.parent / f"LRbicx{upscale}"
+    use_files = protocol.rounded_images and paths[0].parent.name == "HR" and given.is_dir()
+    images: dict[str, dict[str, Score]] = {}
+    for path in paths:
+        if progress is not None:
+            progress(len(images), path.name)
+        try:
+            high = modcrop(_without_alpha(read_image(path, max_pixels).pixels), upscale)
+            low = _low_file(given / path.name, high, upscale) if use_files else None
+            images[path.stem] = _score(high, low, methods, upscale, protocol)
+        except ValueError as error:
+            text = str(error)
+            raise ValueError(text if text.startswith(str(folder)) else f"{path}: {text}") from None
+    low_from = given.name if use_files else "imresize"
+    return FolderScores(upscale, upscale, protocol, low_from, images)
+
+
+def find_high(folder: Path) -> list[Path]:
+    """The images of a test set by name: those in HR/ if there is one, else directly inside.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the set.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it holds no image, or two of one name.
+    """
+    inside = folder / "HR" if (folder / "HR").is_dir() else folder
+    paths = sorted(p for p in inside.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = [p for p in paths if not p.name.startswith(".")]
+    if not paths:
+        raise ValueError(f"{inside}: no image there ({', '.join(SUFFIXES)})")
+    stems = [p.stem for p in paths]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ValueError(f"{inside}: two images are called {twice[0]}")
+    return paths
+
+
+def _score(
+    high: Pixels,
+    low: Pixels | None,
+    methods: Mapping[str, Method],
+    upscale: int,
+    protocol: Protocol,
+) -> dict[str, Score]:
+    if not protocol.rounded_images:
+        high = high / PEAKS[high.dtype]
+    low = imresize(high, 1 / upscale) if low is None else low
+    reference = _stored(_luma(high), protocol)
+    scores = {}
+    for name, enlarge in methods.items():
+        luma = _stored(enlarge(low, protocol), protocol)
+        scores[name] = Score(psnr(reference, luma, upscale), ssim(reference, luma, upscale))
+    return scores
+
+
+def _luma(image: Pixels) -> Array:
+    """Y / 255 in float64."""
+    return luma_of(image / PEAKS[image.dtype])
+
+
+def _stored(luma: Array, protocol: Protocol) -> Array:
+    return from_float(luma, np.uint8) / 255 if protocol.rounded_luma else luma
+
+
+def _without_alpha(pixels: Pixels) -> Pixels:
+    luma_of(pixels)  # refuses transparent pixels
+    return pixels[..., :-1] if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else pixels
+
+
+def _low_file(path: Path, high: Pixels, upscale: int) -> Pixels:
+    """The given low-resolution image of `high`, with as many channels."""
+    low = _without_alpha(read_image(path).pixels)
+    expected = (high.shape[0] // upscale, high.shape[1] // upscale)
+    if low.shape[:2] != expected:
+        size = "{1} x {0}".format
+        raise ValueError(f"{path}: has {size(*low.shape)} pixels, needed are {size(*expected)}")
+    if high.ndim == 2 and low.ndim == 3:  # some programs write grey as three equal channels
+        if (low != low[..., :1]).any():
+            raise ValueError(f"{path}: has colours, but its high-resolution image is grey")
+        low = low[..., 0]
+    return low
