@@ -1,0 +1,135 @@
+"""Show what this does: enlarge a photograph, score it, prove the collapse, print the cost.
+
+The photograph is reduced by the network's factor, enlarged again by the network and by bicubic
+interpolation, and both are compared with the original.  Without PHOTO it is scikit-image's coffee.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sesr_ref.collapse import collapse_params, collapsed, expand_params, expanded
+from sesr_ref.commands.console import print_json, print_table
+from sesr_ref.commands.models import add_engine_option, add_model_option, engine_named, load_model
+from sesr_ref.counting import cost
+from sesr_ref.evaluate import upscale_image
+from sesr_ref.execute import forward
+from sesr_ref.images import Pixels, imresize, luma_of, modcrop, read_image, write_image
+from sesr_ref.metrics import psnr
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Array, Params
+
+COLLAPSE_TOLERANCE = 1e-10
+"""Largest difference of any tensor, relative to its largest value, in float64."""
+PROOF_PIXELS = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sesr-ref demo``."""
+    parser.add_argument("photo", metavar="PHOTO", nargs="?", type=Path, help="an image of your own")
+    parser.add_argument(
+        "-o", "--out", type=Path, default=Path("demo-output"), help="folder to write"
+    )
+    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    add_model_option(parser)
+    add_engine_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demonstration; 1 if the network loses to bicubic or the collapse is not exact."""
+    net, params = load_model(args.model, args.upscale)
+    photo = modcrop(_photo(args.photo), net.upscale)
+    low = imresize(photo, 1 / net.upscale)
+    bicubic = imresize(low, net.upscale)
+    enlarged = upscale_image(low, net, params, ops=engine_named(args.engine))
+    facts = _facts(net, params, photo, low, bicubic, enlarged)
+    files = _write(args.out, args.overwrite, low, bicubic, enlarged, photo, net.upscale)
+    if args.json:
+        print_json(facts | {"files": files})
+    else:
+        _print(facts, files)
+    exact = facts["collapse_difference"] <= COLLAPSE_TOLERANCE
+    return 0 if exact and facts["psnr_db"] > facts["bicubic_psnr_db"] else 1
+
+
+def _photo(path: Path | None) -> Pixels:
+    if path is not None:
+        pixels = read_image(path).pixels
+        return pixels if pixels.ndim == 2 or pixels.shape[2] == 3 else pixels[..., :3]
+    try:
+        shipped = resources.files("skimage.data").joinpath("coffee.png")
+    except ModuleNotFoundError as error:
+        raise ImportError("the photograph needs scikit-image; or name one of your own") from error
+    with resources.as_file(shipped) as file:
+        return read_image(file).pixels
+
+
+def _facts(
+    net: Network, params: Params, photo: Pixels, low: Pixels, bicubic: Pixels, enlarged: Pixels
+) -> dict[str, Any]:
+    y = luma_of(photo)
+    height, width = low.shape[:2]
+    costs = cost(net, height, width)
+    return {
+        "model": net.name,
+        "low": [width, height],
+        "high": [width * net.upscale, height * net.upscale],
+        "psnr_db": psnr(y, luma_of(enlarged), border=net.upscale),
+        "bicubic_psnr_db": psnr(y, luma_of(bicubic), border=net.upscale),
+        "collapse_difference": collapse_difference(net, params, luma_of(low)),
+        "parameters": costs.parameters,
+        "macs": costs.macs,
+    }
+
+
+def collapse_difference(net: Network, params: Params, luma: Array) -> float:
+    """Largest difference of any tensor, relative to its largest value: collapsed to expanded."""
+    x = luma[None, :PROOF_PIXELS, :PROOF_PIXELS, None].astype(np.float64)
+    exact: Params = {name: array.astype(np.float64) for name, array in params.items()}
+    small = forward(collapsed(net), collapse_params(net, exact), x)
+    large = forward(expanded(net), expand_params(net, exact), x)
+    return max(float(np.abs(a - large[k]).max() / np.abs(a).max()) for k, a in small.items())
+
+
+def _write(
+    out: Path,
+    overwrite: bool,
+    low: Pixels,
+    bicubic: Pixels,
+    enlarged: Pixels,
+    photo: Pixels,
+    s: int,
+) -> list[Path]:
+    """The enlarged picture and a strip: low, bicubic, network, original, twice as large."""
+    out.mkdir(parents=True, exist_ok=True)
+    height, width = (min(160, size) for size in photo.shape[:2])
+    top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
+    nearest = low.repeat(s, 0).repeat(s, 1)
+    crops = [
+        image[top : top + height, left : left + width].repeat(2, 0).repeat(2, 1)
+        for image in (nearest, bicubic, enlarged, photo)
+    ]
+    files = [out / "enlarged.png", out / "side-by-side.png"]
+    write_image(files[0], enlarged, overwrite=overwrite)
+    write_image(files[1], np.concatenate(crops, axis=1), overwrite=overwrite)
+    return files
+
+
+def _print(facts: dict[str, Any], files: list[Path]) -> None:
+    (low_width, low_height), (width, height) = facts["low"], facts["high"]
+    rows = [
+        ("PSNR of bicubic (Y)", f"{facts['bicubic_psnr_db']:.2f} dB"),
+        (f"PSNR of {facts['model']} (Y)", f"{facts['psnr_db']:.2f} dB"),
+        ("collapsed against expanded, largest difference", f"{facts['collapse_difference']:.1e}"),
+        ("parameters, collapsed", f"{facts['parameters']:,}"),
+        ("multiply-accumulates for this image", f"{facts['macs'] / 1e9:.2f} G"),
+    ]
+    title = f"A photograph of {width} x {height} pixels, reduced to {low_width} x {low_height}"
+    print_table(title, ("", ""), rows)
+    print(f"wrote {files[0]} and {files[1]} (pixels, bicubic, {facts['model']}, original)")
