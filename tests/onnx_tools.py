@@ -77,7 +77,8 @@ def evaluated(path: Path, x: Array, nhwc: bool = False) -> Array:
     evaluator = ReferenceEvaluator(str(path))
     (name,) = evaluator.input_names
     fed = x if nhwc else x.transpose(0, 3, 1, 2)
-    y: Array = np.asarray(evaluator.run(None, {name: fed})[0])
+    outputs: Any = evaluator.run(None, {name: fed})
+    y: Array = np.asarray(outputs[0])
     return y if nhwc else y.transpose(0, 2, 3, 1)
 
 
