@@ -6,6 +6,7 @@ Both collapse first.  Training through the collapse is a composition of function
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +18,16 @@ from sesr_ref.ops.pointwise import l1_loss, l1_loss_vjp
 from sesr_ref.ops.table import REFERENCE, Ops
 from sesr_ref.receptive import halo
 
-Tile = int | tuple[int, int]
+
+class HasTile(Protocol):
+    """A plan for tiles, as `sesr_ref.plan_tiles` returns."""
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Rows and columns of the input that a tile is to make."""
+
+
+Tile = int | tuple[int, int] | HasTile
 
 
 def run(
@@ -35,9 +45,10 @@ def run(
         In [0, 1]; float32 or float64, which is also the result's.
     ops : Ops
         `REFERENCE` or what `fast` returns.
-    tile : int or (int, int), optional
-        Work on tiles of this many input rows and columns, each with its exact halo: less memory,
-        the same output (up to float rounding with `REFERENCE`, bit for bit with `fast`).
+    tile : int, (int, int) or TilePlan, optional
+        Work on tiles of this many input rows and columns, or of those that `plan_tiles` found, each
+        with its exact halo: less memory, the same output (up to float rounding with `REFERENCE`,
+        bit for bit with `fast`).
 
     Returns
     -------
@@ -83,6 +94,7 @@ def _tiles(
     height: int, width: int, tile: Tile, margin: int, upscale: int
 ) -> Iterator[tuple[slice, slice, Slices, Slices]]:
     """Input rows and columns of each tile with its halo, its place in the output, its middle."""
+    tile = getattr(tile, "tile", tile)
     tile_height, tile_width = (tile, tile) if isinstance(tile, int) else tile
     if tile_height < 1 or tile_width < 1:
         raise ValueError(f"a tile must be at least 1 x 1, got {tile_height} x {tile_width}")

@@ -1,4 +1,8 @@
-"""How far each output pixel sees: the exact halo of a tile, from the description alone."""
+"""How far each pixel of a tensor sees: the exact halo of a tile, from the description alone.
+
+One axis is enough, since layers treat both alike.  Behind an enlargement pixels differ by their
+phase, their place within the input pixel they lie in, and so does how far they see.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,50 @@ from typing import Any
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
-from sesr_ref.ops.conv import phase_reach
 from sesr_ref.ops.resampling import MODES
 
-# kind: layer -> pixels of the layer's own input that an output pixel reads beyond its own, a side
-REACH: dict[type[nw.Layer], Callable[[Any], int]] = {
-    nw.Conv: lambda layer: layer.kernel_size // 2,
-    nw.ConvTranspose: lambda layer: phase_reach(layer.kernel_size, layer.stride, layer.crop),
-    nw.PReLU: lambda layer: 0,
-    nw.ReLU: lambda layer: 0,
-    nw.LeakyReLU: lambda layer: 0,
-    nw.Add: lambda layer: 0,
-    nw.Concat: lambda layer: 0,
-    nw.DepthToSpace: lambda layer: 0,
-    nw.Shift: lambda layer: 0,
-    nw.Scale: lambda layer: 0,
-    nw.Clip: lambda layer: 0,
-    nw.Resize: lambda layer: (MODES[layer.mode][1] + 1) // 2,
+Window = tuple[int, int]
+"""First and last pixel read."""
+
+
+def _own(layer: nw.Layer, pixel: int) -> Window:
+    return pixel, pixel
+
+
+def _conv(layer: nw.Conv, pixel: int) -> Window:
+    return pixel - layer.kernel_size // 2, pixel + layer.kernel_size // 2
+
+
+def _transposed(layer: nw.ConvTranspose, pixel: int) -> Window:
+    last = pixel + layer.crop
+    return -((layer.kernel_size - 1 - last) // layer.stride), last // layer.stride
+
+
+def _resize(layer: nw.Resize, pixel: int) -> Window:
+    centre = Fraction(2 * pixel + 1, 2 * layer.upscale) - Fraction(1, 2)
+    half = Fraction(MODES[layer.mode][1], 2)
+    return math.floor(centre - half) + 1, math.ceil(centre + half) - 1
+
+
+# kind: (layer, pixel of its output) -> pixels of its input that it reads, along one axis
+WINDOWS: dict[type[nw.Layer], Callable[[Any, int], Window]] = {
+    nw.Conv: _conv,
+    nw.ConvTranspose: _transposed,
+    nw.PReLU: _own,
+    nw.ReLU: _own,
+    nw.LeakyReLU: _own,
+    nw.Add: _own,
+    nw.Concat: _own,
+    nw.DepthToSpace: lambda layer, pixel: (pixel // layer.block, pixel // layer.block),
+    nw.Shift: _own,
+    nw.Scale: _own,
+    nw.Clip: _own,
+    nw.Resize: _resize,
 }
 
 
-def reaches(net: nw.Network) -> dict[str, Fraction]:
-    """Pixels of the network's input that each tensor's pixels read beyond their own, a side.
+def spans(net: nw.Network) -> dict[str, tuple[Window, ...]]:
+    """Pixels of the network's input that each tensor's pixels depend on, relative to their own.
 
     Parameters
     ----------
@@ -39,19 +65,57 @@ def reaches(net: nw.Network) -> dict[str, Fraction]:
 
     Returns
     -------
-    dict of Fraction
-        Keyed by tensor; fractions occur behind an enlargement inside the network.
+    dict of tuples of (int, int)
+        For every tensor, for each phase of its pixels within an input pixel, the first and the
+        last input pixel, 0 being the one it lies in: ((-2, 2),) behind a 5 x 5 convolution.
     """
     net = collapsed(net)
-    shapes = net.shapes(16, 24)
-    reach = {"input": Fraction(0)}
+    height = 16
+    found: dict[str, tuple[Window, ...]] = {"input": ((0, 0),)}
+    shapes = net.shapes(height, 24)
     for layer, inputs in net.steps():
-        own = REACH[type(layer)](layer)
-        steps = (reach[i] + Fraction(16 * own, shapes[i][0]) for i in inputs)
-        reach[layer.name] = max(steps)
-    return reach
+        window = WINDOWS[type(layer)]
+        found[layer.name] = tuple(
+            _joined([_seen(found[name], *window(layer, pixel)) for name in inputs])
+            for pixel in range(shapes[layer.name][0] // height)
+        )
+    return found
+
+
+def _seen(phases: tuple[Window, ...], first: int, last: int) -> Window:
+    """What pixels first to last of a tensor depend on, given what those of each phase do."""
+    count = len(phases)
+    return _joined(
+        [
+            (pixel // count + low, pixel // count + high)
+            for pixel in range(first, last + 1)
+            for low, high in [phases[pixel % count]]
+        ]
+    )
+
+
+def _joined(windows: list[Window]) -> Window:
+    return min(low for low, _ in windows), max(high for _, high in windows)
+
+
+def reaches(net: nw.Network) -> dict[str, int]:
+    """Pixels of the network's input that each tensor's pixels see beyond their own, a side.
+
+    Parameters
+    ----------
+    net : Network
+        Linear blocks count as the convolutions they collapse into.
+
+    Returns
+    -------
+    dict of int
+        Keyed by tensor; the larger of both sides.
+    """
+    return {
+        name: max(max(-low, high) for low, high in windows) for name, windows in spans(net).items()
+    }
 
 
 def halo(net: nw.Network) -> int:
     """Pixels of the input that a tile needs on each side for the exact output; SESR: m + 4."""
-    return math.ceil(reaches(net)[net.output])
+    return reaches(net)[net.output]

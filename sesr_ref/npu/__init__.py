@@ -3,6 +3,7 @@
 `estimate` is the way in; `Npu` describes hardware.
 """
 
+from sesr_ref.npu.depth_first import DepthFirst, depth_first
 from sesr_ref.npu.estimate import MODELS, Estimate, PassEstimate, estimate
 from sesr_ref.npu.hardware import (
     ETHOS_N78_4TOPS,
@@ -12,16 +13,21 @@ from sesr_ref.npu.hardware import (
     npu_from_toml,
     npu_named,
 )
+from sesr_ref.npu.tiles import TilePlan, plan_tiles
 
 __all__ = [
     "ETHOS_N78_4TOPS",
     "ETHOS_N78_4TOPS_1MB",
     "MODELS",
     "PRESETS",
+    "DepthFirst",
     "Estimate",
     "Npu",
     "PassEstimate",
+    "TilePlan",
+    "depth_first",
     "estimate",
     "npu_from_toml",
     "npu_named",
+    "plan_tiles",
 ]

@@ -111,23 +111,31 @@ class Fitter:
     def _attempts(self, out: Shape) -> Iterator[Stripes | None]:
         height, width, channels = out
         yield self._try("whole", height, width, 3)
-        for splits in range(2, math.ceil(self.source[0] / self.npu.brick[0]) + 1):
+        finest = math.ceil(self.source[0] / self.npu.brick[0])
+        worth = self.static or self._try("rows", height // finest, width, 3)
+        for splits in range(2, finest + 1) if worth else ():
             for slots in (4, 3):
                 yield self._try("rows", height // splits, width, slots)
         if self.static:
             return
-        if channels > 1:  # Arm's compiler never cuts a one-channel output into blocks
-            for across, down in self._block_splits():
-                yield self._try("blocks", height // down, width // across, 3)
+        blocks = (
+            self._try("blocks", height // down, width // across, 3)
+            for across, down in self._block_splits()
+        )
+        if channels > 1:
+            yield from blocks
         yield self._columns()
+        yield from blocks  # Arm's compiler never cuts one channel so, and fails here
 
     def _block_splits(self) -> Iterator[tuple[int, int]]:
         for width, height in BLOCKS:
             if self.winograd and width * height > WINOGRAD_BLOCK_AREA:
                 continue
+            finest, out = math.ceil(self.source[0] / height), self.operation.output
             for across in range(2, math.ceil(self.source[1] / width) + 1):
-                for down in range(2, math.ceil(self.source[0] / height) + 1):
-                    yield across, down
+                if self._try("blocks", out[0] // finest, out[1] // across, 3):
+                    for down in range(2, finest + 1):
+                        yield across, down
 
     def _along(self, wanted: int, axis: int) -> tuple[int, int, int]:
         """Output and input stripe along one axis, and how many input stripes there are."""
@@ -196,7 +204,7 @@ class Fitter:
 def fit_addition(
     operation: Operation, npu: Npu, free_bytes: int, static: bool, element_bytes: int = 1
 ) -> Stripes | None:
-    """Cut an addition: rows, all operands and the result double-buffered.
+    """Cut an addition: rows, or blocks if need be, operands and result double-buffered.
 
     Parameters
     ----------
@@ -214,18 +222,22 @@ def fit_addition(
     Returns
     -------
     Stripes or None
-        None if not even one brick of rows fits.
+        None if not even one brick of rows and columns fits.
     """
     height, width, channels = operation.output
-    for splits in range(1, 2 if static else math.ceil(height / npu.brick[0]) + 1):
-        rows = round_up(height // splits, npu.brick[0])
-        stripe = (rows, round_up(width, npu.brick[1]), round_up(channels, npu.sram_banks))
-        count = 1 if rows >= height else BUFFERED
-        operands = 0 if static else sum(
-            round_up(shape[2], npu.sram_banks) for shape in operation.operands
-        )  # fmt: skip
-        area = rows * stripe[1] * element_bytes
-        tile = ple_code_bytes(npu) + count * area * (stripe[2] + operands)
-        if tile <= free_bytes:
-            return Stripes("whole" if count == 1 else "rows", stripe, stripe, count, 0, tile)
+    rows, columns = (1, 1) if static else (math.ceil(height / npu.brick[0]),
+                                           math.ceil(width / npu.brick[1]))  # fmt: skip
+    depth = round_up(channels, npu.sram_banks)
+    operands = 0 if static else sum(round_up(s[2], npu.sram_banks) for s in operation.operands)
+    for across in range(1, columns + 1):
+        wide = round_up(max(width // across, 1), npu.brick[1])
+        for down in range(1, rows + 1):
+            high = round_up(max(height // down, 1), npu.brick[0])
+            whole = high >= height and wide >= width
+            count = 1 if whole else BUFFERED
+            tile = count * high * wide * element_bytes * (depth + operands) + ple_code_bytes(npu)
+            if tile <= free_bytes:
+                strategy = "whole" if whole else "rows" if wide >= width else "blocks"
+                shape = (high, wide, depth)
+                return Stripes(strategy, shape, shape, count, 0, tile)
     return None

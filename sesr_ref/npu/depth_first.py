@@ -1,0 +1,200 @@
+"""Depth-first execution: rows flow through all layers at once, only a few of each are kept.
+
+Nothing but the network's input, its output and the weights moves, and nothing is computed twice as
+long as the whole width fits; else the image is cut into strips, whose columns overlap by the halo.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sesr_ref import network as nw
+from sesr_ref.collapse import collapsed
+from sesr_ref.npu.estimate import estimate
+from sesr_ref.npu.hardware import Npu
+from sesr_ref.npu.stripes import ple_code_bytes, round_up
+from sesr_ref.receptive import WINDOWS, halo, spans
+
+HOLDS_ROWS: dict[type[nw.Layer], bool] = {
+    nw.Conv: True,
+    nw.ConvTranspose: True,
+    nw.PReLU: False,
+    nw.ReLU: False,
+    nw.LeakyReLU: False,
+    nw.Add: True,
+    nw.Concat: False,
+    nw.DepthToSpace: True,
+    nw.Shift: False,
+    nw.Scale: False,
+    nw.Clip: False,
+    nw.Resize: True,
+}
+"""Whether a layer's output takes rows of its own, or is made in place of what it reads."""
+
+
+@dataclass(frozen=True)
+class LineBuffer:
+    """Rows of one tensor that are kept until their last reader has used them."""
+
+    tensor: str
+    rows: int
+    sram_bytes: int
+
+
+@dataclass(frozen=True)
+class DepthFirst:
+    """One network, image and NPU, executed depth first.
+
+    Parameters
+    ----------
+    strips, strip_width : int
+        Vertical strips of the image, and columns of the input that each is to make.
+    step_rows : int
+        Rows of the input that enter at a time.
+    buffers : tuple of LineBuffer
+        One a tensor.
+    sram_bytes : int
+        Buffers, all weights and the PLE's code.
+    dram_bytes : int
+        Of the whole image.
+    latency_ms, frames_per_second : float
+        Of the whole image.
+    """
+
+    strips: int
+    strip_width: int
+    step_rows: int
+    buffers: tuple[LineBuffer, ...]
+    sram_bytes: int
+    dram_bytes: int
+    latency_ms: float
+
+    @property
+    def frames_per_second(self) -> float:
+        """Images in a second."""
+        return 1e3 / self.latency_ms
+
+
+def line_buffers(
+    net: nw.Network, width: int, npu: Npu, step_rows: int = 8, element_bytes: int = 1
+) -> tuple[LineBuffer, ...]:
+    """Rows that each tensor must keep for depth-first execution.
+
+    A layer runs as far behind the input as it sees ahead (`sesr_ref.receptive.spans`); a tensor's
+    row is kept from when it is made until its last reader, that much later, needs it no more.
+
+    Parameters
+    ----------
+    net : Network
+        Linear blocks count collapsed.
+    width : int
+        Columns of the input that are worked on at once.
+    npu : Npu
+        Whose rounding of widths and channels counts.
+    step_rows : int
+        Rows of the input that enter at a time.
+    element_bytes : int
+        Of an activation.
+
+    Returns
+    -------
+    tuple of LineBuffer
+        The output has none, it goes straight out.
+    """
+    net = collapsed(net)
+    height = 16
+    shapes, seen = net.shapes(height, width), spans(net)
+    ahead = {name: max(high for _, high in windows) for name, windows in seen.items()}
+    holders, readers = _holders_and_readers(net)
+    buffers = []
+    for tensor in holders:
+        scale = shapes[tensor][0] // height
+        rows = max(
+            (ahead[reader.name] - ahead[tensor] + step_rows) * scale
+            + _behind(reader, max(shapes[reader.name][0] // shapes[tensor][0], 1))
+            for reader in readers[tensor]
+        )
+        _, columns, channels = shapes[tensor]
+        row_bytes = round_up(columns, npu.brick[1]) * round_up(channels, npu.sram_banks)
+        buffers.append(LineBuffer(tensor, rows, rows * row_bytes * element_bytes))
+    return tuple(buffers)
+
+
+def _holders_and_readers(net: nw.Network) -> tuple[list[str], dict[str, list[nw.Layer]]]:
+    """Tensors that take rows and are read, and who reads them, through layers made in place."""
+    sources: dict[str, tuple[str, ...]] = {"input": ("input",)}
+    readers: dict[str, list[nw.Layer]] = {}
+    for layer, inputs in net.steps():
+        read = tuple(source for name in inputs for source in sources[name])
+        holds = HOLDS_ROWS[type(layer)]
+        sources[layer.name] = (layer.name,) if holds else read
+        for name in read if holds else ():
+            readers.setdefault(name, []).append(layer)
+    return list(readers), readers
+
+
+def _behind(layer: nw.Layer, phases: int) -> int:
+    """Rows of its input before its own that a layer reads."""
+    return max(-WINDOWS[type(layer)](layer, phase)[0] for phase in range(phases))
+
+
+def depth_first(
+    net: nw.Network,
+    height: int,
+    width: int,
+    npu: Npu,
+    bits: int = 8,
+    step_rows: int = 8,
+    strips: int | None = None,
+) -> DepthFirst:
+    """Estimate depth-first execution: only the network's input, output and weights move.
+
+    Parameters
+    ----------
+    net : Network
+        Linear blocks count collapsed.
+    height, width : int
+        Pixels of the input.
+    npu : Npu
+        Its SRAM bounds the strips, its `fitted_bytes_per_second` the memory.
+    bits : {8, 16}
+        Of activations and weights.
+    step_rows : int
+        Rows of the input that enter at a time; 8 are a brick of the Ethos-N.
+    strips : int, optional
+        Vertical strips; the fewest that fit unless given.
+
+    Returns
+    -------
+    DepthFirst
+
+    Raises
+    ------
+    ValueError
+        If not even the narrowest strip fits the SRAM, or sizes are not positive.
+    """
+    whole = estimate(net, height, width, npu, "ideal", bits)
+    weights = sum(p.weights.total for p in whole.passes)
+    margin = halo(net)
+    narrowest = math.ceil(width / npu.brick[1])
+    for count in range(1, narrowest + 1) if strips is None else (strips,):
+        columns = math.ceil(width / count)
+        window = min(columns + margin * min(count - 1, 2), width)
+        buffers = line_buffers(net, window, npu, step_rows, bits // 8)
+        needed = sum(b.sram_bytes for b in buffers) + weights + ple_code_bytes(npu)
+        if needed <= npu.sram_bytes or strips is not None:
+            break
+    else:
+        raise ValueError(
+            f"{npu.name}: depth-first execution of {net.name} needs {needed} bytes of SRAM even "
+            f"for strips of {columns} columns, there are {npu.sram_bytes}"
+        )
+    count = math.ceil(width / columns)
+    read = height * min(width + 2 * margin * (count - 1), count * window) * net.channels
+    written = height * width * net.channels * net.upscale**2
+    return DepthFirst(
+        count, columns, step_rows, buffers, needed,
+        (read + written) * (bits // 8) + weights,
+        count * estimate(net, height, window, npu, "ideal", bits).latency_ms,
+    )  # fmt: skip

@@ -1,0 +1,222 @@
+"""Which tiles to cut an image into, and what that makes of time and traffic.
+
+A tile is executed with its exact halo, so that the output is that of the whole image; `run` does it
+with the plan that `plan_tiles` returns.  Tiles are whole: an image that they do not cover exactly
+has more of them, each charged as the largest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sesr_ref.collapse import collapsed
+from sesr_ref.network import Network
+from sesr_ref.npu.depth_first import DepthFirst, depth_first
+from sesr_ref.npu.estimate import MODELS, Estimate, estimate
+from sesr_ref.npu.hardware import Npu
+from sesr_ref.receptive import halo
+
+MAX_CUTS = 24
+"""Largest number of tiles along one side that is tried."""
+
+
+@dataclass(frozen=True)
+class TileEstimate:
+    """An image cut into tiles of one size.
+
+    Parameters
+    ----------
+    tile : (int, int)
+        Rows and columns of the input that a tile is to make.
+    window : (int, int)
+        Rows and columns that the largest one reads: with its halo, cut at the image's edges.
+    count : int
+        Tiles.
+    estimates : dict of Estimate
+        The largest tile under each model.
+    """
+
+    tile: tuple[int, int]
+    window: tuple[int, int]
+    count: int
+    estimates: dict[str, Estimate]
+
+    def latency_ms(self, model: str) -> float:
+        """Time for the image."""
+        return self.count * self.estimates[model].latency_ms
+
+    def frames_per_second(self, model: str) -> float:
+        """Images in a second."""
+        return 1e3 / self.latency_ms(model)
+
+    def dram_bytes(self, model: str) -> int:
+        """DRAM bytes of the image."""
+        return self.count * self.estimates[model].dram_bytes
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """What `plan_tiles` found; ``run(..., tile=plan)`` executes it.
+
+    Parameters
+    ----------
+    network : str
+        Its name.
+    height, width : int
+        Pixels of the input.
+    npu : Npu
+        Where it runs.
+    halo : int
+        Pixels of the input that a tile reads beyond its own, a side.
+    model : str
+        The one that ranks.
+    best : TileEstimate
+        The fastest; a single tile stands for the whole image.
+    candidates : tuple of TileEstimate
+        The fastest first.
+    whole : TileEstimate
+        The image in one piece.
+    depth_first : DepthFirst or None
+        What line buffers instead of tiles would make of it; None if no strip fits.
+    """
+
+    network: str
+    height: int
+    width: int
+    npu: Npu
+    halo: int
+    model: str
+    best: TileEstimate
+    candidates: tuple[TileEstimate, ...]
+    whole: TileEstimate
+    depth_first: DepthFirst | None
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Rows and columns of the recommended tile, for `run`."""
+        return self.best.tile
+
+    @property
+    def latency_ms(self) -> float:
+        """Time for the image in the recommended tiles."""
+        return self.best.latency_ms(self.model)
+
+    @property
+    def frames_per_second(self) -> float:
+        """Images in a second in the recommended tiles."""
+        return 1e3 / self.latency_ms
+
+    @property
+    def dram_bytes(self) -> int:
+        """DRAM bytes of the image in the recommended tiles."""
+        return self.best.dram_bytes(self.model)
+
+
+def plan_tiles(
+    net: Network,
+    height: int,
+    width: int,
+    npu: Npu,
+    model: str = "physical",
+    bits: int = 8,
+    tile: tuple[int, int] | None = None,
+    candidates: int = 5,
+) -> TilePlan:
+    """Search the tile shape that is fastest.
+
+    Parameters
+    ----------
+    net : Network
+        Linear blocks count collapsed.
+    height, width : int
+        Pixels of the input.
+    npu : Npu
+        Where it shall run.
+    model : str
+        What ranks: "physical" unless told otherwise, because under Arm's cascade estimate a tile
+        that just fails to stay on chip looks almost free.
+    bits : {8, 16}
+        Of activations and weights.
+    tile : (int, int), optional
+        Rows and columns; takes this tile instead of searching.
+    candidates : int
+        How many of the fastest to keep.
+
+    Returns
+    -------
+    TilePlan
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, the model unknown, or no tile fits the SRAM.
+    """
+    net = collapsed(net)
+    whole = _TileSearch(net, height, width, npu, model, bits)
+    sizes = whole.sizes() if tile is None else {tile}
+    ranked = whole.ranked(sizes)[: max(candidates, 1)]
+    full = tuple(whole.under_every_model(size) for size in ranked)
+    try:
+        lines = depth_first(net, height, width, npu, bits)
+    except ValueError:
+        lines = None
+    return TilePlan(
+        net.name, height, width, npu, whole.halo, model, full[0], full,
+        whole.under_every_model((height, width)), lines,
+    )  # fmt: skip
+
+
+class _TileSearch:
+    def __init__(
+        self, net: Network, height: int, width: int, npu: Npu, model: str, bits: int
+    ) -> None:
+        self.net, self.height, self.width = net, height, width
+        self.npu, self.model, self.bits = npu, model, bits
+        self.halo = halo(net)
+        estimate(net, height, width, npu, "ideal", bits)  # refuses sizes that are not positive
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Shapes that cut the image into 1 to `MAX_CUTS` even parts along each side."""
+        heights, widths = (
+            {math.ceil(size / cuts) for cuts in range(1, min(MAX_CUTS, size) + 1)}
+            for size in (self.height, self.width)
+        )
+        return {(h, w) for h in heights for w in widths}
+
+    def window(self, tile: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns that the largest tile reads."""
+        rows, columns = (
+            min(part + self.halo * min(math.ceil(size / part) - 1, 2), size)
+            for part, size in zip(tile, (self.height, self.width), strict=True)
+        )
+        return rows, columns
+
+    def count(self, tile: tuple[int, int]) -> int:
+        """Whole tiles."""
+        return math.ceil(self.height / tile[0]) * math.ceil(self.width / tile[1])
+
+    def one(self, tile: tuple[int, int], model: str) -> Estimate:
+        """Estimate the largest tile."""
+        return estimate(self.net, *self.window(tile), self.npu, model, self.bits)
+
+    def ranked(self, sizes: set[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Shapes that run on this NPU, the fastest first, and the fewest tiles among equals."""
+        times: dict[tuple[int, int], tuple[float, int]] = {}
+        problem = ValueError("no tile to try")
+        for tile in sizes:
+            if min(tile) < 1:
+                raise ValueError(f"a tile must be at least 1 x 1, got {tile[0]} x {tile[1]}")
+            count = self.count(tile)
+            try:
+                times[tile] = count * self.one(tile, self.model).latency_ms, count
+            except ValueError as error:
+                problem = error
+        if not times:
+            raise problem
+        return sorted(times, key=lambda tile: times[tile])
+
+    def under_every_model(self, tile: tuple[int, int]) -> TileEstimate:
+        """Estimate one shape with all models."""
+        estimates = {model: self.one(tile, model) for model in MODELS}
+        return TileEstimate(tile, self.window(tile), self.count(tile), estimates)
