@@ -18,7 +18,7 @@ from sesr_ref.execute import backward, forward
 from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycbcr_to_rgb
 from sesr_ref.metrics import psnr, ssim
 from sesr_ref.network import Network
-from sesr_ref.npu import ETHOS_N78_4TOPS, ETHOS_N78_4TOPS_1MB, Npu, estimate
+from sesr_ref.npu import ETHOS_N78_4TOPS, ETHOS_N78_4TOPS_1MB, Npu, estimate, plan_tiles
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save, transfer
 from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
@@ -55,6 +55,7 @@ __all__ = [
     "load",
     "load_any",
     "loss_and_grads",
+    "plan_tiles",
     "psnr",
     "read_image",
     "rgb_to_ycbcr",

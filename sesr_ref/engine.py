@@ -27,11 +27,11 @@ class HasTile(Protocol):
         """Rows and columns of the input that a tile is to make."""
 
 
-Tile = int | tuple[int, int] | HasTile
+Tile = int | tuple[int, int]
 
 
 def run(
-    net: Network, params: Params, x: Array, ops: Ops = REFERENCE, tile: Tile | None = None
+    net: Network, params: Params, x: Array, ops: Ops = REFERENCE, tile: Tile | HasTile | None = None
 ) -> Array:
     """Enlarge images.
 
@@ -64,7 +64,8 @@ def run(
         return _run_whole(small, small_params, x, ops)
     n, height, width, channels = x.shape
     y = np.empty((n, height * net.upscale, width * net.upscale, channels), x.dtype)
-    for rows, columns, high, inner in _tiles(height, width, tile, halo(small), net.upscale):
+    shape = tile if isinstance(tile, (int, tuple)) else tile.tile
+    for rows, columns, high, inner in _tiles(height, width, shape, halo(small), net.upscale):
         part = _run_whole(small, small_params, np.ascontiguousarray(x[:, rows, columns]), ops)
         y[:, high[0], high[1]] = part[:, inner[0], inner[1]]
     return y
@@ -94,7 +95,6 @@ def _tiles(
     height: int, width: int, tile: Tile, margin: int, upscale: int
 ) -> Iterator[tuple[slice, slice, Slices, Slices]]:
     """Input rows and columns of each tile with its halo, its place in the output, its middle."""
-    tile = getattr(tile, "tile", tile)
     tile_height, tile_width = (tile, tile) if isinstance(tile, int) else tile
     if tile_height < 1 or tile_width < 1:
         raise ValueError(f"a tile must be at least 1 x 1, got {tile_height} x {tile_width}")
