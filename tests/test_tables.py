@@ -13,6 +13,12 @@ from sesr_ref.network import KINDS, PRIMITIVES, Layer, LinearBlock
 
 Table = dict[type[Layer], object]
 
+PARTIAL = {
+    "CONSTANTS": "kinds whose description holds numbers; the others have none",
+    "ESTIMATORS": "kinds with parameters that a fault may be fitted to",
+}
+"""Names of tables in which a kind may be missing, and what its absence means."""
+
 
 def tables() -> dict[str, Table]:
     """Every table of the engine that is keyed by kinds of layers, wherever it is."""
@@ -41,7 +47,8 @@ def test_the_tables_are_found() -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_has_a_rule_for_every_primitive_and_nothing_else(name: str) -> None:
     kinds = set(TABLES[name])
-    missing = [kind.__name__ for kind in PRIMITIVES if kind not in kinds]
+    needed = () if name.rpartition(".")[2] in PARTIAL else PRIMITIVES
+    missing = [kind.__name__ for kind in needed if kind not in kinds]
     assert not missing, f"{name} has no rule for {missing}"
     assert kinds <= {*PRIMITIVES, LinearBlock}
 
