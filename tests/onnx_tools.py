@@ -41,10 +41,10 @@ def conv(inputs: str, output: str, k: int, **attributes: Any) -> Any:
 
 def model(
     nodes: Sequence[Any],
-    constants: Mapping[str, Array],
+    constants: Mapping[str, Any],
     *,
     channels: int = 1,
-    shape: Sequence[int | str | None] | None = None,
+    shape: Sequence[Any] | None = None,
     outputs: Sequence[str] | None = None,
     opset: int = 17,
     kind: str = "FLOAT",
@@ -57,7 +57,7 @@ def model(
         list(nodes),
         "graph",
         [onnx.helper.make_tensor_value_info("x", elem, shape)],
-        [onnx.helper.make_tensor_value_info(name, elem, None) for name in names],
+        [onnx.helper.make_tensor_value_info(name, elem, [None] * 4) for name in names],
         [onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
     )
     imports = [onnx.helper.make_opsetid("", opset), onnx.helper.make_opsetid("custom", 1)]
@@ -89,3 +89,13 @@ def runtime(path: Path) -> Any:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options)
+
+
+def externalise(proto: Any, location: str, **stated: object) -> None:
+    """Move the first constant's data to a file that the caller writes."""
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": location, **stated}.items():
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, str(value)

@@ -74,10 +74,10 @@ def read_model(path: Path) -> Any:
 
 def opset_of(model: Any) -> int:
     """Version of the standard operator set; ValueError below 7, where operators broadcast oddly."""
-    versions = [int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")]
-    if not versions or versions[0] < MIN_OPSET:
-        raise ValueError(f"needs opset {MIN_OPSET} or newer, got {versions or 'none'}")
-    return versions[0]
+    versions = (int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    if (version := next(versions, 0)) < MIN_OPSET:
+        raise ValueError(f"needs opset {MIN_OPSET} or newer, got {version}")
+    return version
 
 
 def place_of(index: int, node: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sesr_ref.exchange import axes as ax
 from sesr_ref.exchange.onnx_file import place_of, require_onnx, tensor_array
-from sesr_ref.network import DepthToSpace, Layer
+from sesr_ref.network import MAX_NAME, DepthToSpace, Layer
 from sesr_ref.ops.arrays import Array, Params
 
 Constant = np.ndarray[Any, np.dtype[Any]]
@@ -179,14 +179,18 @@ class Builder:
 
     def name_for(self, node: Node) -> str:
         """Name the layer after the tensor it makes: "/head/Conv_output_0" is "head.Conv"."""
-        name = re.sub(r"_output_0$", "", node.outputs[0]).strip("/")
-        return self.fresh(re.sub(r"[^\w.-]+", ".", name, flags=re.ASCII) or node.kind)
+        return self.fresh(clean_name(re.sub(r"_output_0$", "", node.outputs[0])) or node.kind)
 
     def fresh(self, name: str) -> str:
         """Return `name`, with a number where a layer has it already."""
         taken = {layer.name for layer in self.layers} | {"input"}
         candidates = [name, *(f"{name}.{i}" for i in range(2, len(taken) + 3))]
         return next(c for c in candidates if c not in taken)
+
+
+def clean_name(name: str) -> str:
+    """Put dots for slashes, spaces and whatever else a file's name had better not hold."""
+    return re.sub(r"[^\w.-]+", ".", name, flags=re.ASCII).strip(".")[-MAX_NAME // 2 :]
 
 
 def folded(node: Node, builder: Builder) -> Constant | None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sesr_ref.exchange import axes as ax
+from sesr_ref.exchange import onnx_graph as og
 from sesr_ref.exchange.blocks import find_linear_blocks
 from sesr_ref.exchange.onnx_file import PRODUCER, opset_of, read_model, tensor_array
-from sesr_ref.exchange.onnx_graph import PROBE, Builder, Image, Node, Value, View, folded
+from sesr_ref.exchange.onnx_graph import Builder, Image, Node, Value, View
 from sesr_ref.exchange.onnx_rules import FLOAT_TYPES, RULES
 from sesr_ref.execute import check_params
 from sesr_ref.network import Layer, Network
@@ -56,7 +57,7 @@ def from_onnx(
     model = read_model(path)
     try:
         name = model.graph.name if model.producer_name == PRODUCER else path.stem
-        net, params = _network_of(model, name, output)
+        net, params = _network_of(model, og.clean_name(name) or "network", output)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return find_linear_blocks(net, params) if find_blocks else (net, params)
@@ -86,7 +87,7 @@ def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Par
 def _value_of(node: Node, builder: Builder) -> Value:
     if missing := [i for i in node.inputs if i and i not in builder.values]:
         raise node.error(f"reads {missing[0]!r}, which nothing supported makes")
-    if (constant := folded(node, builder)) is not None:
+    if (constant := og.folded(node, builder)) is not None:
         return constant
     if node.kind not in RULES or node.domain not in ("", "ai.onnx"):
         kind = f"{node.domain}.{node.kind}" if node.domain else node.kind
@@ -116,7 +117,7 @@ def _input(graph: Any) -> tuple[str, View]:
     n, channels, height, width = [sizes[i] for i in (0, 3, 1, 2)] if last else sizes
     if channels < 1:
         raise ValueError(f"input {inputs[0].name!r} does not state its channels: {sizes}")
-    shape = (max(n, 1), channels, height or PROBE[0], width or PROBE[1])
+    shape = (max(n, 1), channels, height or og.PROBE[0], width or og.PROBE[1])
     axes = ax.transposed(ax.image_axes(shape), NHWC if last else NCHW)
     return inputs[0].name, View("input", shape, axes)
 

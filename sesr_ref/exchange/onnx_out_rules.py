@@ -91,7 +91,10 @@ def _add(graph: Graph, layer: nw.Add, inputs: Names, p: Params, channels: int) -
 
 
 def _clip(graph: Graph, layer: nw.Clip, inputs: Names, p: Params, channels: int) -> None:
-    bounds = [graph.number(f"{layer.name}.{key}", getattr(layer, key)) for key in ("low", "high")]
+    bounds = [
+        graph.number(f"{layer.name}.{key}", value) if abs(value) < nw.MAX_NUMBER else ""
+        for key, value in (("low", layer.low), ("high", layer.high))
+    ]
     graph.node("Clip", (*inputs, *bounds), layer.name)
 
 

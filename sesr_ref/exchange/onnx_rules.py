@@ -34,8 +34,7 @@ def _clip(node: Node, b: Builder) -> View:
     name = b.name_for(node)
     if low == 0 and high == math.inf:
         return b.emit(node, nw.ReLU(name, inputs=(x.source,)), x.shape, order=x.order)
-    largest = float(np.finfo(np.float32).max)
-    low, high = max(low, -largest), min(high, largest)
+    low, high = max(low, -nw.MAX_NUMBER), min(high, nw.MAX_NUMBER)
     return b.emit(node, nw.Clip(name, low, high, inputs=(x.source,)), x.shape, order=x.order)
 
 

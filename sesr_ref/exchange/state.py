@@ -108,23 +108,32 @@ def _read(dialect: Dialect, arrays: Arrays) -> tuple[Network, Params]:
     found = {r.ours: (r, _ours(r, named[r.theirs])) for r in rows if r.theirs in named}
     net = dialect.network({name: array.shape for name, (_, array) in found.items()})
     params: Params = {}
+    theirs = {row.ours: prefix + row.theirs for row in rows}
     for name, shape in net.param_shapes().items():
-        if name not in found and name.endswith("_bias"):  # the dialect has none: it is zero
+        if name in found:
+            params[name] = _fitted(prefix, *found.pop(name), shape)
+        elif name.endswith("_bias"):  # the dialect has none: it is zero
             params[name] = np.zeros(shape, np.float32)
-            continue
-        row, array = found.pop(name)
-        if array.size == 1:  # one slope for all channels
-            array = np.broadcast_to(array, shape).copy()
-        if array.shape != shape:
-            expected = _theirs(row, np.broadcast_to(np.float32(0), shape)).shape
-            got = named[row.theirs].shape
-            raise ValueError(f"{prefix}{row.theirs} must have shape {expected}, got {got}")
-        params[name] = _numbers(prefix + row.theirs, array)
+        else:
+            raise ValueError(f"expected {theirs.get(name, name)} (missing)")
     if found:
-        raise ValueError(
-            f"{net.name} has no use for {prefix}{next(iter(found.values()))[0].theirs}"
-        )
+        raise ValueError(f"{net.name} has no use for {theirs[next(iter(found))]}")
     return net, params
+
+
+def _fitted(prefix: str, row: Name, array: Array, shape: tuple[int, ...]) -> Array:
+    """The parameter in its shape; one slope for all channels becomes one for each."""
+    if array.shape == (1,) and len(shape) == 1:
+        array = np.broadcast_to(array, shape).copy()
+    if array.shape != shape:
+        expected, got = (_theirs(row, _nothing(s)).shape for s in (shape, array.shape))
+        raise ValueError(f"{prefix}{row.theirs} must have shape {expected}, got {got}")
+    return _numbers(prefix + row.theirs, array)
+
+
+def _nothing(shape: tuple[int, ...]) -> Array:
+    """An array of any shape that takes no memory."""
+    return np.broadcast_to(np.float32(0), shape)
 
 
 def _check_names(rows: list[Name], named: Arrays, prefix: str) -> None:
@@ -189,12 +198,12 @@ def _ours(row: Name, array: Array) -> Array:
         return array
     if array.ndim != len(order):
         raise ValueError(f"{row.theirs} must have {len(order)} axes, got shape {array.shape}")
-    return np.ascontiguousarray(array.transpose(order))
+    return array.transpose(order)
 
 
 def _theirs(row: Name, array: Array) -> Array:
     order = LAYOUTS[row.layout]
-    return array if order is None else np.ascontiguousarray(array.transpose(np.argsort(order)))
+    return array if order is None else array.transpose(np.argsort(order))
 
 
 def _numbers(name: str, array: np.ndarray[Any, np.dtype[Any]]) -> Array:
@@ -202,7 +211,7 @@ def _numbers(name: str, array: np.ndarray[Any, np.dtype[Any]]) -> Array:
         raise ValueError(f"{name} must be floats, got {array.dtype}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds numbers that are not finite")
-    return array if array.dtype == np.float64 else array.astype(np.float32)
+    return np.ascontiguousarray(array, None if array.dtype == np.float64 else np.float32)
 
 
 def _without_expand_bias(net: Network, params: Params, wanted: set[str]) -> Params:
