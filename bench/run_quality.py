@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +63,17 @@ def score_sets(
     results: Results = {name: {} for name in methods}
     for name in sets:
         with progress(1, f"x{upscale} {name}") as update:
+            report = partial(_name_of_next, update)
             scores = score_folder(
-                data / name, methods, upscale, PROTOCOLS[protocol],
-                progress=lambda done, image, update=update: update(0, image),
-            )  # fmt: skip
+                data / name, methods, upscale, PROTOCOLS[protocol], progress=report
+            )
         for method, score in scores.mean().items():
             results[method][name] = score
     return results
+
+
+def _name_of_next(update: Callable[[int, str], None], done: int, image: str) -> None:
+    update(0, image)
 
 
 def paper_row(name: str) -> str:

@@ -41,7 +41,7 @@ TABLES = tables()
 
 
 def test_the_tables_are_found() -> None:
-    assert {"execute.RULES", "receptive.REACH", "counting.MACS"} <= set(TABLES)
+    assert {"execute.RULES", "receptive.WINDOWS", "counting.MACS"} <= set(TABLES)
 
 
 @pytest.mark.parametrize("name", TABLES)
