@@ -20,8 +20,13 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     -------
     dict
     """
+    from sesr_kernels.inference import network
     from sesr_kernels.threads import Threads
     from sesr_kernels.training import gradients
 
     count = Threads(threads)
-    return {"set_threads": count.set, "gradients": partial(gradients, threads=count)}
+    return {
+        "set_threads": count.set,
+        "network": partial(network, threads=count),
+        "gradients": partial(gradients, threads=count),
+    }

@@ -1,0 +1,206 @@
+"""The compiled half of inference: one band of rows through every layer, depth first.
+
+A row of a tensor is `planes` rows of `pitch` floats, of which the first `MARGIN` and those behind
+the image's width are zero: the padding of the convolutions.  Rows above and below the image are
+zero as well.  Every operation leaves it so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sesr_kernels import schedule as sc
+from sesr_kernels.compiled import compiled
+from sesr_kernels.convolve import OUTS, PRELU, RELU, VECTORS, convolution
+from sesr_kernels.emit import LANES, VECTOR_BYTES
+
+MARGIN = 16
+"""Floats of padding left of a row, and at least that many right of it; no tap reaches farther."""
+
+# columns of an operation's row in the program
+(KIND, TARGET, SOURCE, SECOND, THIRD, SIZE, REACH, RATIO, FLAGS, CHANNELS, GROUPS, WEIGHT, BIAS,
+ SLOPE, NUMBER, FIELDS) = range(16)  # fmt: skip
+# columns of a tensor's row
+OFFSET, DEPTH, PLANES, PITCH, WIDTH, LOW, HIGH, ROWS, COLUMNS = range(9)
+
+conv1, conv3, conv5 = (convolution(width) for width in (1, 3, 5))
+LOAD, CONV, ACTIVATION, ADD, CONCAT = sc.LOAD, sc.CONV, sc.ACTIVATION, sc.ADD, sc.CONCAT
+SHUFFLE, AFFINE, CLIP, STORE = sc.SHUFFLE, sc.AFFINE, sc.CLIP, sc.STORE
+TILE = VECTORS * LANES
+
+
+@compiled
+def run_band(
+    program: Any, tensors: Any, done: Any, taps: Any, places: Any, numbers: Any, weights: int,
+    work: Any, image: Any, first_column: int, left: int, right: int, step: int, result: Any,
+    block: int,
+) -> None:  # fmt: skip
+    """Make the rows of `result` that the last row of `tensors` states.
+
+    `first_column` is that of the strip with its halo; columns `left` to `right` of the strip are
+    the ones to store.
+    """
+    done[:] = tensors[:, LOW]
+    last = program[-1]
+    while done[last[TARGET]] < tensors[last[TARGET], HIGH]:
+        for i in range(len(program)):
+            op = program[i]
+            target = op[TARGET]
+            top = tensors[target, HIGH]
+            if op[KIND] == LOAD:
+                top = min(top, done[target] + step)
+            else:
+                top = min(top, (done[op[SOURCE]] - op[REACH]) * op[RATIO])
+                if op[SECOND] >= 0:
+                    top = min(top, done[op[SECOND]])
+                if op[THIRD] >= 0:
+                    top = min(top, done[op[THIRD]])
+            for row in range(done[target], top):
+                if op[KIND] == STORE:
+                    _store(op, row, tensors, places, work, left, right, first_column, result, block)
+                elif row < 0 or row >= tensors[target, ROWS]:
+                    start = _row(tensors, target, row)
+                    work[start : start + tensors[target, PLANES] * tensors[target, PITCH]] = 0
+                elif op[KIND] == CONV:
+                    _convolve(op, row, tensors, taps, weights, work)
+                elif op[KIND] == LOAD:
+                    _load(row, tensors, work, image, first_column)
+                else:
+                    _other(op, row, tensors, places, numbers, weights, work)
+            done[target] = max(done[target], top)
+
+
+@compiled
+def _row(tensors: Any, number: int, row: int) -> int:
+    """Index of the first float of a row."""
+    tensor = tensors[number]
+    return tensor[OFFSET] + (row % tensor[DEPTH]) * tensor[PLANES] * tensor[PITCH]  # type: ignore[no-any-return]
+
+
+@compiled
+def _load(row: int, tensors: Any, work: Any, image: Any, first_column: int) -> None:
+    start = _row(tensors, 0, row) + MARGIN
+    for c in range(image.shape[2]):
+        place = start + c * tensors[0, PITCH]
+        for x in range(tensors[0, WIDTH]):
+            work[place + x] = image[row, first_column + x, c]
+
+
+@compiled
+def _convolve(op: Any, row: int, tensors: Any, taps: Any, weights: int, work: Any) -> None:
+    source, target = tensors[op[SOURCE]], tensors[op[TARGET]]
+    base, size, channels, flags = work.ctypes.data, op[SIZE], op[CHANNELS], op[FLAGS]
+    stride, plane = 4 * source[PITCH], 4 * target[PITCH]
+    half = size // 2
+    for y in range(size):
+        there = _row(tensors, op[SOURCE], row - half + y)
+        taps[y] = base + 4 * (there + MARGIN - half)
+    height, table = size, taps.ctypes.data
+    if size > 5:  # every tap a row of its own
+        height = size * size
+        for y in range(size - 1, -1, -1):
+            for x in range(size - 1, -1, -1):
+                taps[y * size + x] = taps[y] + 4 * x
+    out = base + 4 * (_row(tensors, op[TARGET], row) + MARGIN)
+    before, before_step, after, after_step = out, 0, out, 0
+    if op[SECOND] >= 0:
+        before = base + 4 * (_row(tensors, op[SECOND], row) + MARGIN)
+        before_step = plane if tensors[op[SECOND], COLUMNS] > 1 else 0
+    if op[THIRD] >= 0:
+        after = base + 4 * (_row(tensors, op[THIRD], row) + MARGIN)
+        after_step = plane if tensors[op[THIRD], COLUMNS] > 1 else 0
+    for tile in range((target[WIDTH] + TILE - 1) // TILE):
+        offset = 4 * TILE * tile
+        for g in range(op[GROUPS]):
+            first = g * OUTS
+            weight = weights + op[WEIGHT] + first * 4 * size * size * channels
+            bias, slope = weights + op[BIAS] + 4 * first, weights + op[SLOPE] + 4 * first
+            b, a = before + offset + first * before_step, after + offset + first * after_step
+            y = out + offset + first * plane
+            if size == 3:
+                conv3(table, height, offset, channels, stride, weight, bias, slope, b, before_step,
+                      a, after_step, y, y, plane, flags)  # fmt: skip
+            elif size == 5:
+                conv5(table, height, offset, channels, stride, weight, bias, slope, b, before_step,
+                      a, after_step, y, y, plane, flags)  # fmt: skip
+            else:
+                conv1(table, height, offset, channels, stride, weight, bias, slope, b, before_step,
+                      a, after_step, y, y, plane, flags)  # fmt: skip
+    _clear(target, _row(tensors, op[TARGET], row), work)
+
+
+@compiled
+def _clear(target: Any, start: int, work: Any) -> None:
+    """Zero the padding right of a row."""
+    for c in range(target[PLANES]):
+        first = start + c * target[PITCH] + MARGIN + target[WIDTH]
+        for x in range(first, first + MARGIN):
+            work[x] = 0
+
+
+@compiled
+def _other(
+    op: Any, row: int, tensors: Any, places: Any, numbers: Any, weights: int, work: Any
+) -> None:
+    source, target = tensors[op[SOURCE]], tensors[op[TARGET]]
+    out = _row(tensors, op[TARGET], row) + MARGIN
+    x = _row(tensors, op[SOURCE], row // op[RATIO]) + MARGIN
+    if op[KIND] == SHUFFLE:
+        _shuffle(op, row, source, target, x, out, places, work)
+        return
+    other = 0
+    if op[SECOND] >= 0:
+        other = _row(tensors, op[SECOND], row) + MARGIN
+    repeated = op[SECOND] >= 0 and tensors[op[SECOND], COLUMNS] == 1
+    a, b = numbers[op[NUMBER]], numbers[op[NUMBER] + 1]
+    for c in range(target[COLUMNS]):
+        y, here = out + c * target[PITCH], x + c * source[PITCH]
+        there = other if repeated else other + c * target[PITCH]
+        if op[KIND] == CONCAT and c >= source[COLUMNS]:
+            here = other + (c - source[COLUMNS]) * target[PITCH]
+        for i in range(target[WIDTH]):
+            value = work[here + i]
+            if op[KIND] == ADD:
+                value += work[there + i]
+            elif op[KIND] == AFFINE:
+                value = value * a + b
+            elif op[KIND] == CLIP:
+                value = a if value < a else (b if value > b else value)
+            elif op[KIND] == ACTIVATION and not value > 0:
+                if op[FLAGS] == RELU:
+                    value = np.float32(0) if value < 0 else value
+                else:
+                    value *= numbers[op[SLOPE] + c]
+            work[y + i] = value
+
+
+@compiled
+def _shuffle(
+    op: Any, row: int, source: Any, target: Any, x: int, out: int, places: Any, work: Any
+) -> None:
+    """Spread the channels of the row's part of a block."""
+    block = op[SIZE]
+    first = op[NUMBER]
+    for c in range(source[COLUMNS]):
+        if places[first + c, 0] == row % block:
+            y = out + places[first + c, 2] * target[PITCH] + places[first + c, 1]
+            for i in range(source[WIDTH]):
+                work[y + i * block] = work[x + c * source[PITCH] + i]
+
+
+@compiled
+def _store(
+    op: Any, row: int, tensors: Any, places: Any, work: Any, left: int, right: int,
+    first_column: int, result: Any, block: int,
+) -> None:  # fmt: skip
+    source = tensors[op[SOURCE]]
+    scale = tensors[op[TARGET], COLUMNS]
+    start = _row(tensors, op[SOURCE], row) + MARGIN
+    for c in range(source[COLUMNS]):
+        y, dx, channel = row * block + places[c, 0], places[c, 1], places[c, 2]
+        plane = start + c * source[PITCH]
+        for x in range(left * scale, right * scale):
+            column = (first_column * scale + x) * block + dx
+            result[y, column, channel] = work[plane + x]

@@ -1,0 +1,267 @@
+"""Inference: a whole network in one pass over the image, depth first.
+
+The image is cut into bands of rows and strips of columns, each with its exact halo.  Every
+output's sum has one order, so that no cut, and no number of threads, changes a bit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sesr_kernels import bands
+from sesr_kernels import schedule as sc
+from sesr_kernels.convolve import OUTS
+from sesr_kernels.lowering import lower
+from sesr_kernels.packing import pack, pad_outputs, round_up
+from sesr_kernels.phases import phase_weight
+from sesr_kernels.shuffles import combined
+from sesr_kernels.threads import Threads, share
+
+Array = npt.NDArray[Any]
+Params = dict[str, Array]
+
+STRIP = 640
+"""Columns of a strip; wider ones push the rings out of the caches, narrower ones waste halo."""
+STEP = 1
+"""Rows of the input taken at a time."""
+
+
+class Job(NamedTuple):
+    """One strip of one band of one image: rows and columns of the input."""
+
+    image: int
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class Plan:
+    """What one network needs whatever the image's size: program, rings, packing.
+
+    Parameters
+    ----------
+    net : Network
+        Without linear blocks.
+
+    Raises
+    ------
+    Unsupported
+        For a layer that has no rule.
+    """
+
+    def __init__(self, net: Any) -> None:
+        self.net, self.upscale = net, net.upscale
+        self.schedule = lower(net)
+        self.schedule.fit_rings(STEP)
+        self.halo = self.schedule.halo()
+        self.fills: list[tuple[int, Callable[[Params], Array]]] = []
+        self.size = 0
+        self.numbers: list[float | tuple[int, Callable[[Params], Array]]] = []
+        self.places = list(self.schedule.places)
+        self.program = np.array([self._row(op) for op in self.schedule.operations], np.int64)
+        self.place_table = np.array(self.places, np.int64).reshape(-1, 3)
+        self.workspaces: deque[Array] = deque()
+
+    def _row(self, op: sc.Operation) -> list[int]:
+        row = [*op[:9], *[0] * (bands.FIELDS - 9)]
+        tensors = self.schedule.tensors
+        if op.kind == sc.CONV:
+            self._convolution(op, row)
+        elif op.kind == sc.SHUFFLE:
+            row[bands.NUMBER] = len(self.places)
+            self.places += combined(tensors[op.source].channels, [(op.size, op.layer)])[1]
+        return row
+
+    def _convolution(self, op: sc.Operation, row: list[int]) -> None:
+        tensors = self.schedule.tensors
+        channels, features = tensors[op.source].channels, tensors[op.target].channels
+        groups = -(-features // OUTS)
+        layer, many = op.layer, groups * OUTS
+        row[bands.CHANNELS], row[bands.GROUPS] = channels, groups
+        row[bands.WEIGHT] = self._reserve(
+            many * op.size**2 * channels, lambda params: packed_weight(layer, params)
+        )
+        row[bands.BIAS] = row[bands.SLOPE] = self._reserve(
+            many, lambda params: bias_of(layer, params, features)
+        )
+        if op.activation is not None:
+            row[bands.SLOPE] = self._reserve(
+                many, lambda params: slope_of(op.activation, params, features)
+            )
+
+    def _reserve(self, size: int, fill: Callable[[Params], Array]) -> int:
+        start = self.size
+        self.fills.append((start, fill))
+        self.size += round_up(size, 16)
+        return 4 * start
+
+    def packed(self, params: Params) -> Array:
+        """All weights, biases and slopes of convolutions in the kernels' order."""
+        result = np.zeros(self.size, np.float32)
+        for start, fill in self.fills:
+            values = fill(params).ravel()
+            result[start : start + len(values)] = values
+        return result
+
+    def constants(self, params: Params) -> tuple[Array, Array]:
+        """Program and table of numbers, with those of elementwise operations filled in."""
+        program, numbers = self.program.copy(), [0.0, 0.0]
+        for row, op in zip(program, self.schedule.operations, strict=True):
+            start = len(numbers)
+            if op.kind == sc.ACTIVATION:
+                channels = self.schedule.tensors[op.target].channels
+                numbers += slope_of(op.activation, params, channels).tolist()
+                row[bands.SLOPE] = start
+            elif op.kind in _NUMBERS:
+                numbers += _NUMBERS[op.kind](op.layer)
+                row[bands.NUMBER] = start
+        return program, np.array(numbers, np.float32)
+
+    def tensor_table(self, job: Job, height: int) -> Array:
+        """Where every ring is and which rows the job needs of it."""
+        width = job.right - job.left
+        table = np.zeros((len(self.schedule.tensors), 9), np.int64)
+        table[:, bands.LOW : bands.HIGH + 1] = self.schedule.spans(job.top, job.bottom)
+        offset = 0
+        for row, tensor in zip(table, self.schedule.tensors, strict=True):
+            columns = width * tensor.scale
+            pitch = round_up(columns, bands.TILE) + 2 * bands.MARGIN
+            pitch = round_up(pitch + 16, 32) - 16  # an odd number of cache lines
+            planes = round_up(tensor.channels, OUTS)
+            row[bands.OFFSET], row[bands.DEPTH] = offset, tensor.depth
+            row[bands.PLANES], row[bands.PITCH], row[bands.WIDTH] = planes, pitch, columns
+            row[bands.ROWS], row[bands.COLUMNS] = height * tensor.scale, tensor.channels
+            offset += tensor.depth * planes * pitch
+        table[-1, bands.COLUMNS] = self.schedule.tensors[-1].scale
+        return table
+
+
+_NUMBERS: dict[int, Callable[[Any], list[float]]] = {
+    sc.AFFINE: lambda layer: (
+        [1.0, layer.offset] if type(layer).__name__ == "Shift" else [layer.factor, 0.0]
+    ),
+    sc.CLIP: lambda layer: [layer.low, layer.high],
+}
+
+
+def packed_weight(layer: Any, params: Params) -> Array:
+    """Weight of a convolution of any kind, dense, in the kernel's order."""
+    weight = params[f"{layer.shares or layer.name}.weight"]
+    if type(layer).__name__ == "ConvTranspose":
+        weight = phase_weight(weight, layer.stride, layer.crop)
+    elif layer.groups > 1:
+        weight = _dense(weight, layer.groups)
+    if len(weight) > 5:  # the kernel takes every tap for a row
+        weight = weight.reshape(-1, 1, *weight.shape[2:])
+    return pack(weight)
+
+
+def _dense(weight: Array, groups: int) -> Array:
+    """Write a grouped convolution as one whose other weights are zero."""
+    height, width, channels, features = weight.shape
+    result = np.zeros((height, width, channels * groups, features), weight.dtype)
+    per = features // groups
+    for g in range(groups):
+        ins, outs = slice(g * channels, (g + 1) * channels), slice(g * per, (g + 1) * per)
+        result[:, :, ins, outs] = weight[..., outs]
+    return result
+
+
+def bias_of(layer: Any, params: Params, features: int) -> Array:
+    """Bias of every feature, zero without one."""
+    if not layer.bias:
+        return np.zeros(round_up(features, OUTS), np.float32)
+    bias = params[f"{layer.shares or layer.name}.bias"]
+    return pad_outputs(np.tile(bias, features // len(bias)))
+
+
+def slope_of(layer: Any, params: Params, channels: int) -> Array:
+    """Slope of every channel of an activation; 0 for ReLU."""
+    if type(layer).__name__ == "PReLU":
+        return pad_outputs(params[f"{layer.shares or layer.name}.slope"])
+    return np.full(round_up(channels, OUTS), getattr(layer, "slope", 0.0), np.float32)
+
+
+@lru_cache(maxsize=8)
+def _plan(net: Any) -> Plan | None:
+    try:
+        return Plan(net)
+    except sc.Unsupported:
+        return None
+
+
+def network(net: Any, params: Params, x: Array, threads: Threads | None = None) -> Array | None:
+    """Run a network without linear blocks on images, depth first.
+
+    Parameters
+    ----------
+    net : Network
+        Read by the names of its layers' kinds and fields.
+    params : dict of float32 arrays
+        Its parameters.
+    x : (n, height, width, channels) float32 array
+        The images.
+    threads : Threads, optional
+        How many share the bands; the result's bits do not depend on it.
+
+    Returns
+    -------
+    (n, upscale * height, upscale * width, channels) float32 array or None
+        None for a network or dtype that these kernels do not take.
+    """
+    if any(array.dtype != np.float32 for array in (x, *params.values())):
+        return None
+    plan = _plan(net)
+    if plan is None:
+        return None
+    n, height, width, channels = x.shape
+    y = np.empty((n, height * net.upscale, width * net.upscale, channels), np.float32)
+    if y.size:
+        _run(plan, params, x, y, threads or Threads())
+    return y
+
+
+def _jobs(plan: Plan, n: int, height: int, width: int, threads: int) -> Iterator[Job]:
+    strips = max(1, round(width / STRIP))
+    cuts = min(-(-threads // (n * strips)) * 1, max(1, height // (4 * plan.halo + 1)))
+    bands_ = max(1, cuts)
+    while (n * strips * bands_) % threads and bands_ * 8 * plan.halo < height:
+        bands_ += 1
+    for image in range(n):
+        for b in range(bands_):
+            for s in range(strips):
+                yield Job(image, height * b // bands_, height * (b + 1) // bands_,
+                          width * s // strips, width * (s + 1) // strips)  # fmt: skip
+
+
+def _run(plan: Plan, params: Params, x: Array, y: Array, threads: Threads) -> None:
+    packed = plan.packed(params)
+    program, numbers = plan.constants(params)
+    n, height, width, _ = x.shape
+    jobs = list(_jobs(plan, n, height, width, threads.count))
+
+    def worker(following: Callable[[], int]) -> None:
+        work = np.zeros(0, np.float32)
+        taps = np.zeros(max(64, *(op.size**2 for op in plan.schedule.operations)), np.int64)
+        done = np.zeros(len(plan.schedule.tensors), np.int64)
+        while (i := following()) >= 0:
+            job = jobs[i]
+            first = max(job.left - plan.halo, 0)
+            last = min(job.right + plan.halo, width)
+            table = plan.tensor_table(job._replace(left=first, right=last), height)
+            end = table[-1, bands.OFFSET] + 64
+            work = np.zeros(end, np.float32)
+            bands.run_band(
+                program, table, done, taps, plan.place_table, numbers, packed.ctypes.data,
+                work, x[job.image], first, job.left - first, job.right - first, STEP,
+                y[job.image], plan.schedule.block,
+            )  # fmt: skip
+
+    share(len(jobs), worker, threads)

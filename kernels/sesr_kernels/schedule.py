@@ -1,0 +1,113 @@
+"""Which operations a network becomes when it runs depth first, and how many rows each one keeps.
+
+Every tensor is a ring of its last rows.  A step takes a few new input rows and lets every
+operation make the rows that have become possible, so that what lies between input and output stays
+in the caches.  `Operation` is what one of them does for one row; `Schedule` is all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Params = dict[str, Array]
+
+LOAD, CONV, ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP, STORE = range(9)
+
+
+class Unsupported(Exception):
+    """Raised for a network that is not for these kernels."""
+
+
+class Operation(NamedTuple):
+    """One operation on rows; tensors are numbers, -1 stands for none.
+
+    A row of `target` needs `reach` more rows of `source` to each side; `source` has one row for
+    `ratio` rows of the target.  `second` and `third` are read at the target's own row.
+    """
+
+    kind: int
+    target: int
+    source: int = -1
+    second: int = -1
+    third: int = -1
+    size: int = 1
+    reach: int = 0
+    ratio: int = 1
+    flags: int = 0
+    layer: Any = None
+    activation: Any = None
+
+
+@dataclass
+class Tensor:
+    """One named tensor: its channels, and its rows for each row of the image."""
+
+    channels: int
+    scale: int
+    depth: int = 1
+
+
+@dataclass
+class Schedule:
+    """The operations in order, the tensors they read and write, and the image's way out."""
+
+    tensors: list[Tensor] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+    places: list[tuple[int, int, int]] = field(default_factory=list)
+    block: int = 1
+
+    def spans(self, low: int, high: int) -> Array:
+        """First row and last (exclusive) of each tensor that rows low to high of the image need."""
+        store = self.operations[-1]
+        lows = np.full(len(self.tensors), np.iinfo(np.int64).max, np.int64)
+        highs = np.full(len(self.tensors), np.iinfo(np.int64).min, np.int64)
+        scale = self.tensors[store.target].scale
+        lows[store.target], highs[store.target] = low * scale, high * scale
+        for op in reversed(self.operations):
+            first, last = lows[op.target], highs[op.target]
+            for name, reach, ratio in self.inputs(op):
+                lows[name] = min(lows[name], first // ratio - reach)
+                highs[name] = max(highs[name], -(-last // ratio) + reach)
+        return np.stack([lows, highs], axis=1)
+
+    @staticmethod
+    def inputs(op: Operation) -> list[tuple[int, int, int]]:
+        """Tensors an operation reads, each with its reach and ratio."""
+        found = [(op.source, op.reach, op.ratio), (op.second, 0, 1), (op.third, 0, 1)]
+        return [entry for entry in found if entry[0] >= 0]
+
+    def halo(self) -> int:
+        """Rows of the input that one output row needs on each side."""
+        low, high = self.spans(0, 1)[0]
+        return max(-int(low), int(high) - 1)
+
+    def fit_rings(self, step: int) -> None:
+        """Rehearse a band in the middle of a high image; every row read must still be there."""
+        spans = self.spans(1000, 1000 + 4 * self.halo() + 64)
+        done = spans[:, 0].copy()
+        while done[self.operations[-1].target] < spans[self.operations[-1].target, 1]:
+            for op in self.operations:
+                top = self.reachable(op, done, spans, step)
+                for name, reach, ratio in self.inputs(op):
+                    oldest = done[op.target] // ratio - reach
+                    if top > done[op.target]:
+                        tensor = self.tensors[name]
+                        tensor.depth = max(tensor.depth, int(done[name] - oldest))
+                done[op.target] = max(done[op.target], top)
+        for op in self.operations:
+            burst = step * self.tensors[op.target].scale
+            self.tensors[op.target].depth = max(self.tensors[op.target].depth, burst)
+
+    def reachable(self, op: Operation, done: Array, spans: Array, step: int) -> int:
+        """Rows of an operation's target that can exist by now."""
+        top = spans[op.target, 1]
+        if op.kind == LOAD:
+            return int(min(top, done[op.target] + step))
+        for name, reach, ratio in self.inputs(op):
+            top = min(top, (done[name] - reach) * ratio)
+        return int(top)
