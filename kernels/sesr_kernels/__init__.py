@@ -27,6 +27,6 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     count = Threads(threads)
     return {
         "set_threads": count.set,
-        "network": partial(network, threads=count),
+        "network": partial(network, threads=count, winograd=winograd),
         "gradients": partial(gradients, threads=count),
     }

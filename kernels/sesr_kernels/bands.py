@@ -14,7 +14,8 @@ import numpy as np
 from sesr_kernels import schedule as sc
 from sesr_kernels.compiled import compiled
 from sesr_kernels.convolve import OUTS, PRELU, RELU, VECTORS, convolution
-from sesr_kernels.emit import LANES, VECTOR_BYTES
+from sesr_kernels.emit import LANES
+from sesr_kernels.winograd import POINTS, gather, spread
 
 MARGIN = 16
 """Floats of padding left of a row, and at least that many right of it; no tap reaches farther."""
@@ -27,14 +28,19 @@ OFFSET, DEPTH, PLANES, PITCH, WIDTH, LOW, HIGH, ROWS, COLUMNS = range(9)
 
 conv1, conv3, conv5 = (convolution(width) for width in (1, 3, 5))
 LOAD, CONV, ACTIVATION, ADD, CONCAT = sc.LOAD, sc.CONV, sc.ACTIVATION, sc.ADD, sc.CONCAT
-SHUFFLE, AFFINE, CLIP, STORE = sc.SHUFFLE, sc.AFFINE, sc.CLIP, sc.STORE
+SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD = sc.SHUFFLE, sc.AFFINE, sc.CLIP, sc.STORE, sc.WINOGRAD
+GROUP = sc.GROUP
 TILE = VECTORS * LANES
+CHUNK = max(1, 96 // TILE)
+"""Tiles that Winograd's algorithm transforms at a time."""
+POINT_PITCH = CHUNK * TILE + 16
+"""Floats between two channels of a chunk: an odd number of cache lines."""
 
 
 @compiled
 def run_band(
     program: Any, tensors: Any, done: Any, taps: Any, places: Any, numbers: Any, weights: int,
-    work: Any, image: Any, first_column: int, left: int, right: int, step: int, result: Any,
+    work: Any, scratch: Any, image: Any, first_column: int, left: int, right: int, step: int, result: Any,
     block: int,
 ) -> None:  # fmt: skip
     """Make the rows of `result` that the last row of `tensors` states.
@@ -57,6 +63,12 @@ def run_band(
                     top = min(top, done[op[SECOND]])
                 if op[THIRD] >= 0:
                     top = min(top, done[op[THIRD]])
+            if op[KIND] == WINOGRAD:
+                top = top // GROUP * GROUP
+                for row in range(done[target], top, GROUP):
+                    _winograd(op, row, tensors, taps, weights, work, scratch)
+                done[target] = max(done[target], top)
+                continue
             for row in range(done[target], top):
                 if op[KIND] == STORE:
                     _store(op, row, tensors, places, work, left, right, first_column, result, block)
@@ -129,6 +141,69 @@ def _convolve(op: Any, row: int, tensors: Any, taps: Any, weights: int, work: An
                 conv1(table, height, offset, channels, stride, weight, bias, slope, b, before_step,
                       a, after_step, y, y, plane, flags)  # fmt: skip
     _clear(target, _row(tensors, op[TARGET], row), work)
+
+
+@compiled
+def _winograd(
+    op: Any, row: int, tensors: Any, taps: Any, weights: int, work: Any, scratch: Any
+) -> None:
+    """Make a group of rows; those outside the image become zero."""
+    target = tensors[op[TARGET]]
+    if row + GROUP > 0 and row < target[ROWS]:
+        _group_tables(op, row, tensors, taps, work.ctypes.data)
+        tiles = (target[WIDTH] + TILE - 1) // TILE
+        for first in range(0, tiles, CHUNK):
+            _chunk(op, first * TILE, min(CHUNK, tiles - first), tensors, taps, weights, scratch)
+    for y in range(row, row + GROUP):
+        start = _row(tensors, op[TARGET], y)
+        if y < 0 or y >= target[ROWS]:
+            work[start : start + target[PLANES] * target[PITCH]] = 0
+        else:
+            _clear(target, start, work)
+
+
+@compiled
+def _group_tables(op: Any, row: int, tensors: Any, taps: Any, base: int) -> None:
+    """Addresses of six source rows, then of four target, first and second residual rows."""
+    for y in range(POINTS):
+        taps[y] = base + 4 * (_row(tensors, op[SOURCE], row - 1 + y) + MARGIN - 1)
+    for y in range(GROUP):
+        out = base + 4 * (_row(tensors, op[TARGET], row + y) + MARGIN)
+        taps[8 + y] = taps[12 + y] = taps[16 + y] = out
+        if op[SECOND] >= 0:
+            taps[12 + y] = base + 4 * (_row(tensors, op[SECOND], row + y) + MARGIN)
+        if op[THIRD] >= 0:
+            taps[16 + y] = base + 4 * (_row(tensors, op[THIRD], row + y) + MARGIN)
+
+
+@compiled
+def _chunk(
+    op: Any, column: int, tiles: int, tensors: Any, taps: Any, weights: int, scratch: Any
+) -> None:
+    channels, groups = op[CHANNELS], op[GROUPS]
+    table, pitch = taps.ctypes.data, 4 * POINT_PITCH
+    points = scratch.ctypes.data
+    products = points + POINTS * channels * pitch
+    plane = 4 * tensors[op[SOURCE], PITCH]
+    for c in range(channels):
+        spread(table, 4 * column + c * plane, points + c * pitch, channels * pitch,
+               tiles * VECTORS + 1)  # fmt: skip
+    for k in range(POINTS):
+        taps[24] = points + k * channels * pitch
+        for tile in range(tiles):
+            for g in range(groups):
+                weight = weights + op[WEIGHT] + (k * groups + g) * channels * 3 * 4 * OUTS
+                y = products + (k * groups + g) * OUTS * pitch + tile * TILE * 4
+                conv3(table + 24 * 8, 1, tile * TILE * 4, channels, pitch, weight,
+                      weights + op[NUMBER], 0, 0, 0, 0, 0, y, y, pitch, 0)  # fmt: skip
+    plane = 4 * tensors[op[TARGET], PITCH]
+    before = plane if op[SECOND] >= 0 and tensors[op[SECOND], COLUMNS] > 1 else 0
+    after = plane if op[THIRD] >= 0 and tensors[op[THIRD], COLUMNS] > 1 else 0
+    for c in range(tensors[op[TARGET], PLANES]):
+        gather(products + c * pitch, groups * OUTS * pitch, tiles * VECTORS,
+               weights + op[BIAS] + 4 * c, weights + op[SLOPE] + 4 * c, table + 64,
+               4 * column + c * plane, table + 96, 4 * column + c * before, table + 128,
+               4 * column + c * after, op[FLAGS])  # fmt: skip
 
 
 @compiled

@@ -21,6 +21,7 @@ from sesr_kernels.schedule import (
     LOAD,
     SHUFFLE,
     STORE,
+    WINOGRAD,
     Operation,
     Schedule,
     Tensor,
@@ -32,13 +33,19 @@ ACTIVATIONS = {"PReLU": PRELU, "LeakyReLU": PRELU, "ReLU": RELU}
 ELEMENTWISE = ("ReLU", "LeakyReLU", "Shift", "Scale", "Clip")
 
 
-def lower(net: Any) -> Schedule:
+WINOGRAD_CHANNELS = 8
+"""With fewer channels in or out, the transforms cost more than they save."""
+
+
+def lower(net: Any, winograd: bool = False) -> Schedule:
     """Write the schedule of a network without linear blocks.
 
     Parameters
     ----------
     net : Network
         Read by the names of its layers' kinds and fields.
+    winograd : bool
+        Whether 3 x 3 convolutions use Winograd's algorithm where it pays.
 
     Returns
     -------
@@ -50,11 +57,12 @@ def lower(net: Any) -> Schedule:
     Unsupported
         For a kind of layer that has no rule here.
     """
-    return _Lowering(net).schedule
+    return _Lowering(net, winograd).schedule
 
 
 class _Lowering:
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: Any, winograd: bool) -> None:
+        self.winograd = winograd
         self.net, self.schedule = net, Schedule()
         self.steps = list(net.steps())
         self.readers: dict[str, list[tuple[Any, tuple[str, ...]]]] = {}
@@ -147,9 +155,11 @@ Rule = Callable[[_Lowering, Any, tuple[str, ...]], None]
 def _conv(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
     last, fields = p.followers(layer.name, p.done)
     target = p.number[last] = p.like(inputs[0], layer.features)
-    size = layer.kernel_size
-    p.emit(CONV, target, source=p.number[inputs[0]], size=size, reach=size // 2, layer=layer,
-           **fields)  # fmt: skip
+    size, source = layer.kernel_size, p.number[inputs[0]]
+    fewest = min(layer.features, p.schedule.tensors[source].channels)
+    pays = p.winograd and size == 3 and fewest >= WINOGRAD_CHANNELS
+    kind = WINOGRAD if pays else CONV
+    p.emit(kind, target, source=source, size=size, reach=size // 2, layer=layer, **fields)
 
 
 def _conv_transpose(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:

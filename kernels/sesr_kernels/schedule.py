@@ -16,7 +16,11 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
 
-LOAD, CONV, ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP, STORE = range(9)
+LOAD, CONV, ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD = range(10)
+
+GROUP = 4
+"""Rows that Winograd's algorithm makes at once, from a multiple of it on: so a row's bits do not
+depend on where a band begins."""
 
 
 class Unsupported(Exception):
@@ -61,14 +65,20 @@ class Schedule:
     places: list[tuple[int, int, int]] = field(default_factory=list)
     block: int = 1
 
-    def spans(self, low: int, high: int) -> Array:
-        """First row and last (exclusive) of each tensor that rows low to high of the image need."""
+    def spans(self, low: int, high: int, grouped: bool = True) -> Array:
+        """First row and last (exclusive) of each tensor that rows low to high of the image need.
+
+        Without `grouped` nothing is rounded to whole groups: the columns of a strip.
+        """
         store = self.operations[-1]
         lows = np.full(len(self.tensors), np.iinfo(np.int64).max, np.int64)
         highs = np.full(len(self.tensors), np.iinfo(np.int64).min, np.int64)
         scale = self.tensors[store.target].scale
         lows[store.target], highs[store.target] = low * scale, high * scale
         for op in reversed(self.operations):
+            if op.kind == WINOGRAD and grouped:
+                lows[op.target] = lows[op.target] // GROUP * GROUP
+                highs[op.target] = -(-highs[op.target] // GROUP) * GROUP
             first, last = lows[op.target], highs[op.target]
             for name, reach, ratio in self.inputs(op):
                 lows[name] = min(lows[name], first // ratio - reach)
@@ -81,10 +91,10 @@ class Schedule:
         found = [(op.source, op.reach, op.ratio), (op.second, 0, 1), (op.third, 0, 1)]
         return [entry for entry in found if entry[0] >= 0]
 
-    def halo(self) -> int:
-        """Rows of the input that one output row needs on each side."""
-        low, high = self.spans(0, 1)[0]
-        return max(-int(low), int(high) - 1)
+    def halo(self, grouped: bool = True) -> int:
+        """Rows (or, not `grouped`, columns) of the input that an output needs on each side."""
+        spans = [self.spans(at, at + 1, grouped)[0] - at for at in range(GROUP)]
+        return max(max(-int(low), int(high) - 1) for low, high in spans)
 
     def fit_rings(self, step: int) -> None:
         """Rehearse a band in the middle of a high image; every row read must still be there."""
@@ -110,4 +120,4 @@ class Schedule:
             return int(min(top, done[op.target] + step))
         for name, reach, ratio in self.inputs(op):
             top = min(top, (done[name] - reach) * ratio)
-        return int(top)
+        return int(top // GROUP * GROUP if op.kind == WINOGRAD else top)
