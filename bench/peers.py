@@ -36,7 +36,7 @@ def reference(net: sr.Network, params: Params, size: Size, threads: int) -> Run:
 
 
 def fast(net: sr.Network, params: Params, size: Size, threads: int) -> Run:
-    """This engine's kernels, the default ones."""
+    """The kernels of this engine, the default ones."""
     ops = sr.fast(threads=threads)
     return lambda x: sr.run(net, params, x, ops=ops)
 
@@ -53,9 +53,7 @@ def torch_compiled(net: sr.Network, params: Params, size: Size, threads: int) ->
     return _torch(net, params, threads, torch.compile)
 
 
-def _torch(
-    net: sr.Network, params: Params, threads: int, wrap: Callable[[Any], Any]
-) -> Run:
+def _torch(net: sr.Network, params: Params, threads: int, wrap: Callable[[Any], Any]) -> Run:
     import torch
 
     torch.set_num_threads(threads)
@@ -186,7 +184,7 @@ def _high(net: sr.Network, size: Size) -> Size:
 
 
 def _ncnn_model(net: sr.Network, params: Params) -> tuple[str, bytes]:
-    """ncnn's text of layers and its weights; a tensor read twice goes through a Split."""
+    """Write ncnn's text of layers and its weights; a tensor read twice goes through a Split."""
     readers: dict[str, int] = {}
     for _, inputs in net.steps():
         for name in inputs:
@@ -197,7 +195,9 @@ def _ncnn_model(net: sr.Network, params: Params) -> tuple[str, bytes]:
     def add(kind: str, name: str, inputs: list[str], fields: str = "") -> None:
         nonlocal count
         many = readers.get(name, 1)
-        lines.append(f"{kind} {name} {len(inputs)} 1 {' '.join(inputs)} {name} {fields}".replace("  ", " "))
+        lines.append(
+            f"{kind} {name} {len(inputs)} 1 {' '.join(inputs)} {name} {fields}".replace("  ", " ")
+        )
         count += 1
         if many > 1:
             copies = [f"{name}/{i}" for i in range(many)]
@@ -209,7 +209,8 @@ def _ncnn_model(net: sr.Network, params: Params) -> tuple[str, bytes]:
         return f"{name}/{taken[name] - 1}" if readers[name] > 1 else name
 
     add("Input", "input", [])
-    for layer, inputs in net.steps():
+    steps: list[tuple[Any, tuple[str, ...]]] = list(net.steps())
+    for layer, inputs in steps:
         p, given = layer_params(layer, params), [use(i) for i in inputs]
         kind = type(layer).__name__
         if kind in ("Conv", "ConvTranspose"):
@@ -225,7 +226,9 @@ def _ncnn_model(net: sr.Network, params: Params) -> tuple[str, bytes]:
             fields = {0: p["slope"].size}
             blob += p["slope"].astype(np.float32).tobytes()
         else:
-            fields = {"ReLU": {}, "Add": {0: 0}, "DepthToSpace": {0: getattr(layer, "block", 0)}}[kind]
+            fields = {"ReLU": {}, "Add": {0: 0}, "DepthToSpace": {0: getattr(layer, "block", 0)}}[
+                kind
+            ]
         names = {"Conv": "Convolution", "ConvTranspose": "Deconvolution", "Add": "BinaryOp",
                  "DepthToSpace": "PixelShuffle"}  # fmt: skip
         text = " ".join(f"{key}={value}" for key, value in fields.items())

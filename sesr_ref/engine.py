@@ -65,7 +65,8 @@ def run(
     n, height, width, channels = x.shape
     y = np.empty((n, height * net.upscale, width * net.upscale, channels), x.dtype)
     shape = tile if isinstance(tile, (int, tuple)) else tile.tile
-    for rows, columns, high, inner in _tiles(height, width, shape, halo(small), net.upscale):
+    margin, step = (ops.margin and ops.margin(small)) or (halo(small), 1)
+    for rows, columns, high, inner in _tiles(height, width, shape, margin, step, net.upscale):
         part = _run_whole(small, small_params, np.ascontiguousarray(x[:, rows, columns]), ops)
         y[:, high[0], high[1]] = part[:, inner[0], inner[1]]
     return y
@@ -92,24 +93,24 @@ Slices = tuple[slice, slice]
 
 
 def _tiles(
-    height: int, width: int, tile: Tile, margin: int, upscale: int
+    height: int, width: int, tile: Tile, margin: int, step: int, upscale: int
 ) -> Iterator[tuple[slice, slice, Slices, Slices]]:
     """Input rows and columns of each tile with its halo, its place in the output, its middle."""
     tile_height, tile_width = (tile, tile) if isinstance(tile, int) else tile
     if tile_height < 1 or tile_width < 1:
         raise ValueError(f"a tile must be at least 1 x 1, got {tile_height} x {tile_width}")
     for top in range(0, height, tile_height):
-        rows, high_rows, inner_rows = _span(top, tile_height, height, margin, upscale)
+        rows, high_rows, inner_rows = _span(top, tile_height, height, margin, step, upscale)
         for left in range(0, width, tile_width):
-            columns, high, inner = _span(left, tile_width, width, margin, upscale)
+            columns, high, inner = _span(left, tile_width, width, margin, step, upscale)
             yield rows, columns, (high_rows, high), (inner_rows, inner)
 
 
 def _span(
-    start: int, length: int, size: int, margin: int, upscale: int
+    start: int, length: int, size: int, margin: int, step: int, upscale: int
 ) -> tuple[slice, slice, slice]:
     stop = min(start + length, size)
-    first, last = max(start - margin, 0), min(stop + margin, size)
+    first, last = max(start - margin, 0) // step * step, min(stop + margin, size)
     high = slice(start * upscale, stop * upscale)
     inner = slice((start - first) * upscale, (stop - first) * upscale)
     return slice(first, last), high, inner

@@ -6,67 +6,22 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from networks_for_kernels import TRAINABLE, images, random_params, targets
 from sesr_ref.collapse import collapse_params, collapsed
-from sesr_ref.network import Add, Conv, DepthToSpace, LeakyReLU, Network, Resize, Scale
-from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.network import Conv, Network, Resize
+from sesr_ref.ops.arrays import Params
 
 pytest.importorskip("numba")
 
-ODD = Network(
-    "odd",
-    2,
-    3,
-    (
-        Scale("doubled", 2.0),
-        Conv("a", 5, 1, bias=True),
-        LeakyReLU("b", 0.1),
-        Conv("c", 6, 3, shares="", bias=True),
-        Conv("d", 6, 3, bias=True, inputs=("c",)),
-        Conv("one", 1, 3, inputs=("d",)),
-        Add("e", inputs=("d", "c", "one")),
-        Conv("f", 12, 5),
-        DepthToSpace("g", 2, "CRD"),
-    ),
-)
-NETWORKS = [
-    sr.sesr(2),
-    sr.sesr(2, activation="relu", input_residual=False),
-    sr.sesr(1, features=32, upscale=4),
-    sr.sesr(2, features=7, linear_blocks=False),
-    sr.sesr(2, dialect="arm", block_bias="true", short_residuals=False),
-    sr.sesr(2, dialect="arm", block_bias="leaky"),
-    sr.fsrcnn(2),
-    sr.fsrcnn(3, activation="relu"),
-    ODD,
-]
 
-
-def random_params(net: Network, rng: np.random.Generator) -> Params:
-    """Parameters under which no tensor dies out."""
-
-    def one(name: str, shape: tuple[int, ...]) -> Array:
-        width = 0.3 if len(shape) == 1 else 1 / np.sqrt(np.prod(shape[:-1]))
-        return (rng.standard_normal(shape) * width).astype(np.float32)
-
-    return {name: one(name, shape) for name, shape in net.param_shapes().items()}
-
-
-def batch(
-    net: Network, rng: np.random.Generator, n: int, height: int, width: int
-) -> tuple[Array, Array]:
-    """Random images and targets."""
-    x = rng.random((n, height, width, net.channels), np.float32)
-    size = (n, height * net.upscale, width * net.upscale, net.channels)
-    return x, rng.random(size, np.float32)
-
-
-@pytest.mark.parametrize("net", NETWORKS, ids=lambda net: net.name)
+@pytest.mark.parametrize("net", TRAINABLE, ids=lambda net: net.name)
 @pytest.mark.parametrize("size", [(3, 13, 17), (2, 1, 1), (1, 3, 41)])
 def test_gradients_are_those_of_the_float64_reference(
     net: Network, size: tuple[int, int, int], rng: np.random.Generator
 ) -> None:
     params = random_params(net, rng)
-    x, target = batch(net, rng, *size)
+    x = images(net, rng, *size)
+    target = targets(net, rng, x)
     ops = sr.fast()
     assert ops.gradients is not None
     small, small_params = collapsed(net), collapse_params(net, params)
@@ -86,7 +41,8 @@ def test_gradients_are_those_of_the_float64_reference(
 def test_gradients_have_the_same_bits_with_any_number_of_threads(rng: np.random.Generator) -> None:
     net = sr.sesr(2)
     params = random_params(net, rng)
-    x, target = batch(net, rng, 5, 20, 23)
+    x = images(net, rng, 5, 20, 23)
+    target = targets(net, rng, x)
     first = sr.loss_and_grads(net, params, x, target, ops=sr.fast(threads=1))
     for threads in (2, 3):
         again = sr.loss_and_grads(net, params, x, target, ops=sr.fast(threads=threads))
@@ -101,7 +57,8 @@ def test_what_the_training_kernels_cannot_take_goes_through_the_reference(
     layers = (Conv("a", 3, 3), Resize("b", 2), Conv("c", 1, 7))
     net = Network("late", 2, 1, layers)
     params = random_params(net, rng)
-    x, target = batch(net, rng, 1, 6, 7)
+    x = images(net, rng, 1, 6, 7)
+    target = targets(net, rng, x)
     ops = sr.fast()
     assert ops.gradients is not None
     assert ops.gradients(net, params, x, target) is None
@@ -115,7 +72,8 @@ def test_what_the_training_kernels_cannot_take_goes_through_the_reference(
 def test_a_nan_reaches_the_loss_and_no_later_step(rng: np.random.Generator) -> None:
     net = sr.sesr(1)
     params = random_params(net, rng)
-    x, target = batch(net, rng, 1, 9, 11)
+    x = images(net, rng, 1, 9, 11)
+    target = targets(net, rng, x)
     ops = sr.fast(threads=1)
     before = sr.loss_and_grads(net, params, x, target, ops=ops)
     broken = params | {"act0.slope": np.full_like(params["act0.slope"], np.nan)}

@@ -20,7 +20,7 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     -------
     dict
     """
-    from sesr_kernels.inference import network
+    from sesr_kernels.inference import margin, network
     from sesr_kernels.threads import Threads
     from sesr_kernels.training import gradients
 
@@ -28,5 +28,6 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     return {
         "set_threads": count.set,
         "network": partial(network, threads=count, winograd=winograd),
+        "margin": partial(margin, winograd=winograd),
         "gradients": partial(gradients, threads=count),
     }

@@ -13,7 +13,7 @@ import numpy as np
 
 from sesr_kernels import schedule as sc
 from sesr_kernels.compiled import compiled
-from sesr_kernels.convolve import OUTS, PRELU, RELU, VECTORS, convolution
+from sesr_kernels.convolve import OUTS, RELU, VECTORS, convolution
 from sesr_kernels.emit import LANES
 from sesr_kernels.winograd import POINTS, gather, spread
 
@@ -40,8 +40,8 @@ POINT_PITCH = CHUNK * TILE + 16
 @compiled
 def run_band(
     program: Any, tensors: Any, done: Any, taps: Any, places: Any, numbers: Any, weights: int,
-    work: Any, scratch: Any, image: Any, first_column: int, left: int, right: int, step: int, result: Any,
-    block: int,
+    work: Any, scratch: Any, image: Any, first_column: int, left: int, right: int, step: int,
+    result: Any, block: int,
 ) -> None:  # fmt: skip
     """Make the rows of `result` that the last row of `tensors` states.
 

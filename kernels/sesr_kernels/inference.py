@@ -27,10 +27,12 @@ from sesr_kernels.winograd import POINTS, packed_points
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
 
-STRIP = 640
+STRIP = 1920
 """Columns of a strip; wider ones push the rings out of the caches, narrower ones waste halo."""
 WINOGRAD = True
 """The default: about 1.5 times as fast, its error being about twice the direct kernels'."""
+SHORTEST_BAND = 96
+"""Rows of a band: shorter ones spend too much on the rows around them."""
 STEP = 1
 """Rows of the input taken at a time."""
 
@@ -250,10 +252,30 @@ def network(
     return y
 
 
+def margin(net: Any, winograd: bool | None = None) -> tuple[int, int] | None:
+    """How far tiles must overlap so that each has the bits of the whole image.
+
+    Parameters
+    ----------
+    net : Network
+        Without linear blocks.
+    winograd : bool, optional
+        As given to `network`.
+
+    Returns
+    -------
+    (int, int) or None
+        Pixels of halo on each side, and the multiple of pixels at which a tile begins; None for a
+        network that `network` does not take.
+    """
+    plan = _plan(net, WINOGRAD if winograd is None else winograd)
+    return (plan.margin, plan.step) if plan else None
+
+
 def _jobs(plan: Plan, n: int, height: int, width: int, threads: int) -> Iterator[Job]:
     """Strips as wide as the caches like; at least as many bands as there are threads to feed."""
     strips = max(1, round(width / STRIP))
-    shortest = 4 * plan.margin
+    shortest = SHORTEST_BAND
     many = max(1, min(-(-threads // (n * strips)), height // shortest))
     while (n * strips * many) % threads and (many + 1) * shortest <= height:
         many += 1

@@ -68,7 +68,16 @@ class Schedule:
     def spans(self, low: int, high: int, grouped: bool = True) -> Array:
         """First row and last (exclusive) of each tensor that rows low to high of the image need.
 
-        Without `grouped` nothing is rounded to whole groups: the columns of a strip.
+        Parameters
+        ----------
+        low, high : int
+            Rows of the input.
+        grouped : bool
+            Round to the whole groups of Winograd's algorithm; not so for columns.
+
+        Returns
+        -------
+        (tensors, 2) int array
         """
         store = self.operations[-1]
         lows = np.full(len(self.tensors), np.iinfo(np.int64).max, np.int64)

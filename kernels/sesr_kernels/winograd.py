@@ -79,9 +79,7 @@ def _gather(e: Emitter, **a: Value) -> None:
     flags = a["flags"]
 
     def prelu(values: list[Value]) -> list[Value]:
-        return [
-            e.b.select(e.b.fcmp_ordered(">", v, zero), v, e.b.fmul(v, slope)) for v in values
-        ]
+        return [e.b.select(e.b.fcmp_ordered(">", v, zero), v, e.b.fmul(v, slope)) for v in values]
 
     def relu(values: list[Value]) -> list[Value]:
         return [e.b.select(e.b.fcmp_ordered("<", v, zero), zero, v) for v in values]

@@ -16,6 +16,8 @@ class Ops:
 
     `network`, where given, runs a whole collapsed network at once: ``network(net, params, x)``.
     It answers None for what it cannot take (a dtype, a kind of layer); the operations then do.
+    `margin` is what makes tiles exact then, ``margin(net)`` -> (pixels that a tile needs beyond its
+    own on each side, multiple of pixels at which it begins).
     `gradients` does so for a training step: ``gradients(net, params, x, target)`` -> (loss, dict).
     """
 
@@ -33,6 +35,7 @@ class Ops:
     depth_to_space: Callable[..., Array] = rearrange.depth_to_space
     depth_to_space_vjp: Callable[..., Array] = rearrange.depth_to_space_vjp
     network: Callable[..., Array | None] | None = None
+    margin: Callable[..., tuple[int, int] | None] | None = None
     gradients: Callable[..., tuple[float, dict[str, Array]] | None] | None = None
     set_threads: Callable[[int], None] | None = None
 

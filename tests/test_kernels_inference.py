@@ -1,0 +1,126 @@
+"""Whole networks on the kernels: the reference's results, and no cut that changes a bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sesr_ref as sr
+from networks_for_kernels import RUNNABLE, images, random_params
+from sesr_ref.collapse import collapse_params, collapsed
+from sesr_ref.network import Conv, Network, Resize
+from sesr_ref.ops.arrays import Array, Params
+
+pytest.importorskip("numba")
+
+SIZES = [(2, 13, 17), (1, 1, 1), (1, 3, 41), (1, 37, 70)]
+
+
+def exact(net: Network, params: Params, x: Array) -> Array:
+    """The float64 reference."""
+    return sr.run(net, params, x.astype(np.float64))
+
+
+@pytest.mark.parametrize("winograd", [False, True])
+@pytest.mark.parametrize("net", RUNNABLE, ids=lambda net: net.name)
+def test_whole_networks_are_within_float32_of_the_float64_reference(
+    net: Network, winograd: bool, rng: np.random.Generator
+) -> None:
+    params = random_params(net, rng)
+    ops = sr.fast(winograd)
+    assert ops.network is not None
+    for size in SIZES:
+        x = images(net, rng, *size)
+        want = exact(net, params, x)
+        assert ops.network(collapsed(net), collapse_params(net, params), x) is not None
+        y = sr.run(net, params, x, ops=ops)
+        assert y.dtype == np.float32
+        np.testing.assert_allclose(y, want, rtol=0, atol=5e-6 * max(1, abs(want).max()))
+
+
+@pytest.mark.parametrize("winograd", [False, True])
+@pytest.mark.parametrize("net", RUNNABLE, ids=lambda net: net.name)
+def test_tiles_threads_bands_and_strips_change_no_bit(
+    net: Network, winograd: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sesr_kernels import inference
+
+    params = random_params(net, rng)
+    x = images(net, rng, 1, 61, 83)
+    whole = sr.run(net, params, x, ops=sr.fast(winograd, threads=1))
+    for tile in (7, (16, 83), (61, 22), 50):
+        tiled = sr.run(net, params, x, ops=sr.fast(winograd, threads=1), tile=tile)
+        np.testing.assert_array_equal(tiled, whole)
+    monkeypatch.setattr(inference, "STRIP", 19)
+    monkeypatch.setattr(inference, "SHORTEST_BAND", 5)
+    for threads in (1, 2, 5):
+        cut = sr.run(net, params, x, ops=sr.fast(winograd, threads=threads))
+        np.testing.assert_array_equal(cut, whole)
+
+
+@pytest.mark.parametrize("width", [*range(1, 71, 3), 70])
+def test_every_width_has_its_right_edge(width: int, rng: np.random.Generator) -> None:
+    net = sr.sesr(1, features=16)
+    params = random_params(net, rng)
+    x = images(net, rng, 1, 1 + width % 9, width)
+    y = sr.run(net, params, x, ops=sr.fast())
+    np.testing.assert_allclose(y, exact(net, params, x), rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 6, 1), (1, 0, 6, 1), (2, 5, 0, 1)])
+def test_no_pixels_give_no_pixels(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    net = sr.sesr(1)
+    y = sr.run(net, random_params(net, rng), np.zeros(shape, np.float32), ops=sr.fast())
+    assert y.shape == (shape[0], shape[1] * 2, shape[2] * 2, 1)
+
+
+def test_views_of_any_layout_give_the_same_bits(rng: np.random.Generator) -> None:
+    net = sr.sesr(1)
+    params = random_params(net, rng)
+    big = rng.random((3, 40, 50, 2), np.float32)
+    views: list[Any] = [
+        big[1:, 3:20, 5:40, 1:],
+        big[::-1, ::2, ::-3, :1],
+        big.transpose(0, 2, 1, 3)[..., 1:],
+        np.frombuffer(bytes(1) + big[..., :1].tobytes(), np.float32, 6000, offset=1).reshape(
+            3, 40, 50, 1
+        ),
+    ]
+    ops = sr.fast()
+    for view in views:
+        want = sr.run(net, params, np.ascontiguousarray(view.copy()), ops=ops)
+        np.testing.assert_array_equal(sr.run(net, params, view, ops=ops), want)
+
+
+def test_float64_and_unknown_layers_go_through_the_reference(rng: np.random.Generator) -> None:
+    net = sr.sesr(1)
+    params = random_params(net, rng)
+    wide = images(net, rng, 1, 8, 9).astype(np.float64)
+    got = sr.run(net, params, wide, ops=sr.fast())
+    np.testing.assert_array_equal(got, sr.run(net, params, wide))
+    late = Network("late", 2, 1, (Conv("a", 3, 3), Resize("b", 2), Conv("c", 1, 7)))
+    params, x = random_params(late, rng), images(late, rng, 1, 9, 11)
+    got = sr.run(late, params, x, ops=sr.fast(), tile=5)
+    np.testing.assert_allclose(got, sr.run(late, params, x), rtol=0, atol=1e-6)
+
+
+def test_denormals_are_kept(rng: np.random.Generator) -> None:
+    net = Network("copy", 1, 1, (Conv("a", 1, 1),))
+    params = {"a.weight": np.ones((1, 1, 1, 1), np.float32)}
+    x = np.full((1, 3, 5, 1), 1e-40, np.float32)
+    np.testing.assert_array_equal(sr.run(net, params, x, ops=sr.fast()), x)
+
+
+def test_infinite_and_nan_parameters_spread_as_in_the_reference(rng: np.random.Generator) -> None:
+    net = sr.sesr(1, activation="relu")
+    params = random_params(net, rng)
+    x = images(net, rng, 1, 6, 7)
+    for value in (np.nan, np.inf, -np.inf):
+        broken = params | {"tail.project": params["tail.project"].copy()}
+        broken["tail.project"][0, 0, :, 2] = value
+        with np.errstate(invalid="ignore"):
+            want = sr.run(net, broken, x)
+            got = sr.run(net, broken, x, ops=sr.fast())
+        np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
