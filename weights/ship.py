@@ -23,10 +23,13 @@ PACKAGE = Path(__file__).parent / "sesr_weights"
 SETS = ("Set5", "Set14", "BSD100")
 
 
-def entry_for(run: Path, weights: Path, data: Path, protocol: str) -> dict[str, Any]:
+def entry_for(
+    run: Path, weights: Path, data: Path, protocol: str, command: str | None
+) -> dict[str, Any]:
     """What the manifest says of a file of weights."""
     net, params = sr.load(weights)
     recipe = json.loads((run / "run.json").read_text("utf-8"))
+    recipe["command"] = command or recipe["command"]
     log = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
     scores: dict[str, Any] = {"protocol": f"{protocol}: {PROTOCOLS[protocol].text}; Y, border = s"}
     for name in SETS:
@@ -53,13 +56,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of test sets")
     parser.add_argument("--weights", default="weights.npz", help="file in RUN (weights.npz)")
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="y")
+    parser.add_argument("--command", help="the recipe, if RUN/run.json states private paths")
     args = parser.parse_args()
     net, params = sr.load(args.run / args.weights)
     target = PACKAGE / f"{args.name}.npz"
     sr.save(target, net, params)
     manifest = PACKAGE / "manifest.json"
     entries = json.loads(manifest.read_text("utf-8")) if manifest.is_file() else {}
-    entries[args.name] = entry_for(args.run, target, args.data, args.protocol)
+    entries[args.name] = entry_for(args.run, target, args.data, args.protocol, args.command)
     with atomic_write(manifest) as stream:
         stream.write((json.dumps(entries, indent=2) + "\n").encode())
     print(json.dumps(entries[args.name], indent=2))
