@@ -27,6 +27,7 @@ from sesr_ref.ops.arrays import Array, Params
 COLLAPSE_TOLERANCE = 1e-10
 """Largest difference of any tensor, relative to its largest value, in float64."""
 PROOF_PIXELS = 64
+CROP_PIXELS, CROP_ZOOM = 104, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     bicubic = imresize(low, net.upscale)
     enlarged = upscale_image(low, net, params, ops=engine_named(args.engine))
     facts = _facts(net, params, photo, low, bicubic, enlarged)
-    files = _write(args.out, args.overwrite, low, bicubic, enlarged, photo, net.upscale)
+    files = _write(args.out, args.overwrite, low, bicubic, enlarged, photo)
     if args.json:
         print_json(facts | {"files": files})
     else:
@@ -98,27 +99,34 @@ def collapse_difference(net: Network, params: Params, luma: Array) -> float:
 
 
 def _write(
-    out: Path,
-    overwrite: bool,
-    low: Pixels,
-    bicubic: Pixels,
-    enlarged: Pixels,
-    photo: Pixels,
-    s: int,
+    out: Path, overwrite: bool, low: Pixels, bicubic: Pixels, enlarged: Pixels, photo: Pixels
 ) -> list[Path]:
-    """The enlarged picture and a strip: low, bicubic, network, original, twice as large."""
+    """The enlarged picture and a strip of crops: pixels, bicubic, network, original."""
     out.mkdir(parents=True, exist_ok=True)
-    height, width = (min(160, size) for size in photo.shape[:2])
-    top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
-    nearest = low.repeat(s, 0).repeat(s, 1)
+    upscale = len(photo) // len(low)
+    nearest = low.repeat(upscale, 0).repeat(upscale, 1)
+    rows, columns = _telling_place(photo, bicubic, enlarged)
     crops = [
-        image[top : top + height, left : left + width].repeat(2, 0).repeat(2, 1)
+        image[rows, columns].repeat(CROP_ZOOM, 0).repeat(CROP_ZOOM, 1)
         for image in (nearest, bicubic, enlarged, photo)
     ]
     files = [out / "enlarged.png", out / "side-by-side.png"]
     write_image(files[0], enlarged, overwrite=overwrite)
     write_image(files[1], np.concatenate(crops, axis=1), overwrite=overwrite)
     return files
+
+
+def _telling_place(photo: Pixels, bicubic: Pixels, enlarged: Pixels) -> tuple[slice, slice]:
+    """The window in which the network gains most on bicubic."""
+    y = luma_of(photo)
+    gain = np.square(luma_of(bicubic) - y) - np.square(luma_of(enlarged) - y)
+    height, width = (min(CROP_PIXELS, size) for size in gain.shape)
+    places = [
+        (slice(top, top + height), slice(left, left + width))
+        for top in range(0, gain.shape[0] - height + 1, 8)
+        for left in range(0, gain.shape[1] - width + 1, 8)
+    ]
+    return max(places, key=lambda place: float(gain[place].sum()))
 
 
 def _print(facts: dict[str, Any], files: list[Path]) -> None:
