@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 # Order of the help; a command is the module of that name in sesr_ref.commands.
-COMMANDS = ("upscale", "evaluate", "demo", "train", "info", "collapse", "export", "compare")
+COMMANDS = ("upscale", "evaluate", "demo", "train", "info", "cost", "collapse", "export", "compare")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,260 @@
+"""Count a network's parameters, MACs and bytes, or estimate its time on an NPU.
+
+Without an NPU the layers are counted; with one (--npu or --npu-file) its passes are estimated, the
+ones that make up most of the time marked.  How: docs/cost-model.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from sesr_ref.collapse import collapsed
+from sesr_ref.commands.console import notice, print_json, print_table
+from sesr_ref.commands.models import network_named
+from sesr_ref.counting import TRANSPOSED, Cost, cost
+from sesr_ref.network import Add, Layer, Network, PReLU, ReLU
+from sesr_ref.npu import (
+    MODELS,
+    PRESETS,
+    Estimate,
+    Npu,
+    PassEstimate,
+    TilePlan,
+    estimate,
+    npu_from_toml,
+    npu_named,
+    plan_tiles,
+)
+
+MARKED_SHARE = 0.5
+"""The longest passes that make up this share of the time are marked."""
+INFERRED = (
+    "The presets' settings are inferred: they reproduce the paper's Table 3, which states none."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sesr-ref cost``."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="shipped name, file, or an architecture: sesr-m11-x4, ..."
+    )
+    parser.add_argument("--height", type=int, required=True, metavar="H", help="input rows")
+    parser.add_argument("--width", type=int, required=True, metavar="W", help="input columns")
+    hardware = parser.add_mutually_exclusive_group()
+    hardware.add_argument("--npu", metavar="NAME", help=f"one of {', '.join(PRESETS)}")
+    hardware.add_argument("--npu-file", metavar="TOML", help="a description of your own")
+    parser.add_argument(
+        "--model", dest="estimator", choices=MODELS, help="of time (default roofline)"
+    )
+    parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of a number")
+    parser.add_argument("--tile", metavar="auto|WxH", help="cut the image; auto searches")
+    parser.add_argument(
+        "--hardware-variant", action="store_true",
+        help="the network of Table 3: ReLU for PReLU, no input residual",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compose-shuffles", action="store_true",
+        help="add up x4 as the paper did: the body, then each depth-to-space by itself",
+    )  # fmt: skip
+    parser.add_argument(
+        "--transposed", choices=TRANSPOSED, default="output",
+        help="resolution at which transposed convolutions are counted (default output)",
+    )  # fmt: skip
+    parser.add_argument("--plot", metavar="PNG", help="write roofline, timeline and sweeps")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the counts, the estimate or the tile plan."""
+    net = collapsed(network_named(args.model))
+    if args.hardware_variant:
+        net = hardware_variant(net)
+    npu = _npu(args)
+    if npu is None:
+        _print_cost(cost(net, args.height, args.width, args.transposed, args.bits // 8), args.json)
+        return 0
+    if args.tile is not None:
+        model, tile = args.estimator or "physical", _tile(args.tile)
+        plan = plan_tiles(net, args.height, args.width, npu, model, args.bits, tile)
+        _print_plan(plan, args.json)
+        return 0
+    result = estimate(
+        net, args.height, args.width, npu, args.estimator or "roofline", args.bits,
+        args.compose_shuffles,
+    )  # fmt: skip
+    _print_estimate(result, args.json)
+    if args.plot:
+        from sesr_ref.npu.figures import plot_costs
+
+        plot_costs(args.plot, net, result)
+        notice(f"wrote {args.plot}")
+    return 0
+
+
+def _npu(args: argparse.Namespace) -> Npu | None:
+    if args.npu_file:
+        return npu_from_toml(Path(args.npu_file))
+    if args.npu:
+        return npu_named(args.npu)
+    for option in ("estimator", "tile", "plot", "compose_shuffles"):
+        if getattr(args, option):
+            name = {"estimator": "model"}.get(option, option).replace("_", "-")
+            raise ValueError(f"--{name} needs --npu or --npu-file")
+    return None
+
+
+def _tile(text: str) -> tuple[int, int] | None:
+    """Rows and columns of "WxH"; None to search."""
+    if text == "auto":
+        return None
+    if not (match := re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)):
+        raise ValueError(f"--tile must be auto or WIDTHxHEIGHT such as 400x300, got {text!r}")
+    return int(match[2]), int(match[1])
+
+
+def hardware_variant(net: Network) -> Network:
+    """ReLU for every PReLU, and no addition of the network's input.
+
+    Parameters
+    ----------
+    net : Network
+        Collapsed.
+
+    Returns
+    -------
+    Network
+
+    Notes
+    -----
+    Bhardwaj et al. (MLSys 2022), section 4.5: the networks of Table 3.
+    """
+    left_out: dict[str, str] = {}
+    layers: list[Layer] = []
+    for layer, inputs in net.steps():
+        read = tuple(left_out.get(name, name) for name in inputs)
+        if isinstance(layer, Add) and "input" in read:
+            left_out[layer.name] = next(name for name in read if name != "input")
+        elif isinstance(layer, PReLU):
+            layers.append(ReLU(layer.name, inputs=read))
+        else:
+            layers.append(dataclasses.replace(layer, inputs=read))
+    return dataclasses.replace(net, layers=tuple(layers))
+
+
+def _print_cost(counted: Cost, as_json: bool) -> None:
+    if as_json:
+        totals = ("parameters", "biases", "slopes", "macs", "activation_bytes", "weight_bytes")
+        facts = dataclasses.asdict(counted)
+        print_json({key: getattr(counted, key) for key in totals} | facts)
+        return
+    rows = [
+        (r.name, r.kind, f"{r.parameters}", f"{r.macs / 1e6:.2f}", _kilo(r.read_bytes),
+         _kilo(r.written_bytes))
+        for r in counted.rows
+    ]  # fmt: skip
+    print_table(
+        f"{counted.network}, {counted.width} x {counted.height} input",
+        ("layer", "kind", "weights", "M MACs", "kB read", "kB written"), rows,
+    )  # fmt: skip
+    print(
+        f"{counted.parameters} weights, {counted.biases} biases, {counted.slopes} slopes; "
+        f"{counted.macs / 1e9:.3f} G MACs (transposed convolutions counted at their "
+        f"{counted.transposed}); {counted.activation_bytes / 1e6:.2f} MB of activations"
+    )
+
+
+def _kilo(size: int) -> str:
+    return f"{size / 1e3:.1f}"
+
+
+def bottlenecks(passes: tuple[PassEstimate, ...]) -> set[str]:
+    """Names of the longest passes that together make up `MARKED_SHARE` of the time."""
+    total = sum(p.latency_ms for p in passes)
+    marked, covered = set(), 0.0
+    for p in sorted(passes, key=lambda p: -p.latency_ms):
+        if covered >= MARKED_SHARE * total:
+            break
+        covered += p.latency_ms
+        marked.add(p.name)
+    return marked
+
+
+def _print_estimate(result: Estimate, as_json: bool) -> None:
+    marked = bottlenecks(result.passes)
+    if as_json:
+        print_json(_estimate_facts(result) | {"bottlenecks": sorted(marked)})
+        return
+    rows = [
+        (f"{p.name}{' *' if p.name in marked else ''}", p.engine, f"{p.mce_cycles}",
+         _kilo(p.input.total), _kilo(p.output.total), _kilo(p.weights.total),
+         f"{100 * p.input.parallel / max(p.input.total, 1):.0f} %", p.bound,
+         f"{100 * p.utilisation:.0f} %", f"{p.latency_ms:.3f}",
+         f"{100 * p.latency_ms / result.latency_ms:.0f} %")
+        for p in result.passes
+    ]  # fmt: skip
+    print_table(
+        f"{result.network}, {result.width} x {result.height} input, {result.npu.name}, "
+        f"{result.bits} bit, model {result.model}",
+        ("pass", "engine", "cycles", "kB in", "kB out", "kB weights", "in parallel", "bound",
+         "used", "ms", "share"),
+        rows,
+    )  # fmt: skip
+    energy = "" if result.joules is None else f", {1e3 * result.joules:.2f} mJ"
+    print(
+        f"{result.dram_bytes / 1e6:.2f} MB, {result.latency_ms:.2f} ms, "
+        f"{result.frames_per_second:.2f} FPS{energy}; * half of the time.  {INFERRED}"
+    )
+
+
+def _estimate_facts(result: Estimate) -> dict[str, Any]:
+    totals = ("dram_bytes", "latency_ms", "frames_per_second", "mce_cycles", "macs", "joules")
+    return {key: getattr(result, key) for key in totals} | dataclasses.asdict(result)
+
+
+def _print_plan(plan: TilePlan, as_json: bool) -> None:
+    if as_json:
+        print_json(_plan_facts(plan))
+        return
+    rows = [
+        (f"{c.tile[1]} x {c.tile[0]}", f"{c.count}", f"{c.window[1]} x {c.window[0]}",
+         *(f"{c.dram_bytes(m) / 1e6:.1f} / {c.frames_per_second(m):.1f}" for m in MODELS))
+        for c in (*plan.candidates, plan.whole)
+    ]  # fmt: skip
+    print_table(
+        f"{plan.network}, {plan.width} x {plan.height} input, {plan.npu.name}, halo {plan.halo}; "
+        f"by {plan.model}, the whole image last; MB / FPS",
+        ("tile", "tiles", "with halo", *MODELS), rows,
+    )  # fmt: skip
+    if plan.depth_first is not None:
+        d = plan.depth_first
+        print(
+            f"depth-first: {d.strips} strip(s) of {d.strip_width} columns, "
+            f"{d.sram_bytes / 1e6:.2f} MB of SRAM, {d.dram_bytes / 1e6:.2f} MB, "
+            f"{d.latency_ms:.2f} ms, {d.frames_per_second:.1f} FPS"
+        )
+    print(INFERRED)
+
+
+def _plan_facts(plan: TilePlan) -> dict[str, Any]:
+    candidates = [
+        {
+            "tile": {"height": c.tile[0], "width": c.tile[1]}, "window": c.window,
+            "count": c.count,
+            "models": {
+                m: {"dram_bytes": c.dram_bytes(m), "latency_ms": c.latency_ms(m),
+                    "frames_per_second": c.frames_per_second(m)}
+                for m in MODELS
+            },
+        }
+        for c in (*plan.candidates, plan.whole)
+    ]  # fmt: skip
+    return {
+        "network": plan.network, "height": plan.height, "width": plan.width,
+        "npu": plan.npu.name, "halo": plan.halo, "model": plan.model,
+        "candidates": candidates[:-1], "whole": candidates[-1],
+        "depth_first": plan.depth_first and dataclasses.asdict(plan.depth_first),
+    }  # fmt: skip

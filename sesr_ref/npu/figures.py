@@ -1,0 +1,166 @@
+"""Plots of the cost model (extra ``plot``): figure 1(b), roofline, timeline, sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.counting import cost
+from sesr_ref.files import atomic_write
+from sesr_ref.network import Network
+from sesr_ref.npu.estimate import Estimate, estimate
+from sesr_ref.npu.hardware import Npu
+from sesr_ref.npu.sweep import SCALED, sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NOMINAL_MACS_PER_SECOND = 2e12
+"""What the paper's figure 1(b) takes 4 TOP/s for: two operations a multiply-accumulate."""
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+COLOURS = {"dram": "tab:blue", "compute": "tab:orange", "ple": "tab:green"}
+
+
+def nominal_frame_rates(height: int = 1080, width: int = 1920) -> dict[str, float]:
+    """Images in a second if 2e12 multiply-accumulates a second were used fully.
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels of the input; enlarged by 2.
+
+    Returns
+    -------
+    dict of float
+        FSRCNN and the five SESR networks of the paper's figure 1(b).
+    """
+    return {
+        label: NOMINAL_MACS_PER_SECOND / cost(net, height, width).macs
+        for label, net in _figure_1b_networks().items()
+    }
+
+
+def _figure_1b_networks() -> dict[str, Network]:
+    blocks = {f"M{m}": sesr(m, activation="relu", input_residual=False) for m in (3, 5, 7, 11)}
+    xl = sesr(11, 32, activation="relu", input_residual=False)
+    return {"FSRCNN": fsrcnn(2, activation="relu"), **blocks, "XL": xl}
+
+
+def estimated_frame_rates(npu: Npu, model: str = "roofline") -> dict[str, float]:
+    """Images in a second for 1920 x 1080 to 3840 x 2160 by the cost model, same networks.
+
+    Parameters
+    ----------
+    npu : Npu
+        Where they run.
+    model : str
+        As for `estimate`.
+
+    Returns
+    -------
+    dict of float
+    """
+    return {
+        label: estimate(net, 1080, 1920, npu, model).frames_per_second
+        for label, net in _figure_1b_networks().items()
+    }
+
+
+def plot_costs(path: str | Path, net: Network, result: Estimate) -> None:
+    """Write one PNG: roofline, timeline, figure 1(b) and what more hardware would bring.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where to; replaced as a whole.
+    net : Network
+        What `result` is an estimate of.
+    result : Estimate
+        Shown pass by pass.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib, naming the extra.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'sesr-ref[plot]'") from error
+    figure = Figure(figsize=(14, 10), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.subplots(2, 2)
+    draw_roofline(axes[0, 0], result)
+    draw_timeline(axes[0, 1], result)
+    draw_figure_1b(axes[1, 0], result.npu, result.model)
+    draw_sweeps(axes[1, 1], net, result)
+    size = f"{result.width} x {result.height}"
+    figure.suptitle(f"{result.network}, {size} input, {result.npu.name}, {result.model}")
+    with atomic_write(Path(path)) as stream:
+        figure.savefig(stream, format="png", dpi=100)
+
+
+def draw_roofline(axes: Axes, result: Estimate) -> None:
+    """Draw every pass as a point: multiply-accumulates a DRAM byte against those a second."""
+    npu = result.npu
+    bandwidth = (
+        npu.dram_bytes_per_second if result.model == "roofline" else npu.fitted_bytes_per_second
+    )
+    points = [p for p in result.passes if p.macs and p.latency_ms]
+    for p in points:
+        intensity = p.macs / max(p.dram_bytes, 1)
+        axes.loglog(intensity, p.macs / p.latency_ms * 1e3, "o", color=COLOURS[p.bound])
+        axes.annotate(p.name, (intensity, p.macs / p.latency_ms * 1e3), fontsize=7)
+    ridge = npu.macs_per_second / bandwidth
+    spread = [p.macs / max(p.dram_bytes, 1) for p in points] or [ridge]
+    low, high = min(*spread, ridge) / 2, max(*spread, ridge) * 2
+    axes.loglog([low, ridge, high], [low * bandwidth, *[npu.macs_per_second] * 2], "k-", lw=1)
+    axes.set(xlabel="MACs per DRAM byte", ylabel="MACs per second", title="Roofline")
+
+
+def draw_timeline(axes: Axes, result: Estimate) -> None:
+    """Draw the passes one after another, coloured by what bounds them."""
+    start = 0.0
+    for i, p in enumerate(result.passes):
+        axes.barh(i, p.latency_ms, left=start, color=COLOURS[p.bound])
+        start += p.latency_ms
+    axes.set_yticks(range(len(result.passes)), [p.name for p in result.passes], fontsize=7)
+    axes.invert_yaxis()
+    for bound, colour in COLOURS.items():
+        axes.barh(0, 0, color=colour, label=bound)
+    axes.legend(title="bound by")
+    axes.set(xlabel="ms", title=f"{result.latency_ms:.2f} ms, {result.frames_per_second:.1f} FPS")
+
+
+def draw_figure_1b(axes: Axes, npu: Npu, model: str) -> None:
+    """Draw the paper's figure 1(b): the nominal frame rate, and the estimated one beside it."""
+    nominal, estimated = nominal_frame_rates(), estimated_frame_rates(npu, model)
+    places = range(len(nominal))
+    axes.bar([i - 0.2 for i in places], list(nominal.values()), 0.4, label="2e12 MAC/s used fully")
+    axes.bar([i + 0.2 for i in places], list(estimated.values()), 0.4, label=f"{model} estimate")
+    axes.axhline(60, color="gray", lw=1, ls="--")
+    axes.set_xticks(list(places), list(nominal))
+    axes.legend()
+    axes.set(ylabel="FPS", title="1920 x 1080 to 3840 x 2160 (figure 1(b))")
+
+
+def draw_sweeps(
+    axes: Axes, net: Network, result: Estimate, factors: Sequence[float] = FACTORS
+) -> None:
+    """Draw the frame rate against more of each resource, layer by layer and depth first."""
+    for colour, resource in zip(("tab:blue", "tab:orange", "tab:green"), SCALED, strict=True):
+        for execution, line in (("layer by layer", "-"), ("depth-first", "--")):
+            found = sweep(
+                net, result.height, result.width, result.npu, resource, factors, execution
+            )
+            there = [p for p in found if p.frames_per_second is not None]
+            axes.loglog(
+                [p.factor for p in there], [p.frames_per_second or 0.0 for p in there],
+                line, color=colour, marker=".", label=f"{resource}, {execution}",
+            )  # fmt: skip
+    axes.axhline(60, color="gray", lw=1, ls=":")
+    axes.legend(fontsize=7)
+    axes.set(xlabel="times as much", ylabel="FPS", title="What more hardware brings")

@@ -1,0 +1,125 @@
+"""What a change of the hardware would bring: more SRAM, more bandwidth, more multipliers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sesr_ref.network import Network
+from sesr_ref.npu.depth_first import depth_first
+from sesr_ref.npu.estimate import estimate
+from sesr_ref.npu.hardware import Npu
+from sesr_ref.npu.tiles import plan_tiles
+
+
+def _sram(npu: Npu, factor: float) -> Npu:
+    return dataclasses.replace(npu, sram_bytes=round(npu.sram_bytes * factor))
+
+
+def _bandwidth(npu: Npu, factor: float) -> Npu:
+    return dataclasses.replace(
+        npu,
+        dram_bytes_per_second=npu.dram_bytes_per_second * factor,
+        fitted_bytes_per_second=npu.fitted_bytes_per_second * factor,
+    )
+
+
+def _multipliers(npu: Npu, factor: float) -> Npu:
+    return dataclasses.replace(npu, units=max(round(npu.units * factor), 1))
+
+
+SCALED: dict[str, Callable[[Npu, float], Npu]] = {
+    "sram": _sram,
+    "bandwidth": _bandwidth,
+    "multipliers": _multipliers,
+}
+"""Resource: the NPU with that many times as much of it."""
+
+
+def _whole(net: Network, height: int, width: int, npu: Npu) -> float:
+    return estimate(net, height, width, npu, "physical").frames_per_second
+
+
+def _tiled(net: Network, height: int, width: int, npu: Npu) -> float:
+    return plan_tiles(net, height, width, npu).frames_per_second
+
+
+def _depth_first(net: Network, height: int, width: int, npu: Npu) -> float:
+    return depth_first(net, height, width, npu).frames_per_second
+
+
+EXECUTIONS: dict[str, Callable[[Network, int, int, Npu], float]] = {
+    "layer by layer": _whole,
+    "best tiles": _tiled,
+    "depth-first": _depth_first,
+}
+"""Way of running: images in a second, by the physical model (ideal for depth-first)."""
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """Images in a second with `factor` times as much of a resource; None where it does not run."""
+
+    factor: float
+    frames_per_second: float | None
+
+
+def sweep(
+    net: Network,
+    height: int,
+    width: int,
+    npu: Npu,
+    resource: str,
+    factors: Sequence[float],
+    execution: str = "layer by layer",
+) -> list[SweepPoint]:
+    """Frame rate against the amount of one resource.
+
+    Parameters
+    ----------
+    net : Network
+        Linear blocks count collapsed.
+    height, width : int
+        Pixels of the input.
+    npu : Npu
+        What is scaled.
+    resource : {"sram", "bandwidth", "multipliers"}
+        What there is more or less of.
+    factors : sequence of float
+        Times as much.
+    execution : {"layer by layer", "best tiles", "depth-first"}
+        How the network is run.
+
+    Returns
+    -------
+    list of SweepPoint
+
+    Raises
+    ------
+    ValueError
+        For an unknown resource or execution.
+    """
+    if resource not in SCALED:
+        raise ValueError(f"resource must be one of {sorted(SCALED)}, got {resource!r}")
+    if execution not in EXECUTIONS:
+        raise ValueError(f"execution must be one of {sorted(EXECUTIONS)}, got {execution!r}")
+    points = []
+    for factor in factors:
+        scaled = SCALED[resource](npu, factor)
+        try:
+            rate: float | None = EXECUTIONS[execution](net, height, width, scaled)
+        except ValueError:  # no stripe fits
+            rate = None
+        points.append(SweepPoint(factor, rate))
+    return points
+
+
+def factor_to_reach(points: Sequence[SweepPoint], frames_per_second: float) -> float | None:
+    """Return the smallest factor of a sweep from which on a frame rate is held, or None."""
+    reached = None
+    for point in sorted(points, key=lambda p: -p.factor):
+        if point.frames_per_second is None or point.frames_per_second < frames_per_second:
+            break
+        reached = point.factor
+    return reached
