@@ -18,13 +18,13 @@ from sesr_ref.execute import backward, forward
 from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycbcr_to_rgb
 from sesr_ref.metrics import psnr, ssim
 from sesr_ref.network import Network
-from sesr_ref.npu import ETHOS_N78_4TOPS, ETHOS_N78_4TOPS_1MB, Npu, estimate, plan_tiles
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save, transfer
 from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
 if TYPE_CHECKING:
     from sesr_ref.exchange import from_onnx, load_any, to_onnx
+    from sesr_ref.npu import ETHOS_N78_4TOPS, ETHOS_N78_4TOPS_1MB, Npu, estimate, plan_tiles
     from sesr_ref.verify import compare, error_bounds
 
 __all__ = [
@@ -74,6 +74,9 @@ __all__ = [
 # Imported when first asked for, so that `import sesr_ref` stays quick.
 _LATER = {
     **dict.fromkeys(("from_onnx", "load_any", "to_onnx"), "sesr_ref.exchange"),
+    **dict.fromkeys(
+        ("ETHOS_N78_4TOPS", "ETHOS_N78_4TOPS_1MB", "Npu", "estimate", "plan_tiles"), "sesr_ref.npu"
+    ),
     **dict.fromkeys(("compare", "error_bounds"), "sesr_ref.verify"),
 }
 

@@ -104,7 +104,7 @@ def test_passes_add_up_and_no_multiplier_does_more_than_winograd_allows(
     assert result.latency_ms == pytest.approx(sum(p.latency_ms for p in result.passes))
     for p in result.passes:
         assert p.bound in {"dram", "compute", "ple"}
-        assert 0 <= p.utilisation <= 2.25
+        assert 0 <= p.utilisation <= 2.25 + 1e-9
     layers = [name for p in result.passes for name in p.layers]
     assert set(layers) <= {layer.name for layer in sr.collapsed(net).layers}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import sesr_ref as sr
-from sesr_ref.npu.estimate import PassEstimate, estimate_operations
+from sesr_ref.npu.estimator import PassEstimate, estimate_operations
 from sesr_ref.npu.lowering import lower
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="resolution at which transposed convolutions are counted (default output)",
     )  # fmt: skip
     parser.add_argument("--plot", metavar="PNG", help="write roofline, timeline and sweeps")
+    parser.add_argument("--overwrite", action="store_true", help="replace a plot that exists")
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         from sesr_ref.npu.figures import plot_costs
 
-        plot_costs(args.plot, net, result)
+        plot_costs(args.plot, net, result, args.overwrite)
         notice(f"wrote {args.plot}")
     return 0
 
@@ -212,7 +213,9 @@ def _print_estimate(result: Estimate, as_json: bool) -> None:
 
 def _estimate_facts(result: Estimate) -> dict[str, Any]:
     totals = ("dram_bytes", "latency_ms", "frames_per_second", "mce_cycles", "macs", "joules")
-    return {key: getattr(result, key) for key in totals} | dataclasses.asdict(result)
+    facts = {key: getattr(result, key) for key in totals} | dataclasses.asdict(result)
+    facts["passes"] = [dataclasses.asdict(p) | {"dram_bytes": p.dram_bytes} for p in result.passes]
+    return facts
 
 
 def _print_plan(plan: TilePlan, as_json: bool) -> None:

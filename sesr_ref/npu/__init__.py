@@ -4,7 +4,7 @@
 """
 
 from sesr_ref.npu.depth_first import DepthFirst, depth_first
-from sesr_ref.npu.estimate import MODELS, Estimate, PassEstimate, estimate
+from sesr_ref.npu.estimator import MODELS, Estimate, PassEstimate, estimate
 from sesr_ref.npu.hardware import (
     ETHOS_N78_4TOPS,
     ETHOS_N78_4TOPS_1MB,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
-from sesr_ref.npu.estimate import estimate
+from sesr_ref.npu.estimator import estimate
 from sesr_ref.npu.hardware import Npu
 from sesr_ref.npu.stripes import ple_code_bytes, round_up
 from sesr_ref.receptive import WINDOWS, halo, spans

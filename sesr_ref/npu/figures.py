@@ -10,7 +10,7 @@ from sesr_ref.architectures import fsrcnn, sesr
 from sesr_ref.counting import cost
 from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
-from sesr_ref.npu.estimate import Estimate, estimate
+from sesr_ref.npu.estimator import Estimate, estimate
 from sesr_ref.npu.hardware import Npu
 from sesr_ref.npu.sweep import SCALED, sweep
 
@@ -68,22 +68,26 @@ def estimated_frame_rates(npu: Npu, model: str = "roofline") -> dict[str, float]
     }
 
 
-def plot_costs(path: str | Path, net: Network, result: Estimate) -> None:
+def plot_costs(path: str | Path, net: Network, result: Estimate, overwrite: bool = False) -> None:
     """Write one PNG: roofline, timeline, figure 1(b) and what more hardware would bring.
 
     Parameters
     ----------
     path : str or Path
-        Where to; replaced as a whole.
+        Where to.
     net : Network
         What `result` is an estimate of.
     result : Estimate
         Shown pass by pass.
+    overwrite : bool
+        Whether a file that exists is replaced.
 
     Raises
     ------
     ImportError
         Without matplotlib, naming the extra.
+    FileExistsError
+        If `path` exists and `overwrite` is false.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -99,25 +103,36 @@ def plot_costs(path: str | Path, net: Network, result: Estimate) -> None:
     draw_sweeps(axes[1, 1], net, result)
     size = f"{result.width} x {result.height}"
     figure.suptitle(f"{result.network}, {size} input, {result.npu.name}, {result.model}")
-    with atomic_write(Path(path)) as stream:
+    with atomic_write(Path(path), overwrite) as stream:
         figure.savefig(stream, format="png", dpi=100)
 
 
 def draw_roofline(axes: Axes, result: Estimate) -> None:
     """Draw every pass as a point: multiply-accumulates a DRAM byte against those a second."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
     npu = result.npu
     bandwidth = (
         npu.dram_bytes_per_second if result.model == "roofline" else npu.fitted_bytes_per_second
     )
-    points = [p for p in result.passes if p.macs and p.latency_ms]
-    for p in points:
-        intensity = p.macs / max(p.dram_bytes, 1)
-        axes.loglog(intensity, p.macs / p.latency_ms * 1e3, "o", color=COLOURS[p.bound])
-        axes.annotate(p.name, (intensity, p.macs / p.latency_ms * 1e3), fontsize=7)
+    names: dict[tuple[float, float, str], list[str]] = {}
+    for p in result.passes:
+        if p.macs and p.latency_ms:
+            place = p.macs / max(p.dram_bytes, 1), p.macs / p.latency_ms * 1e3, p.bound
+            names.setdefault(place, []).append(p.name)
+    for (intensity, rate, bound), passes in names.items():
+        axes.loglog(intensity, rate, "o", color=COLOURS[bound])
+        axes.annotate(", ".join(passes), (intensity, rate), fontsize=7)
     ridge = npu.macs_per_second / bandwidth
-    spread = [p.macs / max(p.dram_bytes, 1) for p in points] or [ridge]
-    low, high = min(*spread, ridge) / 2, max(*spread, ridge) * 2
+    spread = [ridge, *(intensity for intensity, _, _ in names)]
+    low, high = min(spread) / 2, max(spread) * 2
     axes.loglog([low, ridge, high], [low * bandwidth, *[npu.macs_per_second] * 2], "k-", lw=1)
+    axes.axhline(2.25 * npu.macs_per_second, color="k", lw=1, ls=":", label="3 x 3 by Winograd")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(EngFormatter())
+        axis.set_minor_locator(NullLocator())
+    axes.legend(fontsize=7)
     axes.set(xlabel="MACs per DRAM byte", ylabel="MACs per second", title="Roofline")
 
 

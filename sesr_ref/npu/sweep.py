@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sesr_ref.network import Network
 from sesr_ref.npu.depth_first import depth_first
-from sesr_ref.npu.estimate import estimate
+from sesr_ref.npu.estimator import estimate
 from sesr_ref.npu.hardware import Npu
 from sesr_ref.npu.tiles import plan_tiles
 

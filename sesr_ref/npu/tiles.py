@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sesr_ref.collapse import collapsed
 from sesr_ref.network import Network
 from sesr_ref.npu.depth_first import DepthFirst, depth_first
-from sesr_ref.npu.estimate import MODELS, Estimate, estimate
+from sesr_ref.npu.estimator import MODELS, Estimate, estimate
 from sesr_ref.npu.hardware import Npu
 from sesr_ref.receptive import halo
 
