@@ -77,7 +77,7 @@ def test_tiles_do_not_show(
 
 
 def test_an_image_larger_than_a_tile_is_cut_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sesr_ref.evaluate.enlarge.LARGEST_TILE", 8)
+    monkeypatch.setattr("sesr_ref.evaluate.windows.LARGEST_TILE", 8)
     image = np.random.default_rng(5).random((17, 30))
     done: list[int] = []
     enlarged = sr.upscale_image(image, BICUBIC, {}, progress=done.append)

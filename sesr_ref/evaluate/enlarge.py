@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.engine import Tile, run
+from sesr_ref.evaluate.transparency import visible_colours
+from sesr_ref.evaluate.windows import BICUBIC_REACH, Window, scaled, spans
 from sesr_ref.images.colour import (
     Pixels,
     from_float,
@@ -22,13 +24,12 @@ from sesr_ref.images.colour import (
 from sesr_ref.images.resample import check_image
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.ops.resampling import Resampling, resample_matrix
+from sesr_ref.ops.resampling import Resampling
 from sesr_ref.ops.table import REFERENCE, Ops
 from sesr_ref.receptive import halo
 
 BLACK, WHITE = 16 / 255, 235 / 255
-LARGEST_TILE = 1024
-BICUBIC_REACH = 2
+BAND_PIXELS = 1 << 16
 
 
 def upscale_image(
@@ -79,18 +80,18 @@ def upscale_image(
     _check(rgb, net)
     small = _Enlarger(collapsed(net), collapse_params(net, params), ops)
     height, width = rgb.shape[:2]
-    high = (height * net.upscale, width * net.upscale)
-    enlarged = np.empty((*high, *rgb.shape[2:]), rgb.dtype)
+    image = rgb.reshape(height, width, -1)
+    enlarged = np.empty((height * net.upscale, width * net.upscale, image.shape[2]), rgb.dtype)
     done = 0
     tile_height, tile_width = tile if isinstance(tile, tuple) else (tile, tile)
-    for rows in _spans(height, tile_height):
-        for columns in _spans(width, tile_width):
-            place = _scaled(rows, net.upscale), _scaled(columns, net.upscale)
-            enlarged[place] = small.tile(rgb, rows, columns)
+    for rows in spans(height, tile_height):
+        for columns in spans(width, tile_width):
+            place = scaled(rows, net.upscale), scaled(columns, net.upscale)
+            enlarged[place] = small.tile(image, rows, columns)
             done += (rows.stop - rows.start) * (columns.stop - columns.start)
             if progress is not None:
                 progress(done)
-    return enlarged
+    return enlarged.reshape(*enlarged.shape[:2], *rgb.shape[2:])
 
 
 def _check(image: Pixels, net: Network) -> None:
@@ -104,44 +105,6 @@ def _check(image: Pixels, net: Network) -> None:
         raise ValueError(f"{net.name} works on {net.channels} channels; needed is one on Y alone")
 
 
-def _spans(size: int, length: int | None) -> Iterator[slice]:
-    """Cut `size` into spans of `length`, or into equal ones of at most `LARGEST_TILE`."""
-    if length is None:
-        count = -(-size // LARGEST_TILE)
-        length = -(-size // count)
-    if length < 1:
-        raise ValueError(f"a tile must be at least 1 x 1, got {length}")
-    for start in range(0, size, length):
-        yield slice(start, min(start + length, size))
-
-
-def _scaled(span: slice, upscale: int) -> slice:
-    return slice(span.start * upscale, span.stop * upscale)
-
-
-class _Window(NamedTuple):
-    """Rows or columns to enlarge, and those around them that it takes."""
-
-    core: slice
-    seen: slice
-
-    @classmethod
-    def around(cls, core: slice, margin: int, size: int) -> _Window:
-        return cls(core, slice(max(core.start - margin, 0), min(core.stop + margin, size)))
-
-    def inside(self, upscale: int) -> slice:
-        """The core's place in the enlarged `seen`."""
-        start = (self.core.start - self.seen.start) * upscale
-        return slice(start, start + (self.core.stop - self.core.start) * upscale)
-
-    def bicubic(self, size: int, upscale: int) -> Resampling:
-        """Weights that make the enlarged core of `seen`, as in the whole of `size` pixels."""
-        whole = resample_matrix(size, upscale)
-        wanted = _scaled(self.core, upscale)
-        length = self.seen.stop - self.seen.start
-        return Resampling(length, whole.taps[wanted] - self.seen.start, whole.weights[wanted])
-
-
 @dataclass(frozen=True)
 class _Enlarger:
     net: Network
@@ -149,71 +112,54 @@ class _Enlarger:
     ops: Ops
 
     def tile(self, image: Pixels, rows: slice, columns: slice) -> Pixels:
-        """Enlarge one part of an image from all that it depends on."""
-        margin = max(halo(self.net), BICUBIC_REACH)
+        """Enlarge a part of a (height, width, channels) image from all that it depends on."""
+        margin, upscale = max(halo(self.net), BICUBIC_REACH), self.net.upscale
         height, width = image.shape[:2]
-        down, across = (
-            _Window.around(rows, margin, height), _Window.around(columns, margin, width),
-        )  # fmt: skip
-        axes = [w.bicubic(n, self.net.upscale) for w, n in ((down, height), (across, width))]
-        part = image if image.ndim == 3 else image[..., None]
-        opaque = part.shape[2] in (1, 3)
-        if opaque:
-            colours = to_float(part[down.seen, across.seen])
-        else:
-            colours = _visible_colours(part, down.seen, across.seen, margin + BICUBIC_REACH)
-        place = down.inside(self.net.upscale), across.inside(self.net.upscale)
-        enlarged = self._colours(colours, place, axes)
-        if not opaque:
-            alpha = _bicubic(to_float(part[down.seen, across.seen, -1:]), axes)
-            enlarged = np.concatenate([enlarged, alpha], axis=2)
-        return from_float(enlarged, image.dtype).reshape(*enlarged.shape[:2], *image.shape[2:])
+        down = Window.around(rows, margin, height)
+        across = Window.around(columns, margin, width)
+        studio = _to_studio(image, down.seen, across.seen, margin + BICUBIC_REACH)
+        luma = self._luma(studio[..., :1])[down.inside(upscale), across.inside(upscale)]
+        axes = down.bicubic(height, upscale), across.bicubic(width, upscale)
+        return _join(luma, studio[..., 1:], axes, image.dtype)
 
-    def _colours(self, colours: Array, place: tuple[slice, slice], axes: list[Resampling]) -> Array:
-        if colours.shape[2] == 1:
-            return luma_to_grey(self._luma(grey_to_luma(colours), place))
-        ycbcr = rgb_to_ycbcr(colours)
-        luma = self._luma(ycbcr[..., :1], place)
-        return ycbcr_to_rgb(np.concatenate([luma, _bicubic(ycbcr[..., 1:], axes)], axis=2))
-
-    def _luma(self, luma: Array, place: tuple[slice, slice]) -> Array:
-        high = run(self.net, self.params, np.ascontiguousarray(luma)[None], self.ops)[0][place]
+    def _luma(self, luma: Array) -> Array:
+        high: Array = run(self.net, self.params, np.ascontiguousarray(luma)[None], self.ops)[0]
         if not np.isfinite(high).all():
             raise ValueError(f"{self.net.name} makes numbers that are not finite of this image")
-        clipped: Array = np.clip(high, BLACK, WHITE)
-        return clipped
+        return high
 
 
-def _bicubic(planes: Array, axes: list[Resampling]) -> Array:
-    for axis, resampling in enumerate(axes):
-        planes = resampling.apply(planes, axis)
-    return planes
+def _to_studio(image: Pixels, rows: slice, columns: slice, reach: int) -> Array:
+    """Y, or Y, Cb and Cr, of a part of an image, then alpha if there is one."""
+    if image.shape[2] in (1, 3):
+        return _coded(to_float(image[rows, columns]))
+    colours = visible_colours(image, rows, columns, reach)
+    return np.concatenate([_coded(colours), to_float(image[rows, columns, -1:])], axis=2)
 
 
-def _visible_colours(image: Pixels, rows: slice, columns: slice, reach: int) -> Array:
-    """Colours in [0, 1]; unseen ones continue visible ones within `reach`, the others are 0."""
-    height, width = image.shape[:2]  # `reach` pixels more: the end of a tile does not show
-    down, across = _Window.around(rows, reach, height), _Window.around(columns, reach, width)
-    part = to_float(image[down.seen, across.seen])
-    visible = part[..., -1:] > 0
-    colours = np.where(visible, part[..., :-1], 0)
-    known = visible.astype(part.dtype)
-    for _ in range(reach):
-        total, count = _sum_around(colours), _sum_around(known)
-        new = (known == 0) & (count > 0)
-        if not new.any():
-            break
-        np.divide(total, count, out=colours, where=np.broadcast_to(new, colours.shape))
-        known[new] = 1
-    return colours[down.inside(1), across.inside(1)]
+def _coded(colours: Array) -> Array:
+    return grey_to_luma(colours) if colours.shape[2] == 1 else rgb_to_ycbcr(colours)
 
 
-def _sum_around(planes: Array) -> Array:
-    """Sum over the 3 x 3 pixels around each, zero outside."""
-    for axis in (0, 1):
-        moved = np.moveaxis(planes, axis, 0)
-        total = moved.copy()
-        total[1:] += moved[:-1]
-        total[:-1] += moved[1:]
-        planes = np.moveaxis(total, 0, axis)
-    return planes
+def _decoded(planes: Array) -> Array:
+    """Undo `_coded`; alpha, if there is one, stays."""
+    count = 1 if planes.shape[2] < 3 else 3
+    back = luma_to_grey if count == 1 else ycbcr_to_rgb
+    return np.concatenate([back(planes[..., :count]), planes[..., count:]], axis=2)
+
+
+def _join(
+    luma: Array, others: Array, axes: tuple[Resampling, Resampling], dtype: npt.DTypeLike
+) -> Pixels:
+    """Enlarged Y and the other planes, enlarged here, as pixels."""
+    down, across = axes
+    pixels = np.empty((*luma.shape[:2], 1 + others.shape[2]), dtype)
+    band = max(1, BAND_PIXELS // luma.shape[1])
+    for top in range(0, len(luma), band):  # few rows at a time stay in the processor's cache
+        rows = slice(top, top + band)
+        first, last = down.taps[rows].min(), down.taps[rows].max() + 1
+        some = Resampling(last - first, down.taps[rows] - first, down.weights[rows])
+        enlarged = some.apply(across.apply(others[first:last], axis=1), axis=0)
+        y = np.clip(luma[rows], BLACK, WHITE)
+        pixels[rows] = from_float(_decoded(np.concatenate([y, enlarged], axis=2)), dtype)
+    return pixels

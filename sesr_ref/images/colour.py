@@ -26,6 +26,7 @@ TO_YCBCR = (
     / 255
 )
 OFFSET = np.array([16.0, 128.0, 128.0]) / 255
+BAND_PIXELS = 1 << 14
 TO_RGB = np.linalg.inv(TO_YCBCR)
 
 
@@ -49,7 +50,9 @@ def to_float(pixels: Pixels) -> Array:
     check_pixels(pixels)
     if pixels.dtype.kind == "f":
         return pixels
-    return pixels.astype(np.float32) / np.float32(PEAKS[pixels.dtype])
+    samples = pixels.astype(np.float32)
+    samples /= np.float32(PEAKS[pixels.dtype])
+    return samples
 
 
 def from_float(samples: Array, dtype: npt.DTypeLike) -> Pixels:
@@ -67,10 +70,12 @@ def from_float(samples: Array, dtype: npt.DTypeLike) -> Pixels:
     array of `dtype` and the same shape
     """
     wanted = np.dtype(dtype)
-    clipped = np.clip(samples, 0, 1)
+    scaled = np.clip(samples, 0, 1)
     if wanted.kind == "f":
-        return clipped.astype(wanted, copy=False)
-    return np.floor(clipped * clipped.dtype.type(PEAKS[wanted]) + 0.5).astype(wanted)
+        return scaled.astype(wanted, copy=False)
+    scaled *= scaled.dtype.type(PEAKS[wanted])
+    scaled += scaled.dtype.type(0.5)
+    return scaled.astype(wanted)  # towards zero, which is down
 
 
 def check_pixels(pixels: Pixels) -> None:
@@ -159,10 +164,14 @@ def _three(image: Pixels, name: str) -> Pixels:
 
 def _mix(planes: Array, matrix: Array, offset: Array) -> Array:
     """``matrix @ pixel + offset``, summed in order: bits do not depend on the image's size."""
+    band = max(1, BAND_PIXELS // planes.shape[1])
     mixed = np.empty((*planes.shape[:2], len(matrix)), planes.dtype)
-    for channel, (row, start) in enumerate(zip(matrix, offset, strict=True)):
-        total = planes[..., 0] * planes.dtype.type(row[0])
-        total += planes[..., 1] * planes.dtype.type(row[1])
-        total += planes[..., 2] * planes.dtype.type(row[2])
-        np.add(total, planes.dtype.type(start), out=mixed[..., channel])
+    number = planes.dtype.type
+    for top in range(0, len(planes), band):  # few rows at a time stay in the processor's cache
+        first, second, third = np.moveaxis(planes[top : top + band], 2, 0).copy()
+        for channel, (row, start) in enumerate(zip(matrix, offset, strict=True)):
+            total = first * number(row[0])
+            total += second * number(row[1])
+            total += third * number(row[2])
+            np.add(total, number(start), out=mixed[top : top + band, :, channel])
     return mixed

@@ -1,0 +1,54 @@
+"""Colours that nobody sees, kept out of those that somebody does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sesr_ref.evaluate.windows import Window
+from sesr_ref.images.colour import Pixels, to_float
+from sesr_ref.ops.arrays import Array
+
+
+def visible_colours(image: Pixels, rows: slice, columns: slice, reach: int) -> Array:
+    """Colours of a part of an image, whatever its wholly transparent pixels hold.
+
+    Parameters
+    ----------
+    image : (height, width, channels) array
+        The last channel is alpha.
+    rows, columns : slice
+        The part; what is computed does not depend on where it ends.
+    reach : int
+        Transparent pixels up to so far from visible ones get the mean colour of neighbours that
+        have one, those beyond get 0.
+
+    Returns
+    -------
+    (rows, columns, channels - 1) float array
+        In [0, 1].
+    """
+    height, width = image.shape[:2]
+    down, across = Window.around(rows, reach, height), Window.around(columns, reach, width)
+    part = to_float(image[down.seen, across.seen])
+    known = part[..., -1:] > 0
+    weighted = np.where(known, part, 0)
+    weighted[..., -1:] = known  # colours and how many of them
+    for _ in range(reach):
+        if known.all():
+            break
+        total = _sum_around(weighted)
+        new = ~known & (total[..., -1:] > 0)
+        np.divide(total, total[..., -1:], out=weighted, where=np.broadcast_to(new, total.shape))
+        known |= new
+    return weighted[down.inside(1), across.inside(1), :-1]
+
+
+def _sum_around(planes: Array) -> Array:
+    """Sum over the 3 x 3 pixels around each, zero outside."""
+    for axis in (0, 1):
+        moved = np.moveaxis(planes, axis, 0)
+        total = moved.copy()
+        total[1:] += moved[:-1]
+        total[:-1] += moved[1:]
+        planes = np.moveaxis(total, 0, axis)
+    return planes
