@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,8 @@ def test_a_bad_cmyk_profile_is_noticed_and_left_out(tmp_path: Path) -> None:
     assert got.icc_profile is None
 
 
-def _srgb() -> bytes:
+@cache
+def _srgb() -> bytes:  # cached, for it notes the second in which it is made
     cms = pytest.importorskip("PIL.ImageCms")
     return bytes(cms.ImageCmsProfile(cms.createProfile("sRGB")).tobytes())
 
