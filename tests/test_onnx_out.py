@@ -86,6 +86,23 @@ def test_onnx_runtime_agrees_tensor_by_named_tensor(
         )
 
 
+@pytest.mark.parametrize("name", ["x2", "x4, biased", "fsrcnn x3", "all kinds"])
+def test_the_oracle_accepts_onnx_runtime_layer_by_layer(
+    name: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    net = NETWORKS[name]()
+    params = tools.random_params(net, rng)
+    x = rng.random((1, 11, 14, net.channels), dtype=np.float32)
+    sr.to_onnx(tmp_path / "m.onnx", net, params, every_tensor=True)
+    session = tools.runtime(tmp_path / "m.onnx")
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, {"input": x.transpose(0, 3, 1, 2)})
+    tensors = {n: v.transpose(0, 2, 3, 1) for n, v in zip(names, values, strict=True)}
+    report = sr.compare(net, params, x, tensors)
+    assert report.agrees, report.first_wrong
+    assert not report.missing
+
+
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic", "bicubic75"])
 @pytest.mark.parametrize("upscale", [2, 3])
 @pytest.mark.parametrize("size", [(2, 2), (5, 4)])

@@ -90,6 +90,8 @@ def _model(
     if mode is not None:
         net, params = with_shuffle_mode(net, params, mode)
     graph = _graph(net, params, dtype)
+    if not every_tensor:
+        graph.nodes = _without_copies(graph.nodes)
     others = [layer.name for layer in net.layers[:-1]] if every_tensor else []
     proto = onnx.helper.make_graph(
         graph.nodes,
@@ -115,7 +117,6 @@ def _graph(net: Network, params: Params, dtype: str) -> Graph:
     for layer, inputs in net.steps():
         own = layer_params(layer, params)
         RULES[type(layer)](graph, layer, inputs, own, channels[inputs[0]])
-    graph.nodes = _without_copies(graph.nodes)
     return graph
 
 

@@ -81,7 +81,7 @@ def to_state(net: Network, params: Params, dialect: str = "sesr-ref") -> Params:
     ValueError
         If the dialect is unknown or describes another network.
     """
-    check_params(net, params)
+    check_params(net, {name: _numbers(name, array) for name, array in params.items()})
     if dialect not in DIALECTS:
         raise ValueError(f"dialect must be one of {sorted(DIALECTS)}, got {dialect!r}")
     if dialect == "sesr-ref":
