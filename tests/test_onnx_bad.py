@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import onnx_tools as tools
 import sesr_ref as sr
 from onnx_tools import conv, node
 from sesr_ref import cli
+from sesr_ref.exchange import onnx_file
 
 onnx = tools.onnx
 
@@ -76,7 +78,8 @@ def test_a_node_that_reads_its_own_output_is_a_cycle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["../secret.bin", "/etc/hostname", "sub/../../secret.bin", "link.bin", "C:\\x.bin"]
+    "location",
+    ["../secret.bin", "/etc/hostname", "sub/../../secret.bin", "link.bin", "C:\\x.bin", ""],
 )
 def test_external_data_outside_the_folder_is_refused(location: str, tmp_path: Path) -> None:
     folder = tmp_path / "model"
@@ -207,11 +210,30 @@ def test_constants_do_not_grow_by_arithmetic(tmp_path: Path) -> None:
     assert "node 0 (Gather '/huge/Gather')" in message
 
 
-@pytest.mark.parametrize("shape", [["n", "c", "h", "w"], [1, 1, 4], None])
+@pytest.mark.parametrize("shape", [["n", "c", "h", "w"], [1, 1 << 40, 4, 4], [1, 1, 4], None])
 def test_an_input_must_state_four_axes_and_its_channels(shape: Any, tmp_path: Path) -> None:
     proto = tools.model([node("Relu", "x", "y")], {}, shape=shape or [])
     message = refusal(tools.saved(tmp_path / "m.onnx", proto))
-    assert "axes instead of 4" in message or "does not state its channels" in message
+    assert "axes instead of 4" in message or "does not state 1 to 65536 channels" in message
+
+
+def test_a_graph_of_too_many_nodes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "MAX_NODES", 1)
+    nodes = [node("Relu", "x", "a"), node("Relu", "a", "b")]
+    message = refusal(tools.saved(tmp_path / "m.onnx", tools.model(nodes, {})))
+    assert "2 nodes, more than 1" in message
+
+
+def test_without_onnx_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    net = sr.sesr(1, 2, 2, expand=3)
+    with pytest.raises(ImportError, match=r"pip install 'sesr-ref\[onnx\]'"):
+        sr.to_onnx(tmp_path / "m.onnx", net, sr.initialise(net))
+    (tmp_path / "m.onnx").write_bytes(b"")
+    with pytest.raises(ImportError, match=r"pip install 'sesr-ref\[onnx\]'"):
+        sr.from_onnx(tmp_path / "m.onnx")
 
 
 def test_an_opset_before_7_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import sesr_ref as sr
 from onnx_tools import conv, node
 from sesr_ref import network as nw
 from sesr_ref.exchange.onnx_rules import RULES
+from sesr_ref.exchange.state import from_state
+from test_state_dialects import aimet_state
 
 onnx = tools.onnx
 Array = tools.Array
@@ -357,3 +359,20 @@ def test_external_data_beside_the_model_is_read(tmp_path: Path, rng: np.random.G
     (tmp_path / "sub" / "data.bin").write_bytes(b"\0" * 8 + weight.tobytes())
     _, params = sr.from_onnx(tools.saved(tmp_path / "m.onnx", proto))
     np.testing.assert_array_equal(params["y.weight"].transpose(3, 2, 0, 1), weight)
+
+
+def test_the_oracle_accepts_an_uncollapsed_foreign_model_expanded_and_collapsed(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    net, params = from_state(aimet_state(rng, 2, 2, 8, 64))
+    full, full_params = sr.expanded(net), sr.expand_params(net, params)
+    sr.to_onnx(tmp_path / "m.onnx", full, full_params)
+    back, got = sr.from_onnx(tmp_path / "m.onnx")
+    assert sum(isinstance(la, nw.LinearBlock) for la in back.layers) == 4
+    x = rng.random((1, 9, 12, 3), dtype=np.float32)
+    y = tools.runtime(tmp_path / "m.onnx").run(None, {"input": x.transpose(0, 3, 1, 2)})[0]
+    y = y.transpose(0, 2, 3, 1)
+    assert sr.compare(sr.expanded(back), sr.expand_params(back, got), x, y).agrees
+    small = sr.run(back, got, x)
+    assert sr.compare(back, got, x, small).agrees
+    np.testing.assert_allclose(small, y, rtol=0, atol=2e-6)

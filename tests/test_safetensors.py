@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,16 @@ def test_an_existing_file_is_kept_and_nothing_is_half_written(tmp_path: Path) ->
         save_safetensors(tmp_path / "n.safetensors", net, params, "aimet")
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
     assert (tmp_path / "m.safetensors").read_text() == "mine"
+
+
+def test_without_safetensors_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, params = network()
+    save_safetensors(tmp_path / "m.safetensors", net, params)
+    for name in ("safetensors", "safetensors.numpy"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"pip install 'sesr-ref\[onnx\]'"):
+        save_safetensors(tmp_path / "n.safetensors", net, params)
+    with pytest.raises(ImportError, match=r"pip install 'sesr-ref\[onnx\]'"):
+        load_safetensors(tmp_path / "m.safetensors")

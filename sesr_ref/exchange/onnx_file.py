@@ -11,6 +11,7 @@ import numpy as np
 
 MAX_BYTES = 1 << 30
 """Largest file, and largest sum of external data, that is read."""
+MAX_NODES = 100_000
 MIN_OPSET = 7
 PRODUCER = "sesr_ref"
 """Who wrote a file, as we state it; its graph has the network's name."""
@@ -55,20 +56,22 @@ def read_model(path: Path) -> Any:
     """
     onnx = require_onnx()
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise ValueError(f"{path}: {size} bytes, more than {MAX_BYTES}")
+        raise ValueError(f"{size} bytes, more than {MAX_BYTES}")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
     except Exception as error:  # protobuf's DecodeError has no common base
-        raise ValueError(f"{path}: not an ONNX file, or a truncated one ({error})") from None
+        raise ValueError(f"not an ONNX file, or a truncated one ({error})") from None
+    if len(model.graph.node) > MAX_NODES:
+        raise ValueError(f"{len(model.graph.node)} nodes, more than {MAX_NODES}")
     if not model.graph.node or not model.graph.output:
-        raise ValueError(f"{path}: holds no ONNX graph (empty, truncated or another format)")
-    _check_order(path, model)
+        raise ValueError("holds no ONNX graph (empty, truncated or another format)")
+    _check_order(model)
     _load_external(path, model)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid ONNX: {_first_line(error)}") from None
+        raise ValueError(f"not valid ONNX: {_first_line(error)}") from None
     return model
 
 
@@ -117,7 +120,7 @@ def tensor_array(tensor: Any) -> np.ndarray[Any, np.dtype[Any]]:
     return array.astype(np.float32) if kind == "BFLOAT16" else array
 
 
-def _check_order(path: Path, model: Any) -> None:
+def _check_order(model: Any) -> None:
     """Refuse a node that reads what only a later node makes."""
     graph = model.graph
     made = {out: i for i, node in enumerate(graph.node) for out in node.output}
@@ -126,7 +129,7 @@ def _check_order(path: Path, model: Any) -> None:
             if made.get(name, -1) >= i:
                 maker = place_of(made[name], graph.node[made[name]])
                 raise ValueError(
-                    f"{path}: {place_of(i, node)} reads {name!r}, which is made by {maker}: "
+                    f"{place_of(i, node)} reads {name!r}, which is made by {maker}: "
                     "a cycle, or nodes out of order"
                 )
 
@@ -159,19 +162,19 @@ def _external_bytes(path: Path, tensor: Any, limit: int) -> bytes:
     outside = not target.is_relative_to(folder) or PureWindowsPath(location).drive
     if not location or outside or Path(location).is_absolute():
         raise ValueError(
-            f"{path}: tensor {tensor.name!r} wants external data from {location!r}, "
+            f"tensor {tensor.name!r} wants external data from {location!r}, "
             "outside the model's folder: refused"
         )
     if not target.is_file():
-        raise ValueError(f"{path}: tensor {tensor.name!r}: there is no file {location!r}")
+        raise ValueError(f"tensor {tensor.name!r}: there is no file {location!r}")
     try:
         offset = int(stated.get("offset", 0))
         length = int(stated.get("length", target.stat().st_size - offset))
     except ValueError:
-        raise ValueError(f"{path}: tensor {tensor.name!r}: offset or length is no number") from None
+        raise ValueError(f"tensor {tensor.name!r}: offset or length is no number") from None
     if offset < 0 or not 0 <= length <= limit or offset + length > target.stat().st_size:
         raise ValueError(
-            f"{path}: tensor {tensor.name!r} wants bytes {offset} to {offset + length} of "
+            f"tensor {tensor.name!r} wants bytes {offset} to {offset + length} of "
             f"{location!r}, which has {target.stat().st_size}"
         )
     with target.open("rb") as stream:

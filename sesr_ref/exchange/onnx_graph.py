@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,20 +10,13 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.exchange import axes as ax
-from sesr_ref.exchange.onnx_file import place_of, require_onnx, tensor_array
+from sesr_ref.exchange.onnx_file import place_of, require_onnx
 from sesr_ref.network import MAX_NAME, DepthToSpace, Layer
 from sesr_ref.ops.arrays import Array, Params
 
 Constant = np.ndarray[Any, np.dtype[Any]]
 PROBE = (46, 74)
 """Height and width that stand in for dynamic ones while shapes are computed."""
-
-# Operators computed when all their inputs are constants.  The first keep their input's size; the
-# others, which shapes are computed with, run on a few numbers only.
-MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
-ARITHMETIC = ("Add", "Ceil", "Concat", "Div", "Floor", "Gather", "Mul", "Slice", "Sub")
-MAX_ARITHMETIC = 256
-"""Elements of a constant that arithmetic is done on."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ class Builder:
     """What is known so far.
 
     The value of each of the graph's names, the layers and their parameters, how often each name is
-    read, and the name of the tensor that each layer was made for.
+    read, the name of the tensor that each layer was made for, and how often a name was asked for.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
@@ -95,6 +87,7 @@ class Builder:
     params: Params = field(default_factory=dict)
     readers: Counter[str] = field(default_factory=Counter)
     tensors: dict[str, str] = field(default_factory=dict)
+    taken: Counter[str] = field(default_factory=lambda: Counter(["input"]))
 
     def value(self, node: Node, index: int) -> Value | None:
         """The node's input number `index`, None where it is left out."""
@@ -183,66 +176,10 @@ class Builder:
 
     def fresh(self, name: str) -> str:
         """Return `name`, with a number where a layer has it already."""
-        taken = {layer.name for layer in self.layers} | {"input"}
-        candidates = [name, *(f"{name}.{i}" for i in range(2, len(taken) + 3))]
-        return next(c for c in candidates if c not in taken)
+        number = self.taken[name] = self.taken[name] + 1
+        return name if number == 1 else self.fresh(f"{name}.{number}")
 
 
 def clean_name(name: str) -> str:
     """Put dots for slashes, spaces and whatever else a file's name had better not hold."""
     return re.sub(r"[^\w.-]+", ".", name, flags=re.ASCII).strip(".")[-MAX_NAME // 2 :]
-
-
-def folded(node: Node, builder: Builder) -> Constant | None:
-    """The value of a node that no image reaches, or None for one that must be a layer.
-
-    Parameters
-    ----------
-    node : Node
-        To be computed.
-    builder : Builder
-        With the values of its inputs.
-
-    Returns
-    -------
-    array or None
-
-    Raises
-    ------
-    ValueError
-        If onnx's own evaluation of the node fails.
-    """
-    if node.kind == "Constant":
-        return _stated_constant(node)
-    inputs: list[Value | None] = [builder.values[n] if n else None for n in node.inputs]
-    if node.kind == "Shape" and isinstance(image := inputs[0], View):
-        start, stop = node.attribute("start", 0), node.attribute("end")
-        return np.array(image.lengths[start:stop], np.int64)
-    constants = [value for value in inputs if isinstance(value, np.ndarray)]
-    if node.domain not in ("", "ai.onnx") or len(constants) != len(inputs) or not inputs:
-        return None
-    small = math.prod(c.size for c in constants if c.ndim) <= MAX_ARITHMETIC**2
-    if node.kind not in MOVES and not (node.kind in ARITHMETIC and small):
-        return None
-    from onnx.reference import ReferenceEvaluator
-
-    evaluator = ReferenceEvaluator(node.proto, opsets={"": node.opset})
-    try:
-        with np.errstate(all="ignore"):
-            (value, *_) = evaluator.run(None, dict(zip(node.inputs, constants, strict=True)))
-    except Exception as error:  # whatever NumPy says to inconsistent constants
-        raise node.error(" ".join(str(error).split())) from None
-    return np.asarray(value)
-
-
-def _stated_constant(node: Node) -> Constant:
-    if "value" in node.attributes:
-        try:
-            return tensor_array(node.attributes["value"])
-        except ValueError as error:
-            raise node.error(str(error)) from None
-    for key, dtype in (("value_float", "f4"), ("value_int", "i8")):
-        for name in (key, f"{key}s"):
-            if name in node.attributes:
-                return np.array(node.attributes[name], dtype)
-    raise node.error(f"a constant given by {sorted(node.attributes)} is not supported")

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from sesr_ref.exchange import axes as ax
-from sesr_ref.exchange import onnx_graph as og
 from sesr_ref.exchange.blocks import find_linear_blocks
 from sesr_ref.exchange.onnx_file import PRODUCER, opset_of, read_model, tensor_array
-from sesr_ref.exchange.onnx_graph import Builder, Image, Node, Value, View
+from sesr_ref.exchange.onnx_fold import folded
+from sesr_ref.exchange.onnx_graph import PROBE, Builder, Image, Node, Value, View, clean_name
 from sesr_ref.exchange.onnx_rules import FLOAT_TYPES, RULES
 from sesr_ref.execute import check_params
-from sesr_ref.network import Layer, Network
+from sesr_ref.network import MAX_SIZE, Layer, Network
 from sesr_ref.ops.arrays import Params
 
 NCHW, NHWC = (0, 1, 2, 3), (0, 2, 3, 1)
@@ -54,10 +54,10 @@ def from_onnx(
         When onnx is not installed, with the extra's name.
     """
     path = Path(path)
-    model = read_model(path)
     try:
+        model = read_model(path)
         name = model.graph.name if model.producer_name == PRODUCER else path.stem
-        net, params = _network_of(model, og.clean_name(name) or "network", output)
+        net, params = _network_of(model, clean_name(name) or "network", output)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return find_linear_blocks(net, params) if find_blocks else (net, params)
@@ -87,7 +87,7 @@ def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Par
 def _value_of(node: Node, builder: Builder) -> Value:
     if missing := [i for i in node.inputs if i and i not in builder.values]:
         raise node.error(f"reads {missing[0]!r}, which nothing supported makes")
-    if (constant := og.folded(node, builder)) is not None:
+    if (constant := folded(node, builder)) is not None:
         return constant
     if node.kind not in RULES or node.domain not in ("", "ai.onnx"):
         kind = f"{node.domain}.{node.kind}" if node.domain else node.kind
@@ -115,9 +115,11 @@ def _input(graph: Any) -> tuple[str, View]:
         raise ValueError(f"input {inputs[0].name!r} has {len(sizes)} axes instead of 4")
     last = sizes[3] in (1, 3) and sizes[1] not in (1, 3)
     n, channels, height, width = [sizes[i] for i in (0, 3, 1, 2)] if last else sizes
-    if channels < 1:
-        raise ValueError(f"input {inputs[0].name!r} does not state its channels: {sizes}")
-    shape = (max(n, 1), channels, height or og.PROBE[0], width or og.PROBE[1])
+    if not 1 <= channels <= MAX_SIZE:
+        raise ValueError(
+            f"input {inputs[0].name!r} does not state 1 to {MAX_SIZE} channels: {sizes}"
+        )
+    shape = (max(n, 1), channels, height or PROBE[0], width or PROBE[1])
     axes = ax.transposed(ax.image_axes(shape), NHWC if last else NCHW)
     return inputs[0].name, View("input", shape, axes)
 
