@@ -14,7 +14,19 @@ from collections.abc import Sequence
 from types import ModuleType
 
 # Order of the help; a command is the module of that name in sesr_ref.commands.
-COMMANDS = ("upscale", "evaluate", "demo", "train", "info", "cost", "collapse", "export", "compare")
+COMMANDS = (
+    "upscale",
+    "evaluate",
+    "demo",
+    "train",
+    "info",
+    "cost",
+    "collapse",
+    "export",
+    "compare",
+    "golden",
+    "prove",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--winograd", metavar="ROWSxCOLUMNS", type=_tiles,
         help="output tile of the candidate's 3 x 3 convolutions, such as 4x4",
     )  # fmt: skip
+    parser.add_argument(
+        "--unfused", action="store_true", help="each layer read exactly the tensors shown: stricter"
+    )
     parser.add_argument("--json", action="store_true", help="everything, for programs")
 
 
@@ -40,7 +43,14 @@ def run(args: argparse.Namespace) -> int:
     net, params = load_file(args.model)
     x = read_input(args.input, net)
     result = compare(
-        net, params, x, args.candidate, args.dtype, args.accumulate, winograd=args.winograd
+        net,
+        params,
+        x,
+        args.candidate,
+        args.dtype,
+        args.accumulate,
+        winograd=args.winograd,
+        fused=not args.unfused,
     )
     if args.json:
         print_json(result.to_dict())

@@ -114,12 +114,14 @@ class Arithmetic:
     """How an implementation computes: sums in `accumulate`, every named tensor kept in `dtype`.
 
     `winograd` (rows, columns) are the output sizes of the tiles F(rows x columns, 3 x 3) that the
-    3 x 3 convolutions may use; 1 means no transform along that axis.
+    3 x 3 convolutions may use; 1 means no transform along that axis.  `fused`: a layer may have
+    read its inputs before they were rounded to the tensors that the implementation shows.
     """
 
     dtype: str = "float32"
     accumulate: str = "float32"
     winograd: tuple[int, int] | None = None
+    fused: bool = True
 
     def __post_init__(self) -> None:
         if self.storage.precision > self.sums.precision:

@@ -68,9 +68,9 @@ def error_bounds(
     accumulate : {"float32", "float16", "bfloat16", "float64"}
         Sums; at least as precise as `dtype`.
     kind : {"guaranteed", "statistical", "carried"}
-        "guaranteed" is a theorem for each layer, given its own inputs: ``gamma_n (|W| * |x| +
-        |b|)`` with ``gamma_n = n u / (1 - n u)``.  "statistical" is end to end: variances of
-        independent roundings, carried through squared weights, `SIGMAS` standard deviations.
+        "guaranteed" is a theorem for each layer, given exactly the inputs that it read:
+        ``gamma_n (|W| * |x| + |b|)`` with ``gamma_n = n u / (1 - n u)``.  "statistical" is end to
+        end: `SIGMAS` standard deviations of independent roundings, carried through squared weights.
         "carried" is the theorem end to end, which soon says nothing: it grows by the largest
         row sum of the weights with every layer.
     winograd : (int, int), optional
@@ -94,7 +94,7 @@ def error_bounds(
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {sorted(KINDS)}, got {kind!r}")
-    model = prepare(net, params, Arithmetic(dtype, accumulate, winograd))
+    model = prepare(net, params, Arithmetic(dtype, accumulate, winograd, fused=False))
     check_runnable(model.net, model.params, x, nw.PRIMITIVES)
     power, bounds = KINDS[kind], {}
     given: dict[str, Array] = {}
@@ -117,8 +117,8 @@ def walk(
     x : (n, height, width, channels) float array
         The input.
     given : mapping of arrays
-        Tensors that an implementation made: layers behind them read these, free of error.  Read
-        after the tensor's yield.
+        Tensors that an implementation shows: layers behind them read these, or, if it may be
+        fused, what they are the roundings of.  Looked up after the tensor's yield.
     powers : sequence of {1, 2}
         Which errors to carry.
 
@@ -132,21 +132,32 @@ def walk(
     last = {name: layer.name for layer, inputs in model.net.steps() for name in inputs}
     tensors = {"input": _input(model, x, powers)}
     yield "input", tensors["input"]
-    _replace(tensors, "input", given, powers)
+    _replace(tensors, "input", given, powers, model.arithmetic)
     for layer, inputs in model.net.steps():
         tensors[layer.name] = _step(model, layer, [tensors[name] for name in inputs], powers)
         yield layer.name, tensors[layer.name]
-        _replace(tensors, layer.name, given, powers)
+        _replace(tensors, layer.name, given, powers, model.arithmetic)
         for name in set(inputs):
             if last[name] == layer.name:
                 del tensors[name]
 
 
 def _replace(
-    tensors: dict[str, Tensor], name: str, given: Mapping[str, Array], powers: Sequence[int]
+    tensors: dict[str, Tensor],
+    name: str,
+    given: Mapping[str, Array],
+    powers: Sequence[int],
+    arithmetic: Arithmetic,
 ) -> None:
-    if name in given:
-        tensors[name] = Tensor(np.asarray(given[name], np.float64), dict.fromkeys(powers))
+    if name not in given:
+        return
+    shown = np.asarray(given[name], np.float64)
+    errors: dict[int, Array | None] = dict.fromkeys(powers)
+    if arithmetic.fused:
+        storage = arithmetic.storage
+        once = storage.unit * np.abs(shown) + storage.underflow
+        errors = {power: once**power for power in powers}
+    tensors[name] = Tensor(shown, errors)
 
 
 def _input(model: Model, x: Array, powers: Sequence[int]) -> Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array
+from sesr_ref.verify.golden import read_pack
 
 MAX_HEADER_BYTES = 10_000
 RAW_SUFFIXES = (".bin", ".raw")
@@ -139,6 +140,8 @@ def _read_path(
         return _read_npz(path, shapes, stack)
     if not path.is_dir():
         return {net.output: _read_file(path, net.output, shapes, dtype)}
+    if (path / "manifest.json").is_file():
+        return read_pack(path).tensors
     tensors: dict[str, Array] = {}
     for file in sorted(path.iterdir()):
         if file.suffix in READERS:

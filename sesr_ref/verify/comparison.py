@@ -82,6 +82,7 @@ def compare(
     dtype: str = "float32",
     accumulate: str = "float32",
     winograd: tuple[int, int] | None = None,
+    fused: bool = True,
     tile: int = TILE,
     name_fault: bool = True,
 ) -> Comparison:
@@ -102,6 +103,10 @@ def compare(
         (.npy, .npz, raw little-endian .bin, a golden pack).  NHWC, NumPy floats of any width.
     dtype, accumulate, winograd
         The candidate's arithmetic, as in `error_bounds`.
+    fused : bool
+        Whether a layer may have read its inputs before they were rounded to the tensors shown, as
+        fused kernels and golden packs do.  False is stricter: it tells, for instance, cutting off
+        from rounding in bfloat16.
     tile : int
         Input rows and columns worked on at a time.
     name_fault : bool
@@ -119,7 +124,7 @@ def compare(
     OSError
         If the candidate's files cannot be read.
     """
-    model = prepare(net, params, Arithmetic(dtype, accumulate, winograd))
+    model = prepare(net, params, Arithmetic(dtype, accumulate, winograd, fused))
     check_runnable(model.net, model.params, x, nw.PRIMITIVES)
     if not np.isfinite(x).all():
         raise ValueError("the input holds numbers that are not finite")

@@ -1,7 +1,7 @@
 """A network made ready for analysis: parameters in float64 and how well an implementation has them.
 
 An implementation stores parameters in its own format and may have collapsed linear blocks itself,
-in float32; neither is its fault, so both are uncertainties that the bounds take in.
+in float32 or better; neither is its fault, so both are uncertainties that the bounds take in.
 """
 
 from __future__ import annotations
@@ -74,17 +74,20 @@ def _uncertain(
         name: np.abs(rounded(array, arithmetic.storage) - array) ** power
         for name, array in small.items()
     }
+    unit = min(FORMATS["float32"].unit, arithmetic.sums.unit)
     for block in net.layers:
         if isinstance(block, nw.LinearBlock) and not block.shares:
-            for name, error in _collapse_errors(block, params, small, power).items():
+            for name, error in _collapse_errors(block, params, small, unit, power).items():
                 # the stored weight may round to another neighbour than the exact one does
                 again = np.abs(arithmetic.storage.unit * small[name]) ** power
                 errors[name] = errors[name] + error + again * (error > 0)
     return errors
 
 
-def _collapse_errors(block: nw.LinearBlock, params: Params, small: Params, power: int) -> Params:
-    """What float32 sums of the products ``expand @ project`` may add to weight and bias."""
+def _collapse_errors(
+    block: nw.LinearBlock, params: Params, small: Params, unit: float, power: int
+) -> Params:
+    """What sums of the products ``expand @ project`` may add to weight and bias."""
     own = {key: np.abs(params[f"{block.name}.{key}"]) ** power for key in block.param_shapes(1)}
     project = own["project"][0, 0]
     terms = {"weight": own["expand"] @ project}
@@ -94,7 +97,7 @@ def _collapse_errors(block: nw.LinearBlock, params: Params, small: Params, power
             terms["bias"] = bias
         else:
             terms["weight"] = terms["weight"] + bias
-    unit, count = FORMATS["float32"].unit, 2 * block.expand + 3
+    count = 2 * block.expand + 3
     scale = gamma(count, unit) if power == 1 else count * unit**2
     names = {key: f"{block.name}.{key}" for key in terms}
     return {names[k]: scale * (t + np.abs(small[names[k]]) ** power) for k, t in terms.items()}

@@ -1,0 +1,43 @@
+"""Write a golden pack: every tensor and weight of one run, the same bytes on every machine.
+
+Files: npz (NumPy), bin (raw little-endian), c (C headers), hex (Verilog $readmemh).  Integers are
+fixed point; the manifest states each array's fraction bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sesr_ref.commands.console import print_json
+from sesr_ref.commands.models import load_file
+from sesr_ref.verify.encodings import KINDS
+from sesr_ref.verify.golden import FILES, LAYOUTS, write_pack
+from sesr_ref.verify.inputs import read_input
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sesr-ref golden``."""
+    parser.add_argument("model", metavar="MODEL", help="shipped name or file")
+    parser.add_argument("input", metavar="INPUT", help="image, or .npy as the network sees it")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="to be made")
+    parser.add_argument("--dtype", choices=list(KINDS), default="float32")
+    parser.add_argument("--files", nargs="+", choices=FILES, default=["npz"])
+    parser.add_argument("--layout", choices=list(LAYOUTS), default="NHWC", help="NCHW has OIHW")
+    parser.add_argument("--overwrite", action="store_true", help="replace a pack that is there")
+    parser.add_argument("--json", action="store_true", help="print the manifest")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the pack and say what is in it."""
+    net, params = load_file(args.model)
+    x = read_input(args.input, net)
+    manifest = write_pack(
+        args.out, net, params, x, args.dtype, args.files, args.layout, args.overwrite
+    )
+    if args.json:
+        print_json(manifest)
+    else:
+        size = sum(file.stat().st_size for file in args.out.iterdir())
+        print(f"{args.out}: {len(manifest['arrays'])} arrays, {size / 1e6:.1f} MB")
+    return 0
