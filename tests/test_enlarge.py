@@ -76,6 +76,25 @@ def test_tiles_do_not_show(
     np.testing.assert_allclose(sr.upscale_image(image, *model, tile=tile), whole, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", [(), (4,)])
+def test_tiles_do_not_change_a_bit_with_the_kernels(
+    rng: np.random.Generator, model: Model, kind: tuple[int, ...]
+) -> None:
+    pytest.importorskip("numba")
+    image = rng.random((45, 61, *kind)).astype(np.float32)
+    whole = sr.upscale_image(image, *model, ops=sr.fast())
+    for tile in (17, (8, 64)):
+        tiled = sr.upscale_image(image, *model, ops=sr.fast(), tile=tile)
+        np.testing.assert_array_equal(tiled, whole)
+
+
+def test_the_kernels_agree_with_the_reference(rng: np.random.Generator, model: Model) -> None:
+    pytest.importorskip("numba")
+    image = rng.random((21, 34, 3)).astype(np.float32)
+    expected = sr.upscale_image(image, *model)
+    np.testing.assert_allclose(sr.upscale_image(image, *model, ops=sr.fast()), expected, atol=1e-5)
+
+
 def test_an_image_larger_than_a_tile_is_cut_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sesr_ref.evaluate.windows.LARGEST_TILE", 8)
     image = np.random.default_rng(5).random((17, 30))

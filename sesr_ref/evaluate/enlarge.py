@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +80,8 @@ def upscale_image(
     Bhardwaj et al. (MLSys 2022), section 4.1: YCbCr, of which the network enlarges Y only.
     """
     _check(rgb, net)
+    if rgb.dtype == np.float64:  # then the collapse is in float64 too
+        params = {name: array.astype(np.float64) for name, array in params.items()}
     small = _Enlarger(collapsed(net), collapse_params(net, params), ops)
     height, width = rgb.shape[:2]
     image = rgb.reshape(height, width, -1)
@@ -113,10 +117,11 @@ class _Enlarger:
 
     def tile(self, image: Pixels, rows: slice, columns: slice) -> Pixels:
         """Enlarge a part of a (height, width, channels) image from all that it depends on."""
-        margin, upscale = max(halo(self.net), BICUBIC_REACH), self.net.upscale
+        own, step = (self.ops.margin and self.ops.margin(self.net)) or (halo(self.net), 1)
+        margin, upscale = max(own, BICUBIC_REACH), self.net.upscale
         height, width = image.shape[:2]
-        down = Window.around(rows, margin, height)
-        across = Window.around(columns, margin, width)
+        down = Window.around(rows, margin, height, step)
+        across = Window.around(columns, margin, width, step)
         studio = _to_studio(image, down.seen, across.seen, margin + BICUBIC_REACH)
         luma = self._luma(studio[..., :1])[down.inside(upscale), across.inside(upscale)]
         axes = down.bicubic(height, upscale), across.bicubic(width, upscale)
@@ -154,12 +159,16 @@ def _join(
     """Enlarged Y and the other planes, enlarged here, as pixels."""
     down, across = axes
     pixels = np.empty((*luma.shape[:2], 1 + others.shape[2]), dtype)
-    band = max(1, BAND_PIXELS // luma.shape[1])
-    for top in range(0, len(luma), band):  # few rows at a time stay in the processor's cache
+    band = max(1, BAND_PIXELS // luma.shape[1])  # few rows at a time stay in the caches
+
+    def join(top: int) -> None:
         rows = slice(top, top + band)
         first, last = down.taps[rows].min(), down.taps[rows].max() + 1
         some = Resampling(last - first, down.taps[rows] - first, down.weights[rows])
         enlarged = some.apply(across.apply(others[first:last], axis=1), axis=0)
         y = np.clip(luma[rows], BLACK, WHITE)
         pixels[rows] = from_float(_decoded(np.concatenate([y, enlarged], axis=2)), dtype)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(join, range(0, len(luma), band)))
     return pixels

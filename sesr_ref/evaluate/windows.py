@@ -19,9 +19,10 @@ class Window(NamedTuple):
     seen: slice
 
     @classmethod
-    def around(cls, core: slice, margin: int, size: int) -> Window:
-        """See `margin` pixels more on either side, where an axis of `size` has them."""
-        return cls(core, slice(max(core.start - margin, 0), min(core.stop + margin, size)))
+    def around(cls, core: slice, margin: int, size: int, step: int = 1) -> Window:
+        """See `margin` pixels more on either side that are there, from a multiple of `step` on."""
+        first = max(core.start - margin, 0) // step * step
+        return cls(core, slice(first, min(core.stop + margin, size)))
 
     def inside(self, upscale: int) -> slice:
         """The core's place in the enlarged `seen`."""
