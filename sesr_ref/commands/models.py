@@ -7,12 +7,16 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.commands.console import notice
+from sesr_ref.engine import run
 from sesr_ref.exchange import load_any
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops, fast
-from sesr_ref.params import shipped
+from sesr_ref.params import initialise, shipped
 from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
 DEFAULT_MODEL = "sesr-m5-x2"
@@ -46,15 +50,30 @@ def add_engine_option(parser: argparse.ArgumentParser) -> None:
 
 
 def engine_named(name: str) -> Ops:
-    """Turn ``--engine`` into operations; "auto" takes the kernels if Numba is there."""
+    """Turn ``--engine`` into operations; "auto" takes the kernels if they are there and work."""
     if name == "reference":
         return REFERENCE
     try:
-        return fast()
+        ops = fast()
     except ImportError:
         if name == "fast":
             raise
         return REFERENCE
+    if name == "auto" and (trouble := _trouble_with(ops)):
+        notice(f"the fast kernels do not work here, NumPy is used: {trouble}")
+        return REFERENCE
+    return ops
+
+
+def _trouble_with(ops: Ops) -> str:
+    """Run a small network; what is wrong, or nothing.  The real one needs the same kernels."""
+    net = sesr(blocks=1, features=2, expand=2)
+    params, x = initialise(net), np.linspace(0, 1, 35, dtype=np.float32).reshape(1, 5, 7, 1)
+    try:
+        different = np.abs(run(net, params, x, ops) - run(net, params, x)).max() > 1e-4
+    except Exception as error:  # a compiler that does not work raises whatever it likes
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return "they compute something else" if different else ""
 
 
 def load_model(name: str | None, upscale: int | None = None) -> tuple[Network, Params]:
