@@ -25,6 +25,8 @@ from sesr_ref.npu.traffic import Moved, Traffic, ideal_traffic, physical_traffic
 
 MODELS = tuple(TIMING)
 BITS = (8, 16)
+PLAIN = {"physical": physical_traffic, "ideal": ideal_traffic}
+"""Models that count bytes without asking how Arm's compiler would place the tensors."""
 
 
 @dataclass(frozen=True)
@@ -200,14 +202,12 @@ def estimate_operations(
     tuple of PassEstimate
     """
     element_bytes = bits // 8
-    placed = Placement(operations, npu, element_bytes).place()
-    if model in {"physical", "ideal"}:
-        count = physical_traffic if model == "physical" else ideal_traffic
-        rows = count(operations, npu, element_bytes)
-        for row in rows:
-            row.winograd = npu.winograd and row.operation.may_take_winograd
+    placement = Placement(operations, npu, element_bytes)
+    if model in PLAIN:
+        placement.check()
+        rows = PLAIN[model](operations, npu, element_bytes)
     else:
-        rows = traffic(placed, npu, element_bytes)
+        rows = traffic(placement.place(), npu, element_bytes)
         if npu.cascade_estimate:
             cascade(rows, npu)
     return tuple(_timed(row, npu, model, bits) for row in rows)

@@ -83,6 +83,12 @@ class Placement:
             if self.decisions.size() == before:
                 raise ValueError(self._too_small(failed[0]))
 
+    def check(self) -> None:
+        """Raise ValueError unless every pass fits alone, as `place` would in the end."""
+        for operation in self.operations:
+            if not self._fits_alone(operation, self.npu.sram_bytes):
+                raise ValueError(self._too_small(operation))
+
     def _attempt(self) -> tuple[list[Placed], list[Operation]]:
         """Place every pass once; those that fail leave a decision for the next attempt."""
         placed: list[Placed] = []
@@ -173,13 +179,14 @@ class Placement:
         low, high = self.npu.sram_bytes, 1 << 40
         while high - low > 1:
             middle = (low + high) // 2
-            fits = (
-                fit_addition(operation, self.npu, middle, False, self.element_bytes)
-                if operation.engine == "ple"
-                else Fitter(operation, self.npu, middle, False, False, self.element_bytes).fit()
-            )
+            fits = self._fits_alone(operation, middle)
             low, high = (low, middle) if fits else (middle, high)
         return high
+
+    def _fits_alone(self, operation: Operation, free: int) -> bool:
+        if operation.engine == "ple":
+            return fit_addition(operation, self.npu, free, False, self.element_bytes) is not None
+        return Fitter(operation, self.npu, free, False, False, self.element_bytes).fits()
 
 
 PLACE: dict[str, Callable[[Placement, Operation, dict[str, int]], Placed | None]] = {

@@ -108,6 +108,15 @@ class Fitter:
         out = self.operation.output
         return next((found for found in self._attempts(out) if found), None)
 
+    def fits(self) -> bool:
+        """Whether any strategy does, without looking for the largest stripes."""
+        height, width, _ = self.operation.output
+        finest = math.ceil(self.source[0] / self.npu.brick[0])
+        found = self._try("rows", height // finest, width, 3) or self._try(
+            "whole", height, width, 3
+        )
+        return bool(found or self._columns() or next(self._block_splits(), None))
+
     def _attempts(self, out: Shape) -> Iterator[Stripes | None]:
         height, width, channels = out
         yield self._try("whole", height, width, 3)

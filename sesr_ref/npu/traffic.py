@@ -194,7 +194,8 @@ def physical_traffic(
     on_chip = {op.name for op in operations if _stays_on_chip(op, tensors, npu, element_bytes)}
     rows = []
     for op in operations:
-        row = Traffic(op, input_on_chip=all(name in on_chip for name in op.inputs))
+        winograd = npu.winograd and op.may_take_winograd
+        row = Traffic(op, winograd, input_on_chip=all(name in on_chip for name in op.inputs))
         for name in op.inputs:
             if name not in on_chip:
                 row.input += tensors.stored(name, Moved(math.prod(tensors.shape(name)), 0))
@@ -239,10 +240,11 @@ def ideal_traffic(operations: Sequence[Operation], npu: Npu, element_bytes: int)
     -------
     list of Traffic
     """
-    rows = [
-        Traffic(op, weights=Moved(op.weight_bytes(npu, 8 * element_bytes), 0), input_on_chip=True)
-        for op in operations
-    ]
+    rows = []
+    for op in operations:
+        weights = Moved(op.weight_bytes(npu, 8 * element_bytes), 0)
+        winograd = npu.winograd and op.may_take_winograd
+        rows.append(Traffic(op, winograd, weights=weights, input_on_chip=True))
     first = next(row for row in rows if "input" in row.operation.inputs)
     first.input = Moved(math.prod(first.operation.operands[0]) * element_bytes, 0)
     first.input_on_chip = False
