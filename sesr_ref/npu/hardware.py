@@ -37,9 +37,8 @@ class Npu:
         The bandwidth that the model "roofline" takes: the maker's figure.
     fitted_bytes_per_second : float
         The one of "calibrated", "physical" and "ideal": fitted to Table 3.
-    brick : (int, int, int)
-        Height, width and channels to which intermediate tensors are rounded up; of the channels
-        only in SRAM.
+    brick : (int, int)
+        Height and width to which intermediate tensors are rounded up.
     cycle_rows, cycle_columns : int
         Output rows and columns to which direct convolution rounds up.
     winograd : bool
@@ -80,7 +79,7 @@ class Npu:
     sram_banks: int = 16
     dram_bytes_per_second: float = 12e9
     fitted_bytes_per_second: float = 16e9
-    brick: tuple[int, int, int] = (8, 8, 16)
+    brick: tuple[int, int] = (8, 8)
     cycle_rows: int = 4
     cycle_columns: int = 2
     winograd: bool = True
@@ -133,8 +132,8 @@ def _is_share(value: Any) -> bool:
     return value == 0 or (_is_float(value) and value < 1)
 
 
-def _is_triple(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 3 and all(_is_int(v) for v in value)
+def _are_ints(value: Any, count: int) -> bool:
+    return isinstance(value, tuple) and len(value) == count and all(_is_int(v) for v in value)
 
 
 _ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -142,7 +141,8 @@ _ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "int": (_is_int, "a positive integer"),
     "float": (_is_float, "a positive number"),
     "bool": (lambda value: isinstance(value, bool), "true or false"),
-    "tuple[int, int, int]": (_is_triple, "three positive integers"),
+    "tuple[int, int]": (lambda value: _are_ints(value, 2), "two positive integers"),
+    "tuple[int, int, int]": (lambda value: _are_ints(value, 3), "three positive integers"),
     "float | None": (lambda value: value is None or _is_float(value), "a positive number"),
 }
 

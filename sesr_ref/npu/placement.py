@@ -154,11 +154,14 @@ class Placement:
 
     def _nearest(self, operation: Operation, kept: set[str]) -> str | None:
         """Depth first through the inputs, as the compiler searches: freed tensors count too."""
-        for name in operation.inputs:
+        waiting, seen = list(reversed(operation.inputs)), set[str]()
+        while waiting:
+            name = waiting.pop()
             if name in kept:
                 return name
-            if name in self.by_name and (found := self._nearest(self.by_name[name], kept)):
-                return found
+            if name in self.by_name and name not in seen:
+                seen.add(name)
+                waiting += reversed(self.by_name[name].inputs)
         return None
 
     def _too_small(self, operation: Operation) -> str:

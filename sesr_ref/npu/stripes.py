@@ -6,6 +6,7 @@ height).  Depth streaming (their strategies 1 and 7) is left out: no network her
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,10 +113,9 @@ class Fitter:
         """Whether any strategy does, without looking for the largest stripes."""
         height, width, _ = self.operation.output
         finest = math.ceil(self.source[0] / self.npu.brick[0])
-        found = self._try("rows", height // finest, width, 3) or self._try(
-            "whole", height, width, 3
-        )
-        return bool(found or self._columns() or next(self._block_splits(), None))
+        found = self._try("whole", height, width, 3) or self._columns()
+        found = found or self._try("rows", height // finest, width, 3)
+        return bool(found or next(self._block_splits(), None))
 
     def _attempts(self, out: Shape) -> Iterator[Stripes | None]:
         height, width, channels = out
@@ -205,9 +205,7 @@ class Fitter:
         tile += self.operation.weight_bytes(self.npu, 8 * self.element_bytes)
         if tile > self.free_bytes:
             return None
-        return Stripes(
-            stripes.strategy, stripes.input, stripes.output, stripes.slots, stripes.reloads, tile
-        )
+        return dataclasses.replace(stripes, tile_bytes=tile)
 
 
 def fit_addition(

@@ -14,7 +14,7 @@ from sesr_ref.network import Shape
 from sesr_ref.npu.hardware import Npu
 from sesr_ref.npu.lowering import Operation
 from sesr_ref.npu.placement import Placed
-from sesr_ref.npu.stripes import Fitter, Stripes, brick_bytes, ple_code_bytes, sram_bytes
+from sesr_ref.npu.stripes import Fitter, Stripes, brick_bytes, ple_code_bytes, round_up, sram_bytes
 
 
 @dataclass
@@ -93,8 +93,8 @@ class Tensors:
         height, width, channels = self.shapes[name]
         if name not in self.bricks:
             return height, width, channels
-        rows, columns, _ = self.npu.brick
-        return -(-height // rows) * rows, -(-width // columns) * columns, channels
+        rows, columns = self.npu.brick
+        return round_up(height, rows), round_up(width, columns), channels
 
     def stored(self, name: str, moved: Moved) -> Moved:
         """Return the bytes of `moved` elements of a tensor."""
