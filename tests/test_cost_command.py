@@ -12,6 +12,7 @@ from sesr_ref.commands.cost import bottlenecks, hardware_variant
 from sesr_ref.commands.models import network_named
 from sesr_ref.npu import ETHOS_N78_4TOPS, estimate
 from sesr_ref.npu.figures import nominal_frame_rates
+from sesr_ref.peer_architectures import carn_m
 
 SIZE = ("--height", "60", "--width", "80")
 FULL_HD = ("--height", "1080", "--width", "1920")
@@ -83,6 +84,14 @@ def test_a_plot_is_written_whole_and_not_over_another(
     assert main(command) == 2
     assert "exists" in capsys.readouterr().err
     assert path.read_bytes() == content
+
+
+def test_a_network_read_from_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "net.json"
+    path.write_text(carn_m(2, features=16).to_json())
+    facts = as_json(capsys, str(path), *SIZE, *NPU, "--bits", "16")
+    assert (facts["network"], facts["bits"]) == ("carn-m-x2", 16)
+    assert facts["latency_ms"] > 0
 
 
 def test_an_npu_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import sesr_ref as sr
 from sesr_ref import network as nw
 from sesr_ref.npu.depth_first import HOLDS_ROWS, depth_first, line_buffers
+from sesr_ref.npu.sweep import SweepPoint, factor_to_reach, sweep
 from sesr_ref.ops.arrays import Params
 from sesr_ref.receptive import WINDOWS, halo
 
@@ -181,3 +182,25 @@ def test_less_sram_takes_more_strips_and_reads_their_overlap() -> None:
 def test_impossible_tiles_are_refused(tile: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sr.plan_tiles(M5, 20, 20, sr.ETHOS_N78_4TOPS, tile=tile)
+
+
+def test_a_sweep_states_what_there_really_is_and_what_does_not_run() -> None:
+    found = sweep(M5, 270, 480, sr.ETHOS_N78_4TOPS, "multipliers", (0.8, 1.0, 2.0), "depth-first")
+    assert [p.factor for p in found] == [0.75, 1.0, 2.0]
+    rates = [p.frames_per_second or 0.0 for p in found]
+    assert rates == sorted(rates)
+    (none,) = sweep(M5, 1080, 1920, sr.ETHOS_N78_4TOPS, "sram", (0.001,))
+    assert none.frames_per_second is None
+
+
+def test_the_factor_that_reaches_a_rate_holds_it_from_there_on() -> None:
+    points = [SweepPoint(1, 50), SweepPoint(2, 70), SweepPoint(4, 55), SweepPoint(8, 80)]
+    assert factor_to_reach(points, 60) == 8
+    assert factor_to_reach(points, 90) is None
+    assert factor_to_reach([SweepPoint(1, None), SweepPoint(2, 70)], 60) == 2
+
+
+@pytest.mark.parametrize(("resource", "execution"), [("luck", "best tiles"), ("sram", "fast")])
+def test_unknown_sweeps_are_refused(resource: str, execution: str) -> None:
+    with pytest.raises(ValueError, match=r"must be one of .*, got '(luck|fast)'"):
+        sweep(M5, 8, 8, sr.ETHOS_N78_4TOPS, resource, (1.0,), execution)

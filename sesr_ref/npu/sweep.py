@@ -29,12 +29,12 @@ def _multipliers(npu: Npu, factor: float) -> Npu:
     return dataclasses.replace(npu, units=max(round(npu.units * factor), 1))
 
 
-SCALED: dict[str, Callable[[Npu, float], Npu]] = {
-    "sram": _sram,
-    "bandwidth": _bandwidth,
-    "multipliers": _multipliers,
+SCALED: dict[str, tuple[Callable[[Npu, float], Npu], Callable[[Npu], float]]] = {
+    "sram": (_sram, lambda npu: npu.sram_bytes),
+    "bandwidth": (_bandwidth, lambda npu: npu.fitted_bytes_per_second),
+    "multipliers": (_multipliers, lambda npu: npu.macs_per_cycle),
 }
-"""Resource: the NPU with that many times as much of it."""
+"""Resource: the NPU with that many times as much of it (as near as it can be), and the amount."""
 
 
 def _whole(net: Network, height: int, width: int, npu: Npu) -> float:
@@ -59,7 +59,7 @@ EXECUTIONS: dict[str, Callable[[Network, int, int, Npu], float]] = {
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """Images in a second with `factor` times as much of a resource; None where it does not run."""
+    """Images in a second with `factor` times as much of a resource; None where nothing fits."""
 
     factor: float
     frames_per_second: float | None
@@ -104,14 +104,15 @@ def sweep(
         raise ValueError(f"resource must be one of {sorted(SCALED)}, got {resource!r}")
     if execution not in EXECUTIONS:
         raise ValueError(f"execution must be one of {sorted(EXECUTIONS)}, got {execution!r}")
+    scale, amount = SCALED[resource]
     points = []
     for factor in factors:
-        scaled = SCALED[resource](npu, factor)
+        scaled = scale(npu, factor)
         try:
             rate: float | None = EXECUTIONS[execution](net, height, width, scaled)
         except ValueError:  # no stripe fits
             rate = None
-        points.append(SweepPoint(factor, rate))
+        points.append(SweepPoint(amount(scaled) / amount(npu), rate))
     return points
 
 
