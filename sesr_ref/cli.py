@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
+
+from sesr_ref.commands.console import one_line
 
 # Order of the help; a command is the module of that name in sesr_ref.commands.
 COMMANDS = (
@@ -45,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(arguments)
     args = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     if args.command is None:
         parser.print_help()
         return 2
@@ -61,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
         if os.environ.get("SESR_REF_TRACEBACK"):
             traceback.print_exc()
-        print(f"sesr-ref {args.command}: {_one_line(error)}", file=sys.stderr)
+        print(f"sesr-ref {args.command}: {one_line(error)}", file=sys.stderr)
         return 2
 
 
@@ -94,11 +99,3 @@ def _version() -> str:
         return f"sesr-ref {version('sesr-ref')}"
     except PackageNotFoundError:
         return "sesr-ref (not installed)"
-
-
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, MemoryError):
-        return f"out of memory: {error}" if str(error) else "out of memory"
-    return " ".join(str(error).split()) or type(error).__name__

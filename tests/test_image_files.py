@@ -345,6 +345,9 @@ def test_kinds_of_pixels_that_are_not_supported_are_named(tmp_path: Path) -> Non
         "premultiplied": lambda p: tifffile.imwrite(
             p, np.zeros((9, 9, 4), np.uint16), photometric="rgb", extrasamples=["assocalpha"]
         ),
+        "5 samples a pixel": lambda p: tifffile.imwrite(
+            p, np.zeros((9, 9, 5), np.uint16), photometric="rgb"
+        ),
         "LAB": lambda p: PIL.fromarray(_picture((3,))).convert("LAB").save(p),
     }
     for message, write in cases.items():

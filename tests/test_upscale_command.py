@@ -213,10 +213,24 @@ def test_a_folder_that_may_not_be_written_to_is_named(here: Path, capsys: Captur
     assert "out: Permission denied" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+def test_a_name_that_is_no_text_is_printed_all_the_same(here: Path) -> None:
+    folder = os.fsdecode(b"in\xff")
+    Path(folder).mkdir()
+    sr.write_image(here / folder / "a.png", _pixels())
+    process = _start("upscale", folder, "-o", folder + "-out", "-n", "../model.npz")
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert (here / (folder + "-out") / "a.png").exists()
+
+
 def _start(*arguments: str, code: str = "") -> subprocess.Popen[str]:
     program = f"{code}\nfrom sesr_ref.cli import main\nraise SystemExit(main({list(arguments)}))"
     paths = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "weights")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONIOENCODING": "utf-8:strict",
+    }  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-c", program], env=environment, text=True, stderr=subprocess.PIPE
     )

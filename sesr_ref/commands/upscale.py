@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sesr_ref.commands.console import notice, print_json, print_line, progress
+from sesr_ref.commands.console import notice, one_line, print_json, print_line, progress
 from sesr_ref.commands.jobs import Job, plan
 from sesr_ref.commands.models import (
     add_engine_option,
@@ -125,7 +125,7 @@ class Work:
         except (ValueError, OSError, MemoryError) as error:
             if one or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
                 raise
-            message = " ".join(str(error).split()) or type(error).__name__
+            message = one_line(error)
             text = message if str(job.source) in message else f"{job.source}: {message}"
             self.failed.append({"input": str(job.source), "error": text})
             notice(f"sesr-ref upscale: {text}")

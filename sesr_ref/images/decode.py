@@ -190,6 +190,8 @@ def _decode_deep_tiff(file: Any, page: Any) -> Decoded:
     kind = int(page.photometric)
     if page.dtype not in PEAKS or kind not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
         raise Refused(f"{page.dtype} samples of photometric kind {kind} are not supported")
+    if len(page.shape) not in (2, 3) or page.samplesperpixel > 4:
+        raise Refused(f"{page.samplesperpixel} samples a pixel, shape {page.shape}: not supported")
     if page.bitspersample != 8 * page.dtype.itemsize:
         raise Refused(f"samples of {page.bitspersample} bits are not supported")
     extra = [int(sample) for sample in page.extrasamples[:1]]
