@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from sesr_ref.exchange.rounding import bfloat16_values
+
 MAX_BYTES = 1 << 30
 """Largest file, and largest sum of external data, that is read."""
 MAX_NODES = 100_000
@@ -114,10 +116,12 @@ def tensor_array(tensor: Any) -> np.ndarray[Any, np.dtype[Any]]:
     if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) > MAX_BYTES:
         raise ValueError(f"tensor {tensor.name!r} claims shape {list(tensor.dims)}")
     try:
-        array = np.asarray(onnx.numpy_helper.to_array(tensor))
-    except (ValueError, TypeError) as error:
+        if kind == "BFLOAT16":  # which onnx reads in other ways from release to release
+            raw = np.frombuffer(tensor.raw_data, "<u2") if tensor.raw_data else tensor.int32_data
+            return bfloat16_values(np.array(raw, np.uint16).reshape(tuple(tensor.dims)))
+        return np.asarray(onnx.numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"tensor {tensor.name!r}: {_first_line(error)}") from None
-    return array.astype(np.float32) if kind == "BFLOAT16" else array
 
 
 def _check_order(model: Any) -> None:

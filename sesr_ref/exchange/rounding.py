@@ -1,6 +1,8 @@
-"""Parameters in fewer bits: rounded once, from what they are exactly."""
+"""Parameters in fewer bits: rounded once from what they are exactly, and widened again."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -41,3 +43,8 @@ def rounded(name: str, array: Array, dtype: str) -> Array:
     if not np.isfinite(small).all():
         raise ValueError(f"{name} does not fit {dtype}: at most {np.finfo(dtype).max}")
     return small
+
+
+def bfloat16_values(bits: np.ndarray[Any, np.dtype[Any]]) -> Array:
+    """float32 numbers whose upper halves are these 16-bit integers."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

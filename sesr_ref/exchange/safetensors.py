@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sesr_ref.exchange.rounding import bfloat16_values
 from sesr_ref.exchange.state import DESCRIPTION, from_state, to_state
 from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
@@ -68,8 +69,8 @@ def _array(name: str, entry: dict[str, Any]) -> np.ndarray[Any, np.dtype[Any]]:
     if kind not in DTYPES:
         raise ValueError(f"{name} holds {kind}; supported are {', '.join(DTYPES)}")
     array = np.frombuffer(entry["data"], DTYPES[kind]).reshape(entry["shape"])
-    if kind == "BF16":  # the upper half of a float32
-        return (array.astype("<u4") << 16).view("<f4").astype(np.float32)
+    if kind == "BF16":
+        return bfloat16_values(array)
     return array.astype(array.dtype.newbyteorder("="))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sesr_ref.exchange.rounding import bfloat16_values
 from sesr_ref.exchange.state import DESCRIPTION, Arrays, from_state, to_state
 from sesr_ref.exchange.torch_pickle import MAX_PICKLE_BYTES, STORAGES, Tensor, read_pickle
 from sesr_ref.files import atomic_write
@@ -134,8 +135,8 @@ def _array(
     flat = np.frombuffer(data, dtype)[min(offset, storage.length) :]
     strides = [s * dtype.itemsize for s in stride]
     array = np.lib.stride_tricks.as_strided(flat, size, strides, writeable=False)
-    if storage.dtype == "bf16":  # the upper half of a float32
-        return (array.astype("u4") << 16).view("f4")
+    if storage.dtype == "bf16":
+        return bfloat16_values(array)
     return array.astype(dtype.newbyteorder("="))
 
 
