@@ -264,6 +264,25 @@ def test_resizings_without_an_equal_are_named(attributes: dict[str, Any], tmp_pa
         sr.from_onnx(path)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_our_own_bicubic_comes_back_and_no_other(
+    dtype: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    layers = (nw.Resize("bicubic", 3), nw.ReLU("y"))
+    sr.to_onnx(tmp_path / "m.onnx", nw.Network("enlarge", 3, 2, layers), {}, dtype=dtype)
+    net, _ = sr.from_onnx(tmp_path / "m.onnx")
+    assert net.layers == (
+        nw.Resize("bicubic", 3, inputs=("input",)), nw.ReLU("y", inputs=("bicubic",)),
+    )  # fmt: skip
+    proto = onnx.load(tmp_path / "m.onnx")
+    changed = next(t for t in proto.graph.initializer if t.name == "bicubic.phases.weight")
+    weight = onnx.numpy_helper.to_array(changed).copy()
+    weight[4, 0, 2, 2] *= 1.01
+    changed.CopyFrom(onnx.numpy_helper.from_array(weight, changed.name))
+    with pytest.raises(ValueError, match=r"node 0 \(Slice 'bicubic\.rows\.first'\)"):
+        sr.from_onnx(tools.saved(tmp_path / "m.onnx", proto))
+
+
 def test_old_upsample_and_old_clip(tmp_path: Path, rng: np.random.Generator) -> None:
     nodes = [
         node("Upsample", "x scales", "u", mode="nearest"), node("Clip", "u", "y", min=0.2, max=0.7)

@@ -8,12 +8,13 @@ from typing import Any
 
 from sesr_ref.exchange import axes as ax
 from sesr_ref.exchange.blocks import find_linear_blocks
+from sesr_ref.exchange.onnx_bicubic import Bicubic, find_bicubic
 from sesr_ref.exchange.onnx_file import PRODUCER, opset_of, read_model, tensor_array
 from sesr_ref.exchange.onnx_fold import folded
 from sesr_ref.exchange.onnx_graph import PROBE, Builder, Image, Node, Value, View, clean_name
 from sesr_ref.exchange.onnx_rules import FLOAT_TYPES, RULES
 from sesr_ref.execute import check_params
-from sesr_ref.network import MAX_SIZE, Layer, Network
+from sesr_ref.network import MAX_SIZE, Layer, Network, Resize
 from sesr_ref.ops.arrays import Params
 
 NCHW, NHWC = (0, 1, 2, 3), (0, 2, 3, 1)
@@ -70,9 +71,14 @@ def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Par
     builder.values = {t.name: tensor_array(t) for t in graph.initializer}
     source = _input(graph)
     builder.values[source[0]] = source[1]
+    enlarged = find_bicubic(graph)
+    inner = {name for found in enlarged.values() for name in found.inner}
     for index, proto in enumerate(graph.node):
         node = Node(index, proto, opset)
-        builder.values[node.outputs[0]] = _value_of(node, builder)
+        if bicubic := enlarged.get(node.outputs[0] if node.outputs else ""):
+            builder.values[node.outputs[0]] = _bicubic(node, builder, bicubic)
+        elif not inner.intersection(node.outputs):
+            builder.values[node.outputs[0]] = _value_of(node, builder)
     image = _enlarged(builder, node, wanted)
     layers = _needed(builder.layers, image.source)
     if not layers:
@@ -82,6 +88,17 @@ def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Par
     params = {key: builder.params[key] for key in net.param_shapes() if key in builder.params}
     check_params(net, params)
     return net, params
+
+
+def _bicubic(node: Node, builder: Builder, found: Bicubic) -> View:
+    source = builder.values.get(found.source)
+    if not isinstance(source, View):
+        raise node.error(f"enlarges {found.source!r}, which does not depend on the image")
+    x = builder.settled(node, source)
+    if x.order != NCHW or x.channels != found.channels:
+        raise node.error(f"enlarges {found.channels} channel(s) of {found.source!r} in other axes")
+    layer = Resize(builder.name_for(node), found.upscale, "bicubic", inputs=(x.source,))
+    return builder.emit(node, layer, x.shape, order=x.order)
 
 
 def _value_of(node: Node, builder: Builder) -> Value:

@@ -6,8 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from sesr_ref.exchange.onnx_bicubic import MIRROR
 from sesr_ref.exchange.onnx_file import PRODUCER, require_onnx
-from sesr_ref.exchange.onnx_out_rules import MIRROR, RULES, Graph
+from sesr_ref.exchange.onnx_out_rules import RULES
+from sesr_ref.exchange.onnx_writer import Graph
 from sesr_ref.exchange.rounding import DTYPES, collapsed_exactly
 from sesr_ref.exchange.shuffle_order import with_shuffle_mode
 from sesr_ref.execute import layer_params
@@ -67,9 +69,9 @@ def to_onnx(
 
     Notes
     -----
-    The bicubic enlargement of MATLAB's imresize (a = -0.5, edges mirrored) has no Resize of its
-    own in ONNX: it becomes Slice and Concat for the edges, a depthwise convolution and
-    depth-to-space, exact at the border for images of at least 2 x 2 pixels.
+    The bicubic enlargement of MATLAB's imresize (a = -0.5, edges mirrored) has no operator in ONNX:
+    it becomes Slice and Concat for the edges, a depthwise convolution and depth-to-space, exact at
+    the border too, for images of at least 2 x 2 pixels.
     """
     model = _model(net, params, size, dtype, mode, every_tensor)
     with atomic_write(Path(path), overwrite) as stream:

@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from sesr_ref import network as nw
-from sesr_ref.exchange.onnx_file import require_onnx
-from sesr_ref.exchange.rounding import rounded
-from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.ops.resampling import resample_matrix
-
-MIRROR = 2
-"""Pixels that bicubic enlargement reads beyond the edge."""
-
-
-class Graph:
-    """The nodes and constants written so far."""
-
-    def __init__(self, dtype: str) -> None:
-        self.dtype = dtype
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """Append an operator; its output's name, which is also its own."""
-        make = require_onnx().helper.make_node
-        self.nodes.append(make(kind, list(inputs), [output], name=output, **attributes))
-        return output
-
-    def number(self, name: str, value: Array | float) -> str:
-        """Append a constant in the graph's dtype; its name."""
-        return self.constant(name, rounded(name, np.asarray(value), self.dtype))
-
-    def constant(self, name: str, array: np.ndarray[Any, Any]) -> str:
-        """Append a constant as it is; its name."""
-        tensor = require_onnx().numpy_helper.from_array(np.ascontiguousarray(array), name)
-        self.constants.append(tensor)
-        return name
-
+from sesr_ref.exchange.onnx_bicubic import write_bicubic
+from sesr_ref.exchange.onnx_writer import Graph
+from sesr_ref.ops.arrays import Params
 
 Names = tuple[str, ...]
 Rule = Callable[[Graph, Any, Names, Params, int], object]
@@ -123,46 +93,12 @@ RESIZE_ATTRIBUTES: dict[str, dict[str, Any]] = {
 
 def _resize(graph: Graph, layer: nw.Resize, inputs: Names, p: Params, channels: int) -> None:
     if layer.mode == "bicubic":
-        _bicubic(graph, layer, inputs[0], channels)
+        write_bicubic(graph, layer.name, layer.upscale, inputs[0], channels)
         return
     scales = graph.constant(
         f"{layer.name}.scales", np.array([1, 1, layer.upscale, layer.upscale], np.float32)
     )
     graph.node("Resize", (*inputs, "", scales), layer.name, **RESIZE_ATTRIBUTES[layer.mode])
-
-
-def _bicubic(graph: Graph, layer: nw.Resize, x: str, channels: int) -> None:
-    """Mirror the edges, convolve each channel to its phases, shuffle them to pixels.
-
-    ONNX's own Resize cannot do it: its cubic mode repeats the edge pixel, MATLAB mirrors.
-    """
-    name, s = layer.name, layer.upscale
-    for axis, letter in ((2, "rows"), (3, "columns")):
-        x = _mirrored(graph, x, f"{name}.{letter}", axis)
-    middle = resample_matrix(2 * MIRROR + 1, s, "bicubic")
-    along = np.zeros((s, 2 * MIRROR + 1))
-    for phase, row in enumerate(range(MIRROR * s, (MIRROR + 1) * s)):
-        np.add.at(along[phase], middle.taps[row], middle.weights[row])
-    phases = np.einsum("ai,bj->abij", along, along).reshape(s * s, 1, 5, 5)
-    weight = graph.number(f"{name}.phases.weight", np.tile(phases, (channels, 1, 1, 1)))
-    graph.node("Conv", (x, weight), f"{name}.phases", kernel_shape=[5, 5], group=channels)
-    graph.node("DepthToSpace", (f"{name}.phases",), name, blocksize=s, mode="CRD")
-
-
-def _mirrored(graph: Graph, x: str, name: str, axis: int) -> str:
-    """Two more samples at each end of an axis, mirrored with the edge repeated."""
-    ends = {"first": (MIRROR - 1, -(2**31)), "last": (-1, -1 - MIRROR)}
-    axes, step = (
-        graph.constant(f"{name}.{key}", np.array([value], np.int64))
-        for key, value in (("axes", axis), ("step", -1))
-    )
-    for key, bounds in ends.items():
-        start, stop = (
-            graph.constant(f"{name}.{key}.{edge}", np.array([value], np.int64))
-            for edge, value in zip(("start", "stop"), bounds, strict=True)
-        )
-        graph.node("Slice", (x, start, stop, axes, step), f"{name}.{key}")
-    return graph.node("Concat", (f"{name}.first", x, f"{name}.last"), name, axis=axis)
 
 
 RULES: dict[type[nw.Layer], Rule] = {
