@@ -9,6 +9,7 @@ import pytest
 
 import sesr_ref as sr
 from sesr_ref.images import imresize, luma_of
+from sesr_ref.ops.arrays import Params
 from sesr_ref.params import shipped, weights_folder
 
 data = pytest.importorskip("skimage.data", reason="needs a photograph of scikit-image")
@@ -51,7 +52,7 @@ def test_a_shipped_network_beats_bicubic_on_a_photograph(name: str) -> None:
 @pytest.mark.parametrize("name", shipped())
 def test_a_shipped_network_collapses_exactly(name: str) -> None:
     net, stored = sr.load(name)
-    params = {key: array.astype(np.float64) for key, array in stored.items()}
+    params: Params = {key: array.astype(np.float64) for key, array in stored.items()}
     x = np.random.default_rng(0).random((1, 13, 17, 1))
     small = sr.forward(sr.collapsed(net), sr.collapse_params(net, params), x)
     large = sr.forward(sr.expanded(net), sr.expand_params(net, params), x)
