@@ -1,8 +1,4 @@
-"""Convolutions by matrix products over bands of rows, and their gradients.
-
-A band's patches are laid out as a matrix small enough for the caches, so that memory stays bounded
-whatever the image's size and NumPy's BLAS does the products.
-"""
+"""Convolutions by matrix products over bands of rows (see `patches`), and their gradients."""
 
 from __future__ import annotations
 
@@ -11,10 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from sesr_ref.ops.arrays import Array, check_images, check_same_dtype
+from sesr_ref.ops.patches import bands, parts
 from sesr_ref.ops.rearrange import depth_to_space, depth_to_space_vjp
-
-BAND_BYTES = 1 << 20
-"""Size of one band's patch matrix; about what a core's second-level cache holds."""
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None = None, groups: int = 1) -> Array:
@@ -47,12 +41,8 @@ def conv2d(x: Array, weight: Array, bias: Array | None = None, groups: int = 1) 
     Bhardwaj et al. (MLSys 2022), section 3.1.  Agrees with TensorFlow `nn.conv2d`, padding SAME.
     """
     _check_conv(x, weight, bias, groups)
-    y = np.empty((*x.shape[:3], weight.shape[3]), x.dtype)
-    k = len(weight)
-    for xs, ys in _groups(x.shape[3], weight.shape[3], groups):
-        matrix = weight[..., ys].astype(x.dtype, copy=False).reshape(-1, ys.stop - ys.start)
-        for image, rows, patches in _bands(x[..., xs], k):
-            y[image, rows, :, ys] = (patches @ matrix).reshape(-1, x.shape[2], matrix.shape[1])
+    channels = _groups(x.shape[3], weight.shape[3], groups)
+    y = _join([_convolve(x[..., xs], weight[..., ys]) for xs, ys in channels])
     if bias is not None:
         y += bias.astype(x.dtype, copy=False)
     return y
@@ -84,15 +74,49 @@ def conv2d_vjp(
     """
     _check_conv(x, weight, bias, groups)
     check_same_dtype(dy, (*x.shape[:3], weight.shape[3]), x)
-    k = len(weight)
-    dx, dweight = np.empty_like(x), np.zeros(weight.shape, x.dtype)
-    for xs, ys in _groups(x.shape[3], weight.shape[3], groups):
-        dx[..., xs] = conv2d(dy[..., ys], _transposed(weight[..., ys]))
-        total = dweight[..., ys].reshape(-1, ys.stop - ys.start)
-        for image, rows, patches in _bands(x[..., xs], k):
-            total += patches.T @ dy[image, rows, :, ys].reshape(-1, total.shape[1])
-        dweight[..., ys] = total.reshape(k, k, -1, total.shape[1])
+    channels = _groups(x.shape[3], weight.shape[3], groups)
+    grads = [_convolve_vjp(dy[..., ys], x[..., xs], weight[..., ys]) for xs, ys in channels]
+    dx, dweight = (_join(list(of_groups)) for of_groups in zip(*grads, strict=True))
     return dx, dweight, None if bias is None else dy.sum((0, 1, 2))
+
+
+def _convolve(x: Array, weight: Array) -> Array:
+    k, _, _, features = weight.shape
+    y = np.empty((*x.shape[:3], features), x.dtype)
+    split = _split(weight, x)
+    for image, rows, patches in bands(x, k, features):
+        _add_products(patches, split, y[image, rows].reshape(-1, features))
+    return y
+
+
+def _convolve_vjp(dy: Array, x: Array, weight: Array) -> tuple[Array, Array]:
+    """Both gradients from the patches of `dy`: that of `x` is a convolution of them too."""
+    k, _, channels, features = weight.shape
+    dx = np.empty(x.shape, x.dtype)
+    split = _split(_reversed(weight), dy)
+    dsplit = np.zeros_like(split)
+    for image, rows, patches in bands(dy, k, channels):
+        _add_products(patches, split, dx[image, rows].reshape(-1, channels))
+        pixels = x[image, rows].reshape(-1, channels)
+        for total, part in zip(dsplit, patches, strict=True):
+            total += part.T @ pixels
+    return dx, _reversed(dsplit.reshape(k, k, features, channels))
+
+
+def _split(weight: Array, x: Array) -> Array:
+    """The weight as `bands` wants it multiplied."""
+    k, _, channels, features = weight.shape
+    return weight.astype(x.dtype, copy=False).reshape(parts(k, channels), -1, features)
+
+
+def _add_products(patches: list[Array], split: Array, out: Array) -> None:
+    np.matmul(patches[0], split[0], out=out)
+    for part, matrix in zip(patches[1:], split[1:], strict=True):
+        out += part @ matrix
+
+
+def _reversed(weight: Array) -> Array:
+    return weight[::-1, ::-1].swapaxes(2, 3)
 
 
 def conv_transpose2d(
@@ -182,41 +206,6 @@ def phase_reach(kernel_size: int, stride: int, padding: int) -> int:
     return max((stride - 1 + padding) // stride, (kernel_size - 1 - padding) // stride)
 
 
-def _bands(x: Array, k: int) -> Iterator[tuple[int, slice, Array]]:
-    """Image index, rows, and their patches as a matrix (rows * width, k * k * channels)."""
-    n, height, width, channels = x.shape
-    if not x.size:
-        return
-    pad = k // 2
-    row_bytes = width * k * k * channels * x.itemsize
-    count = min(height, max(1, BAND_BYTES // row_bytes))
-    padded = np.zeros((count + 2 * pad, width + 2 * pad, channels), x.dtype)
-    row, pixel, item = padded.strides
-    windows = np.lib.stride_tricks.as_strided(
-        padded, (count, width, k, k * channels), (row, pixel, row, item), writeable=False
-    )
-    patches = np.empty(windows.shape, x.dtype)
-    for image in range(n):
-        for top in range(0, height, count):
-            rows = slice(top, min(top + count, height))
-            if k == 1:
-                yield image, rows, np.ascontiguousarray(x[image, rows]).reshape(-1, channels)
-                continue
-            _fill_band(padded, x[image], top - pad)
-            size = rows.stop - top
-            np.copyto(patches[:size], windows[:size])
-            yield image, rows, patches[:size].reshape(-1, k * k * channels)
-
-
-def _fill_band(padded: Array, image: Array, top: int) -> None:
-    """Copy the rows from `top` on into the middle columns; rows outside the image become 0."""
-    first, last = max(top, 0), min(top + len(padded), len(image))
-    pad = (padded.shape[1] - image.shape[1]) // 2
-    padded[: first - top] = 0
-    padded[last - top :] = 0
-    padded[first - top : last - top, pad : padded.shape[1] - pad] = image[first:last]
-
-
 def _groups(channels: int, features: int, groups: int) -> Iterator[tuple[slice, slice]]:
     for g in range(groups):
         yield (
@@ -225,8 +214,8 @@ def _groups(channels: int, features: int, groups: int) -> Iterator[tuple[slice, 
         )
 
 
-def _transposed(weight: Array) -> Array:
-    return weight[::-1, ::-1].swapaxes(2, 3)
+def _join(groups: list[Array]) -> Array:
+    return groups[0] if len(groups) == 1 else np.concatenate(groups, axis=3)
 
 
 def _phase_taps(

@@ -27,8 +27,12 @@ def prelu(x: Array, slope: Array) -> Array:
         If `slope` does not have one value per channel.
     """
     _check_slope(x, slope)
-    y: Array = np.minimum(x, 0)
-    y *= slope.astype(x.dtype, copy=False)
+    slope = slope.astype(x.dtype, copy=False)
+    if (slope <= 1).all():
+        y: Array = x * slope
+        return np.maximum(y, x, out=y)
+    y = np.minimum(x, 0)
+    y *= slope
     y += np.maximum(x, 0)
     return y
 
@@ -37,10 +41,18 @@ def prelu_vjp(dy: Array, x: Array, slope: Array) -> tuple[Array, Array]:
     """Gradients of `prelu` with respect to `x` and `slope`; at 0 the negative side's."""
     _check_slope(x, slope)
     check_same_dtype(dy, x.shape, x)
-    dx = dy * slope.astype(x.dtype, copy=False)
-    np.copyto(dx, dy, where=x > 0)
     dslope = np.einsum("nhwc,nhwc->c", dy, np.minimum(x, 0))
-    return dx, dslope
+    return _gated(dy, x, slope.astype(x.dtype, copy=False)), dslope
+
+
+def _gated(dy: Array, x: Array, slope: Array) -> Array:
+    """``dy`` where `x` is above 0, ``slope * dy`` elsewhere; products with 0 and 1 beat a mask."""
+    positive = x > 0
+    dx: Array = (~positive).astype(x.dtype)
+    dx *= slope
+    dx += positive
+    dx *= dy
+    return dx
 
 
 def _check_slope(x: Array, slope: Array) -> None:
@@ -66,17 +78,13 @@ def relu_vjp(dy: Array, x: Array) -> Array:
 def leaky_relu(x: Array, slope: float) -> Array:
     """``x if x > 0 else slope * x`` with one fixed slope."""
     check_images(x)
-    y: Array = x * x.dtype.type(slope)
-    np.copyto(y, x, where=x > 0)
-    return y
+    return prelu(x, np.full(x.shape[3], slope, x.dtype))
 
 
 def leaky_relu_vjp(dy: Array, x: Array, slope: float) -> Array:
     """Gradient of `leaky_relu` with respect to `x`; at 0 the negative side's."""
     check_same_dtype(dy, x.shape, x)
-    dx: Array = dy * x.dtype.type(slope)
-    np.copyto(dx, dy, where=x > 0)
-    return dx
+    return _gated(dy, x, np.full(x.shape[3], slope, x.dtype))
 
 
 def add(*xs: Array) -> Array:
