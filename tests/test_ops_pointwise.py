@@ -117,9 +117,15 @@ def test_prelu_vjp_is_the_adjoint(rng: np.random.Generator) -> None:
     assert_vjp(pointwise.prelu, pointwise.prelu_vjp, x[:, ::-1], random(rng, 4))
 
 
-def test_prelu_of_huge_values_stays_huge() -> None:
-    x = np.array([np.inf, 3e38, -3e38, 0.0]).reshape(1, 1, 1, 4)
-    np.testing.assert_array_equal(pointwise.prelu(x, np.zeros(4))[0, 0, 0], [np.inf, 3e38, 0, 0])
+def test_prelu_is_exact_for_slopes_on_either_side_of_1() -> None:
+    x = np.array([2e38, -2e38, 0.0, -2.0, 2.0], np.float32).reshape(1, 5, 1, 1)
+    for slope in (-1.5, 0.0, 1e-9, 0.3, 1.0):
+        slopes = np.array([slope, 1.0], np.float32)
+        for both in (slopes, np.array([slope, 1.1], np.float32)):  # the second has one above 1
+            y = pointwise.prelu(np.repeat(x, 2, axis=3), both)
+            np.testing.assert_array_equal(y[..., :1], np.where(x > 0, x, x * slopes[0]))
+            dx, _ = pointwise.prelu_vjp(np.ones_like(y), np.repeat(x, 2, axis=3), both)
+            np.testing.assert_array_equal(dx[..., :1], np.where(x > 0, 1, slopes[0]))
 
 
 def test_prelu_needs_a_slope_per_channel() -> None:
