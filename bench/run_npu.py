@@ -160,7 +160,8 @@ def print_tiles() -> None:
     shapes = [(300, 400), (270, 480), (270, 384)]
     plans = [sr.plan_tiles(M5_X2, 1080, 1920, NPU, tile=tile) for tile in shapes]
     found = sr.plan_tiles(M5_X2, 1080, 1920, NPU)
-    rows = [*(plan.best for plan in plans), *found.candidates, found.whole]
+    rows = [*(plan.best for plan in plans), *found.candidates]
+    rows += [found.whole] if found.whole else []
     print_table(
         f"M5 x2, 1080p, whole tiles with their halo of {found.halo}: MB / FPS; three given, then "
         f"the fastest by {found.model}, then the whole image",

@@ -62,6 +62,7 @@ def test_the_plan_is_the_fastest_of_its_candidates_and_no_slower_than_the_whole_
     assert plan.model == "physical"
     assert plan.latency_ms == times[0]
     assert times == sorted(times)
+    assert plan.whole is not None
     assert times[0] <= plan.whole.latency_ms("physical")
     assert plan.frames_per_second == pytest.approx(1e3 / plan.latency_ms)
 
@@ -198,6 +199,25 @@ def test_the_factor_that_reaches_a_rate_holds_it_from_there_on() -> None:
     assert factor_to_reach(points, 60) == 8
     assert factor_to_reach(points, 90) is None
     assert factor_to_reach([SweepPoint(1, None), SweepPoint(2, 70)], 60) == 2
+
+
+def test_impossible_sizes_strips_and_steps_are_named() -> None:
+    for key, value in (("height", 0), ("width", -1), ("candidates", 0)):
+        arguments: dict[str, int] = {"height": 9, "width": 9} | {key: value}
+        with pytest.raises(ValueError, match=f"{key} must be a positive integer, got {value}"):
+            sr.plan_tiles(M5, npu=sr.ETHOS_N78_4TOPS, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="strips must be a positive integer, got 0"):
+        depth_first(M5, 9, 9, sr.ETHOS_N78_4TOPS, strips=0)
+    with pytest.raises(ValueError, match="step_rows must be a positive integer, got 0"):
+        depth_first(M5, 9, 9, sr.ETHOS_N78_4TOPS, step_rows=0)
+
+
+def test_no_tile_for_an_sram_that_holds_none() -> None:
+    tiny = sr.Npu(name="tiny", sram_bytes=66_000)
+    with pytest.raises(ValueError, match="too small for one stripe"):
+        sr.plan_tiles(M5, 100, 100, tiny)
+    with pytest.raises(ValueError, match="depth-first execution of sesr-m5-x2 needs"):
+        depth_first(M5, 1080, 1920, sr.Npu(name="small", sram_bytes=125_000))
 
 
 @pytest.mark.parametrize(("resource", "execution"), [("luck", "best tiles"), ("sram", "fast")])

@@ -23,6 +23,7 @@ from sesr_ref.npu import (
     Estimate,
     Npu,
     PassEstimate,
+    TileEstimate,
     TilePlan,
     estimate,
     npu_from_toml,
@@ -225,11 +226,11 @@ def _print_plan(plan: TilePlan, as_json: bool) -> None:
     rows = [
         (f"{c.tile[1]} x {c.tile[0]}", f"{c.count}", f"{c.window[1]} x {c.window[0]}",
          *(f"{c.dram_bytes(m) / 1e6:.1f} / {c.frames_per_second(m):.1f}" for m in MODELS))
-        for c in (*plan.candidates, plan.whole)
+        for c in _shown(plan)
     ]  # fmt: skip
     print_table(
         f"{plan.network}, {plan.width} x {plan.height} input, {plan.npu.name}, halo {plan.halo}; "
-        f"by {plan.model}, the whole image last; MB / FPS",
+        f"by {plan.model}, then the whole image; MB / FPS",
         ("tile", "tiles", "with halo", *MODELS), rows,
     )  # fmt: skip
     if plan.depth_first is not None:
@@ -240,6 +241,10 @@ def _print_plan(plan: TilePlan, as_json: bool) -> None:
             f"{d.latency_ms:.2f} ms, {d.frames_per_second:.1f} FPS"
         )
     print(INFERRED)
+
+
+def _shown(plan: TilePlan) -> tuple[TileEstimate, ...]:
+    return plan.candidates + ((plan.whole,) if plan.whole else ())
 
 
 def _plan_facts(plan: TilePlan) -> dict[str, Any]:
@@ -253,11 +258,12 @@ def _plan_facts(plan: TilePlan) -> dict[str, Any]:
                 for m in MODELS
             },
         }
-        for c in (*plan.candidates, plan.whole)
+        for c in _shown(plan)
     ]  # fmt: skip
     return {
         "network": plan.network, "height": plan.height, "width": plan.width,
         "npu": plan.npu.name, "halo": plan.halo, "model": plan.model,
-        "candidates": candidates[:-1], "whole": candidates[-1],
+        "candidates": candidates[: len(plan.candidates)],
+        "whole": candidates[-1] if plan.whole else None,
         "depth_first": plan.depth_first and dataclasses.asdict(plan.depth_first),
     }  # fmt: skip

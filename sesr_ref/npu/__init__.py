@@ -13,7 +13,7 @@ from sesr_ref.npu.hardware import (
     npu_from_toml,
     npu_named,
 )
-from sesr_ref.npu.tiles import TilePlan, plan_tiles
+from sesr_ref.npu.tiles import TileEstimate, TilePlan, plan_tiles
 
 __all__ = [
     "ETHOS_N78_4TOPS",
@@ -24,6 +24,7 @@ __all__ = [
     "Estimate",
     "Npu",
     "PassEstimate",
+    "TileEstimate",
     "TilePlan",
     "depth_first",
     "estimate",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
-from sesr_ref.npu.estimator import estimate
+from sesr_ref.npu.estimator import check_positive, estimate
 from sesr_ref.npu.hardware import Npu
 from sesr_ref.npu.stripes import ple_code_bytes, round_up
 from sesr_ref.receptive import WINDOWS, halo, spans
@@ -174,6 +174,7 @@ def depth_first(
     ValueError
         If not even the narrowest strip fits the SRAM, or sizes are not positive.
     """
+    check_positive(step_rows=step_rows, strips=1 if strips is None else strips)
     whole = estimate(net, height, width, npu, "ideal", bits)
     weights = sum(p.weights.total for p in whole.passes)
     margin = halo(net)

@@ -166,9 +166,7 @@ def estimate(
     -----
     Bhardwaj et al. (MLSys 2022), Table 3, whose configuration is inferred: it states none.
     """
-    for key, value in (("height", height), ("width", width)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{key} must be a positive integer, got {value!r}")
+    check_positive(height=height, width=width)
     if model not in TIMING:
         raise ValueError(f"model must be one of {MODELS}, got {model!r}")
     if bits not in BITS:
@@ -179,6 +177,13 @@ def estimate(
     else:
         passes = estimate_operations(lower(net, height, width), npu, model, bits)
     return Estimate(net.name, height, width, npu, model, bits, passes)
+
+
+def check_positive(**values: object) -> None:
+    """Raise ValueError, naming it, for a value that is no positive integer."""
+    for key, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{key} must be a positive integer, got {value!r}")
 
 
 def estimate_operations(

@@ -8,12 +8,14 @@ has more of them, each charged as the largest.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sesr_ref.collapse import collapsed
 from sesr_ref.network import Network
 from sesr_ref.npu.depth_first import DepthFirst, depth_first
-from sesr_ref.npu.estimator import MODELS, Estimate, estimate
+from sesr_ref.npu.estimator import MODELS, Estimate, check_positive, estimate
 from sesr_ref.npu.hardware import Npu
 from sesr_ref.receptive import halo
 
@@ -75,8 +77,8 @@ class TilePlan:
         The fastest; a single tile stands for the whole image.
     candidates : tuple of TileEstimate
         The fastest first.
-    whole : TileEstimate
-        The image in one piece.
+    whole : TileEstimate or None
+        The image in one piece; None if that does not fit the SRAM.
     depth_first : DepthFirst or None
         What line buffers instead of tiles would make of it; None if no strip fits.
     """
@@ -89,7 +91,7 @@ class TilePlan:
     model: str
     best: TileEstimate
     candidates: tuple[TileEstimate, ...]
-    whole: TileEstimate
+    whole: TileEstimate | None
     depth_first: DepthFirst | None
 
     @property
@@ -152,19 +154,26 @@ def plan_tiles(
     ValueError
         If a size is not positive, the model unknown, or no tile fits the SRAM.
     """
+    check_positive(height=height, width=width, candidates=candidates)
     net = collapsed(net)
-    whole = _TileSearch(net, height, width, npu, model, bits)
-    sizes = whole.sizes() if tile is None else {tile}
-    ranked = whole.ranked(sizes)[: max(candidates, 1)]
-    full = tuple(whole.under_every_model(size) for size in ranked)
-    try:
-        lines = depth_first(net, height, width, npu, bits)
-    except ValueError:
-        lines = None
+    search = _TileSearch(net, height, width, npu, model, bits)
+    ranked = search.ranked(search.sizes() if tile is None else {tile})[:candidates]
+    best, *others = (search.under_every_model(size) for size in ranked)
     return TilePlan(
-        net.name, height, width, npu, whole.halo, model, full[0], full,
-        whole.under_every_model((height, width)), lines,
+        net.name, height, width, npu, search.halo, model, best, (best, *others),
+        _unless_too_large(lambda: search.under_every_model((height, width))),
+        _unless_too_large(lambda: depth_first(net, height, width, npu, bits)),
     )  # fmt: skip
+
+
+T = TypeVar("T")
+
+
+def _unless_too_large(attempt: Callable[[], T]) -> T | None:
+    try:
+        return attempt()
+    except ValueError:
+        return None
 
 
 class _TileSearch:
@@ -174,7 +183,6 @@ class _TileSearch:
         self.net, self.height, self.width = net, height, width
         self.npu, self.model, self.bits = npu, model, bits
         self.halo = halo(net)
-        estimate(net, height, width, npu, "ideal", bits)  # refuses sizes that are not positive
 
     def sizes(self) -> set[tuple[int, int]]:
         """Shapes that cut the image into 1 to `MAX_CUTS` even parts along each side."""
@@ -202,14 +210,14 @@ class _TileSearch:
 
     def ranked(self, sizes: set[tuple[int, int]]) -> list[tuple[int, int]]:
         """Shapes that run on this NPU, the fastest first, and the fewest tiles among equals."""
-        times: dict[tuple[int, int], tuple[float, int]] = {}
+        times: dict[tuple[int, int], tuple[float, int, tuple[int, int]]] = {}
         problem = ValueError("no tile to try")
         for tile in sizes:
             if min(tile) < 1:
                 raise ValueError(f"a tile must be at least 1 x 1, got {tile[0]} x {tile[1]}")
             count = self.count(tile)
             try:
-                times[tile] = count * self.one(tile, self.model).latency_ms, count
+                times[tile] = count * self.one(tile, self.model).latency_ms, count, tile
             except ValueError as error:
                 problem = error
         if not times:
