@@ -153,6 +153,7 @@ def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
         ([conv("x w", "y", 3, strides=[2, 2])], "strides [2, 2]; only 1"),
         ([conv("x w", "y", 3, dilations=[2, 2])], "dilations [2, 2]; only 1"),
         ([conv("x w", "y", 1)], "kernel 3 with pads [0, 0, 0, 0]"),
+        ([node("Resize", "x", "y")], "states 0 scale(s) for 4 axes"),
         ([conv("x flat", "y", 1)], "only squares"),
         ([conv("x four", "y", 3)], "weight (4, 4, 3, 3) in 1 group(s) does not fit 1 input"),
         ([conv("x w four1", "y", 3)], "input 2 ('four1') must be a float tensor of 1 axes"),

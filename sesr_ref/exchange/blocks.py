@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -77,11 +77,8 @@ def _pairs(net: Network, steps: dict[Layer, tuple[str, ...]]) -> Iterator[Pair]:
     used: set[str] = set()
     for expand in net.layers:
         project = readers[expand.name][0] if len(readers[expand.name]) == 1 else None
-        plain = _is_plain(expand, shared) and _is_plain(project, shared)
-        if not plain or expand.name in used:
+        if not _is_plain(expand, shared) or not _is_plain(project, shared) or expand.name in used:
             continue
-        assert isinstance(expand, Conv)
-        assert isinstance(project, Conv)
         (source,) = steps[expand]
         if project.kernel_size == 1 and _smaller(expand, project, channels[source]):
             skip = _skip(project, source, readers[project.name], steps, channels)
@@ -89,7 +86,7 @@ def _pairs(net: Network, steps: dict[Layer, tuple[str, ...]]) -> Iterator[Pair]:
             yield Pair(expand, project, skip)
 
 
-def _is_plain(layer: Layer | None, shared: set[str]) -> bool:
+def _is_plain(layer: Layer | None, shared: set[str]) -> TypeGuard[Conv]:
     own = isinstance(layer, Conv) and layer.groups == 1 and not layer.shares
     return own and layer is not None and layer.name not in shared
 

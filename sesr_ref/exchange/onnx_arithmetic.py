@@ -26,7 +26,7 @@ def add(node: Node, b: Builder) -> View:
         image, constant = _image_and_constant(node, b)
         offset = _channel_values(node, image, constant)
         fused = _into_bias(node, b, image, offset)
-        return fused or _affine(node, b, image, None, offset)
+        return fused or _shifted(node, b, image, offset)
     return _sum(node, b, [b.image(node, i) for i in range(len(node.inputs))])
 
 
@@ -64,8 +64,8 @@ def sub(node: Node, b: Builder) -> View:
     image, constant = _image_and_constant(node, b)
     offset = _channel_values(node, image, constant)
     if isinstance(b.value(node, 0), View):
-        return _affine(node, b, image, None, -offset)
-    return _affine(node, b, _scaled(node, b, image, -1.0), None, offset)
+        return _shifted(node, b, image, -offset)
+    return _shifted(node, b, _scaled(node, b, image, -1.0), offset)
 
 
 def _scaled(node: Node, b: Builder, image: Image, factor: float) -> Image:
@@ -77,7 +77,7 @@ def _scaled(node: Node, b: Builder, image: Image, factor: float) -> Image:
 def mul(node: Node, b: Builder) -> View:
     """Mul by a constant."""
     image, constant = _image_and_constant(node, b)
-    return _affine(node, b, image, _channel_values(node, image, constant), None)
+    return _multiplied(node, b, image, _channel_values(node, image, constant))
 
 
 def div(node: Node, b: Builder) -> View:
@@ -86,7 +86,7 @@ def div(node: Node, b: Builder) -> View:
     divisor = _channel_values(node, image, constant)
     if isinstance(b.value(node, 1), View) or not divisor.all():
         raise node.error("only division by constants other than 0 is supported")
-    return _affine(node, b, image, 1 / divisor.astype(np.float64), None)
+    return _multiplied(node, b, image, 1 / divisor.astype(np.float64))
 
 
 def _image_and_constant(node: Node, b: Builder) -> tuple[Image, Constant]:
@@ -111,28 +111,31 @@ def _channel_values(node: Node, image: Image, value: Constant) -> Array:
     return Builder.finite(node, plain.reshape(-1))
 
 
-def _affine(
-    node: Node, b: Builder, image: Image, factor: Array | None, offset: Array | None
-) -> View:
-    """``x * factor`` or ``x + offset``: a number for all channels, or a depthwise convolution."""
-    given = factor if factor is not None else offset
-    assert given is not None
-    name, inputs = b.name_for(node), (image.source,)
-    if (given == given[0]).all():
-        kind = nw.Shift if factor is None else nw.Scale
-        layer: nw.Layer = kind(name, float(given[0]), inputs=inputs)
+def _multiplied(node: Node, b: Builder, image: Image, factor: Array) -> View:
+    """``x * factor``: one number, or a depthwise convolution."""
+    name, inputs, c = b.name_for(node), (image.source,), image.channels
+    if (factor == factor[0]).all():
+        layer = nw.Scale(name, float(factor[0]), inputs=inputs)
         return b.emit(node, layer, image.shape, order=image.order)
-    c = image.channels
-    weight = np.ones(c, np.float32) if factor is None else factor.astype(np.float32)
-    params = {"weight": weight.reshape(1, 1, 1, c)} | ({} if offset is None else {"bias": offset})
-    layer = nw.Conv(name, c, 1, groups=c, bias=offset is not None, inputs=inputs)
-    return b.emit(node, layer, image.shape, order=image.order, params=params)
+    params = {"weight": factor.astype(np.float32).reshape(1, 1, 1, c)}
+    depthwise = nw.Conv(name, c, 1, groups=c, inputs=inputs)
+    return b.emit(node, depthwise, image.shape, order=image.order, params=params)
+
+
+def _shifted(node: Node, b: Builder, image: Image, offset: Array) -> View:
+    """``x + offset``: one number, or a depthwise convolution's bias."""
+    name, inputs, c = b.name_for(node), (image.source,), image.channels
+    if (offset == offset[0]).all():
+        layer = nw.Shift(name, float(offset[0]), inputs=inputs)
+        return b.emit(node, layer, image.shape, order=image.order)
+    params = {"weight": np.ones((1, 1, 1, c), np.float32), "bias": offset}
+    depthwise = nw.Conv(name, c, 1, groups=c, bias=True, inputs=inputs)
+    return b.emit(node, depthwise, image.shape, order=image.order, params=params)
 
 
 def prelu(node: Node, b: Builder) -> View:
     """PRelu with one slope, or one for each channel."""
     x, slope = b.image(node, 0), b.constant(node, 1)
-    assert slope is not None
     slopes = np.broadcast_to(_channel_values(node, x, slope), (x.channels,)).copy()
     layer = nw.PReLU(b.name_for(node), inputs=(x.source,))
     return b.emit(node, layer, x.shape, order=x.order, params={"slope": slopes})

@@ -11,8 +11,7 @@ from sesr_ref.ops.arrays import Array, Params
 
 def conv(node: Node, b: Builder) -> View:
     """Conv: stride 1, no dilation, odd square kernels padded to 'same', groups."""
-    x, weight, bias = b.nchw(node, 0), b.weight(node, 1, 4), b.weight(node, 2, 1)
-    assert weight is not None
+    x, weight, bias = b.nchw(node, 0), b.weight(node, 1), b.bias(node, 2)
     groups = int(node.attribute("group", 1))
     k = _kernel_size(node, weight)
     if any(s != 1 for s in node.attribute("strides", [1])):
@@ -36,8 +35,7 @@ def conv(node: Node, b: Builder) -> View:
 
 def conv_transpose(node: Node, b: Builder) -> View:
     """ConvTranspose whose output is a whole number of times the input; groups become zeros."""
-    x, weight, bias = b.nchw(node, 0), b.weight(node, 1, 4), b.weight(node, 2, 1)
-    assert weight is not None
+    x, weight, bias = b.nchw(node, 0), b.weight(node, 1), b.bias(node, 2)
     groups = int(node.attribute("group", 1))
     k = _kernel_size(node, weight)
     stride, top = _transpose_geometry(node, k)

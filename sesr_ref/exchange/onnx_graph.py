@@ -94,18 +94,30 @@ class Builder:
         name = node.inputs[index] if index < len(node.inputs) else ""
         return self.values[name] if name else None
 
-    def constant(self, node: Node, index: int) -> Constant | None:
+    def optional(self, node: Node, index: int) -> Constant | None:
         """As `value`, for an input that must not depend on the image."""
         value = self.value(node, index)
         if isinstance(value, View):
             raise node.error(f"input {index} ({node.inputs[index]!r}) must be a constant")
         return value
 
-    def weight(self, node: Node, index: int, ndim: int) -> Array | None:
-        """As `constant`, for finite numbers; float32, or float64 where the model has it."""
-        value = self.constant(node, index)
+    def constant(self, node: Node, index: int) -> Constant:
+        """As `optional`, for an input that may not be left out."""
+        value = self.optional(node, index)
         if value is None:
-            return None
+            raise node.error(f"input {index} is missing")
+        return value
+
+    def weight(self, node: Node, index: int) -> Array:
+        """A convolution's weight: four axes, finite; float32, or float64 where the model has it."""
+        return self._floats(node, index, self.constant(node, index), 4)
+
+    def bias(self, node: Node, index: int) -> Array | None:
+        """A convolution's bias, None where it is left out."""
+        value = self.optional(node, index)
+        return None if value is None else self._floats(node, index, value, 1)
+
+    def _floats(self, node: Node, index: int, value: Constant, ndim: int) -> Array:
         if value.ndim != ndim or value.dtype.kind != "f":
             raise node.error(
                 f"input {index} ({node.inputs[index]!r}) must be a float tensor of {ndim} "

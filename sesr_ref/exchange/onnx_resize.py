@@ -43,8 +43,8 @@ def resize_scale(node: Node, b: Builder, image: Image) -> int:
 def _stated_scales(node: Node, b: Builder, lengths: list[int]) -> list[float]:
     """Scale of every axis, in the order that the node sees."""
     index = 1 if node.kind == "Upsample" or node.opset < 11 else 2
-    scales = b.constant(node, index)
-    sizes = b.constant(node, index + 1)
+    scales = b.optional(node, index)
+    sizes = b.optional(node, index + 1)
     axes = [int(a) % 4 for a in node.attribute("axes", range(4))]
     if scales is not None and scales.size:
         stated = [float(s) for s in scales.reshape(-1)]

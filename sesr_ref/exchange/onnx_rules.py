@@ -40,7 +40,7 @@ def _clip(node: Node, b: Builder) -> View:
 
 def _bound(node: Node, b: Builder, index: int, key: str) -> float:
     """A limit of Clip: an attribute before opset 11, an input since; infinite when left out."""
-    value = b.constant(node, index)
+    value = b.optional(node, index)
     if value is None:
         return float(node.attribute(key, -math.inf if key == "min" else math.inf))
     if value.size != 1 or value.dtype.kind != "f" or np.isnan(value).any():
@@ -75,7 +75,6 @@ def _transpose(node: Node, b: Builder) -> View:
 
 def _reshape(node: Node, b: Builder) -> View:
     view, shape = _view(node, b), b.constant(node, 1)
-    assert shape is not None
     lengths = [int(n) for n in shape.reshape(-1)]
     if not node.attribute("allowzero", 0):
         old = (*view.lengths, *[0] * len(lengths))
