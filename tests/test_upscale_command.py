@@ -205,6 +205,21 @@ def test_a_mistake_is_one_line_and_writes_nothing(here: Path, capsys: Capture, c
     assert {name: (here / name).read_bytes() for name in tree(here)} == before
 
 
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "not finite"), (255.0, r"must lie in [0, 1], got 255 to 255")]
+)
+def test_floats_that_are_no_pixels_are_refused_by_name(
+    here: Path, capsys: Capture, value: float, message: str
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite("a.tif", np.full((9, 8), value, np.float32))
+    assert upscale("a.tif", "-o", "b.tif") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("sesr-ref upscale: a.tif: ")
+    assert message in error
+    assert tree(here) == {"a.tif"}
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_to_is_named(here: Path, capsys: Capture) -> None:
     sr.write_image("a.png", _pixels())

@@ -123,10 +123,12 @@ class Work:
         try:
             entry = self._enlarge(job, show)
         except (ValueError, OSError, MemoryError) as error:
-            if one or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
-                raise
             message = one_line(error)
             text = message if str(job.source) in message else f"{job.source}: {message}"
+            if isinstance(error, OSError) and (one or error.errno in DISK_ERRORS):
+                raise
+            if one:
+                raise ValueError(text) from error
             self.failed.append({"input": str(job.source), "error": text})
             notice(f"sesr-ref upscale: {text}")
             return

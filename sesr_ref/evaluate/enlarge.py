@@ -51,7 +51,8 @@ def upscale_image(
     ----------
     rgb : (height, width) or (height, width, channels) array
         Grey, or grey and alpha (2), RGB (3), RGB and alpha (4 channels); uint8, uint16 or float in
-        [0, 1].  Grey enlarges as the RGB image of three such channels does.
+        [0, 1].  Grey enlarges as the RGB image of three such channels does (only scores follow the
+        field's habit of taking one channel for Y itself).
     net : Network
         On one channel, with linear blocks or without.
     params : dict of arrays
