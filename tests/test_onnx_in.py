@@ -352,7 +352,7 @@ def test_constants_in_nodes_and_branches_nobody_reads(
     weight = onnx.numpy_helper.from_array(numbers(rng, 1, 1, 3, 3), "w")
     nodes = [
         node("Constant", "", "w", value=weight), node("Constant", "", "s", value_float=0.5),
-        node("Constant", "", "perm", value_ints=[0, 1, 3, 2]),
+        node("Constant", "", "perm", value_ints=[0, 1, 3, 2]), node("Shape", "w", "of_weight"),
         conv("x w", "a", 3), node("Relu", "x", "unread"), node("Mul", "a s", "y"),
     ]  # fmt: skip
     path = tools.saved(tmp_path / "m.onnx", tools.model(nodes, {}))

@@ -233,6 +233,12 @@ def test_unknown_options_are_refused(
         sr.to_onnx(tmp_path / "m.onnx", net, tools.random_params(net, rng), **options)
 
 
+def test_a_layer_called_like_a_parameter_is_refused_in_one_line(tmp_path: Path) -> None:
+    net = nw.Network("clash", 1, 1, (nw.Conv("a", 1, 1), nw.ReLU("a.weight")))
+    with pytest.raises(ValueError, match=r"^clash makes no valid ONNX: [^\n]*a\.weight[^\n]*$"):
+        sr.to_onnx(tmp_path / "m.onnx", net, sr.initialise(net))
+
+
 def test_an_existing_file_is_kept_unless_it_may_be_replaced(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -208,6 +208,14 @@ def dropped(*names: str) -> Change:
             lambda s: s | {"model.conv_first.activation.weight": np.ones(1, "f4")},
             r"expected model\.residual_block\.0\.activation\.weight \(missing\)",
         ),
+        (
+            lambda s: {k: v for k, v in s.items() if "residual_block" not in k},
+            "there is no block between head and tail",
+        ),
+        (
+            lambda s: dict.fromkeys(map(str, range(10_001)), np.ones(1, "f4")),
+            "10001 arrays, more than 10000",
+        ),
         (lambda s: {"b.weight": np.ones(3, "f4")}, "no layout fits: found b.weight; expected ses"),
         (lambda s: {}, "no layout fits: found no arrays"),
     ],

@@ -185,7 +185,7 @@ GLOBAL = b"\x80\x02c%s\n%s\n(X\x02\x00\x00\x00idtR."
         (b"\x80\x02}X\x01\x00\x00\x00wK\x01s.", "its entry 'w' is a int, not a tensor"),
         (b"\x80\x02}.", "no layout fits: found no arrays"),
         (STATE.replace(b"K\x02K\x03\x86K\x03K\x01", b"K\x03K\x03\x86K\x03K\x01"), "reaches beyond"),
-        (STATE.replace(b"K\x02K\x03\x86K\x03", b"J\xff\xff\xff\x7fK\x03\x86K\x00"), "beyond its"),
+        (STATE.replace(b"K\x02K\x03\x86K\x03", b"J\xff\xff\xff\x7fK\x03\x86K\x00"), "more than"),
         (STATE.replace(b"K\x02K\x03\x86K\x03", b"J\xff\xff\xff\xffK\x03\x86K\x00"), "a tensor of"),
         (STATE.replace(b"K\x06tQ", b"K\x07tQ"), "has 24 bytes, not 7 numbers"),
         (STATE.replace(b"\x00\x00\x000X", b"\x00\x00\x001X"), "no 'archive/data/1'"),
@@ -241,6 +241,14 @@ def test_a_damaged_member_is_refused(tmp_path: Path) -> None:
     at = data.index(NUMBERS.tobytes())
     path.write_bytes(data[:at] + b"\x01" + data[at + 1 :])
     assert "CRC" in refusal(path)
+
+
+def test_few_numbers_are_not_repeated_into_many(tmp_path: Path) -> None:
+    repeated = TENSOR.replace(b"K\x02K\x03\x86K\x03K\x01", b"J\0\0\0\x08K\x01\x86K\0K\0")
+    names = (b"X\x01\x00\x00\x00" + name + repeated for name in (b"a", b"b", b"c"))
+    content = b"\x80\x02}(" + b"".join(names) + b"u."
+    message = refusal(archive(tmp_path / "m.pth", content))
+    assert f"its tensors have {3 << 27} numbers, more than {1 << 28}" in message
 
 
 def test_compressed_members_are_refused(tmp_path: Path) -> None:

@@ -113,6 +113,8 @@ def _sizes(shapes: Shapes) -> tuple[int, int, int, int]:
 
 def _count(shapes: Shapes) -> int:
     blocks = {name.split(".")[0] for name in shapes if name.startswith("block")}
+    if not blocks:
+        raise ValueError("there is no block between head and tail")
     return len(blocks)
 
 

@@ -73,7 +73,7 @@ def read_model(path: Path) -> Any:
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
-        raise ValueError(f"not valid ONNX: {_first_line(error)}") from None
+        raise ValueError(f"not valid ONNX: {first_line(error)}") from None
     return model
 
 
@@ -121,7 +121,7 @@ def tensor_array(tensor: Any) -> np.ndarray[Any, np.dtype[Any]]:
             return bfloat16_values(np.array(raw, np.uint16).reshape(tuple(tensor.dims)))
         return np.asarray(onnx.numpy_helper.to_array(tensor))
     except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"tensor {tensor.name!r}: {_first_line(error)}") from None
+        raise ValueError(f"tensor {tensor.name!r}: {first_line(error)}") from None
 
 
 def _check_order(model: Any) -> None:
@@ -186,5 +186,6 @@ def _external_bytes(path: Path, tensor: Any, limit: int) -> bytes:
         return bytes(stream.read(length))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first, for messages of one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,12 +9,12 @@ import numpy as np
 from sesr_ref.exchange.onnx_file import tensor_array
 from sesr_ref.exchange.onnx_graph import Builder, Constant, Node, Value, View
 
-# Operators computed when all their inputs are constants.  The first keep their input's size; the
-# others, which shapes are computed with, run on a few numbers only.
-MOVES = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+MOVES = ("Cast", "Identity", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that make nothing larger than their input: done on any constant."""
 ARITHMETIC = ("Add", "Ceil", "Concat", "Div", "Floor", "Gather", "Mul", "Slice", "Sub")
-MAX_ARITHMETIC = 256
-"""Elements of a constant that arithmetic is done on."""
+"""Operators that sizes are computed with: done on a few numbers only."""
+MAX_ELEMENTS = 1 << 16
+"""Of the result of arithmetic, at most: the product of its inputs' sizes."""
 
 
 def folded(node: Node, builder: Builder) -> Constant | None:
@@ -45,7 +45,7 @@ def folded(node: Node, builder: Builder) -> Constant | None:
     constants = [value for value in inputs if isinstance(value, np.ndarray)]
     if node.domain not in ("", "ai.onnx") or len(constants) != len(inputs) or not inputs:
         return None
-    small = math.prod(c.size for c in constants if c.ndim) <= MAX_ARITHMETIC**2
+    small = math.prod(c.size for c in constants if c.ndim) <= MAX_ELEMENTS
     if node.kind not in MOVES and not (node.kind in ARITHMETIC and small):
         return None
     from onnx.reference import ReferenceEvaluator

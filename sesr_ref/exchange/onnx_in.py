@@ -65,29 +65,36 @@ def from_onnx(
 
 
 def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Params]:
-    graph, opset = model.graph, opset_of(model)
+    graph = model.graph
     wanted = _output_name(graph, output)
     builder = Builder(readers=_readers(graph))
     builder.values = {t.name: tensor_array(t) for t in graph.initializer}
-    source = _input(graph)
-    builder.values[source[0]] = source[1]
-    enlarged = find_bicubic(graph)
-    inner = {name for found in enlarged.values() for name in found.inner}
-    for index, proto in enumerate(graph.node):
-        node = Node(index, proto, opset)
-        if bicubic := enlarged.get(node.outputs[0] if node.outputs else ""):
-            builder.values[node.outputs[0]] = _bicubic(node, builder, bicubic)
-        elif not inner.intersection(node.outputs):
-            builder.values[node.outputs[0]] = _value_of(node, builder)
-    image = _enlarged(builder, node, wanted)
-    layers = _needed(builder.layers, image.source)
+    source, image = _input(graph)
+    builder.values[source] = image
+    last = _walk(graph, builder, opset_of(model))
+    enlarged = _enlarged(builder, last, wanted)
+    layers = _needed(builder.layers, enlarged.source)
     if not layers:
         raise ValueError(f"the output {wanted!r} is the input itself")
-    upscale = max(image.shape[2] // source[1].shape[2], 1)
-    net = Network(name, upscale, source[1].shape[1], layers)
+    upscale = max(enlarged.shape[2] // image.shape[2], 1)
+    net = Network(name, upscale, image.shape[1], layers)
     params = {key: builder.params[key] for key in net.param_shapes() if key in builder.params}
     check_params(net, params)
     return net, params
+
+
+def _walk(graph: Any, builder: Builder, opset: int) -> Node:
+    """Give every node's output its value; the last node, for errors."""
+    enlargements = find_bicubic(graph)
+    inner = {name for found in enlargements.values() for name in found.inner}
+    for index, proto in enumerate(graph.node):
+        node = Node(index, proto, opset)
+        bicubic = enlargements.get(proto.output[0]) if proto.output else None
+        if bicubic is not None:
+            builder.values[node.outputs[0]] = _bicubic(node, builder, bicubic)
+        elif not inner.intersection(node.outputs):
+            builder.values[node.outputs[0]] = _value_of(node, builder)
+    return node
 
 
 def _bicubic(node: Node, builder: Builder, found: Bicubic) -> View:
@@ -127,7 +134,7 @@ def _input(graph: Any) -> tuple[str, View]:
             f"input {inputs[0].name!r} has ONNX type {kind.elem_type}; "
             f"supported are {', '.join(FLOAT_TYPES.values())}"
         )
-    sizes = [int(d.dim_value) for d in kind.shape.dim]  # 0 for a dynamic one
+    sizes = [max(int(d.dim_value), 0) for d in kind.shape.dim]  # 0 for a dynamic one
     if len(sizes) != 4:
         raise ValueError(f"input {inputs[0].name!r} has {len(sizes)} axes instead of 4")
     last = sizes[3] in (1, 3) and sizes[1] not in (1, 3)

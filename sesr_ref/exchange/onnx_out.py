@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sesr_ref.exchange.onnx_bicubic import MIRROR
-from sesr_ref.exchange.onnx_file import PRODUCER, require_onnx
+from sesr_ref.exchange.onnx_file import PRODUCER, first_line, require_onnx
 from sesr_ref.exchange.onnx_out_rules import RULES
 from sesr_ref.exchange.onnx_writer import Graph
 from sesr_ref.exchange.rounding import DTYPES, collapsed_exactly
@@ -109,7 +109,10 @@ def _model(
         producer_name=PRODUCER,
         doc_string=f"{net.name}: enlarges by {net.upscale}; NCHW, values in [0, 1]",
     )
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:  # such as a layer called like a parameter
+        raise ValueError(f"{net.name} makes no valid ONNX: {first_line(error)}") from None
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
 
 

@@ -14,7 +14,8 @@ from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 
-MAX_BYTES = 4 << 30
+MAX_BYTES = 1 << 30
+"""Largest file."""
 DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 """Types that parameters may have, and how NumPy reads their bytes."""
 

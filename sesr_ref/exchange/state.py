@@ -18,6 +18,7 @@ Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 DESCRIPTION = "network.json"
 """Under which files in our own names carry the network's description."""
 MAX_BLOCKS = 1000
+MAX_ARRAYS = 10_000
 
 
 def from_state(arrays: Arrays, description: str | None = None) -> tuple[Network, Params]:
@@ -48,6 +49,8 @@ def from_state(arrays: Arrays, description: str | None = None) -> tuple[Network,
         params = {name: _numbers(name, array) for name, array in arrays.items()}
         check_params(net, params)
         return net, params
+    if len(arrays) > MAX_ARRAYS:
+        raise ValueError(f"{len(arrays)} arrays, more than {MAX_ARRAYS}")
     failures = []
     for dialect in sorted(DIALECTS.values(), key=lambda d: -len(_known(d, arrays))):
         if not _known(dialect, arrays):
@@ -229,6 +232,6 @@ def _without_expand_bias(net: Network, params: Params, wanted: set[str]) -> Para
 def _outline(net: Network) -> list[dict[str, Any]]:
     """What a network computes, apart from its name and how its layers' inputs are written."""
     layers = json.loads(net.to_json())["layers"]
-    for entry, (_, inputs) in zip(layers, net.steps(), strict=True):
-        entry["inputs"] = list(inputs)
-    return [dict(entry) for entry in layers]
+    return [
+        {**entry, "inputs": inputs} for entry, (_, inputs) in zip(layers, net.steps(), strict=True)
+    ]

@@ -13,13 +13,15 @@ import numpy as np
 
 from sesr_ref.exchange.rounding import bfloat16_values
 from sesr_ref.exchange.state import DESCRIPTION, Arrays, from_state, to_state
-from sesr_ref.exchange.torch_pickle import MAX_PICKLE_BYTES, STORAGES, Tensor, read_pickle
+from sesr_ref.exchange.torch_pickle import MAX_PICKLE_BYTES, STORAGES, Storage, Tensor, read_pickle
 from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 
-MAX_BYTES = 4 << 30
+MAX_BYTES = 1 << 30
+"""Largest file."""
 MAX_ELEMENTS = 1 << 28
+"""Most numbers of all tensors together; strides of 0 could make many of few."""
 WRAPPERS = ("state_dict", "params_ema", "params", "model_state_dict", "model", "net", "weights")
 """Keys under which checkpoints keep the state dict, beside optimizers and counters."""
 
@@ -44,15 +46,13 @@ def load_state_dict(path: str | Path) -> tuple[Network, Params]:
         If the file is damaged, holds code (naming the class, function or opcode), or names that
         no dialect has.
     """
-    path = Path(path)
+    arrays = dict(read_state_dict(Path(path)))
+    description = arrays.pop(DESCRIPTION, None)
     try:
-        arrays = dict(read_state_dict(path))
-        description = arrays.pop(DESCRIPTION, None)
         text = None if description is None else description.tobytes().decode()
         return from_state(arrays, text)
     except ValueError as error:  # UnicodeDecodeError is one
-        text = str(error)
-        raise ValueError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        raise ValueError(f"{path}: {error}") from None
 
 
 def read_state_dict(path: Path) -> Arrays:
@@ -98,9 +98,12 @@ def _read(archive: zipfile.ZipFile) -> Arrays:
     order = archive.read(f"{root}byteorder") if f"{root}byteorder" in members else b"little"
     if order not in (b"little", b"big"):
         raise ValueError(f"byte order {order[:20]!r} is neither little nor big")
-    named = _state_of(read_pickle(archive.read(pickles[0])))
+    tensors = _state_of(read_pickle(archive.read(pickles[0])))
+    if (count := sum(math.prod(t.size) for t in tensors.values())) > MAX_ELEMENTS:
+        raise ValueError(f"its tensors have {count} numbers, more than {MAX_ELEMENTS}")
     mark = "<" if order == b"little" else ">"
-    return {name: _array(archive, root, mark, name, t) for name, t in named.items()}
+    storages = {t.storage: _storage(archive, root, mark, t.storage) for t in tensors.values()}
+    return {name: _array(name, t, storages[t.storage]) for name, t in tensors.items()}
 
 
 def _state_of(content: Any) -> dict[str, Tensor]:
@@ -117,27 +120,35 @@ def _state_of(content: Any) -> dict[str, Tensor]:
     return content
 
 
-def _array(
-    archive: zipfile.ZipFile, root: str, mark: str, name: str, tensor: Tensor
+def _storage(
+    archive: zipfile.ZipFile, root: str, mark: str, storage: Storage
 ) -> np.ndarray[Any, np.dtype[Any]]:
-    storage, offset, size, stride = tensor
+    """The numbers of a storage, as one axis; bfloat16's as integers."""
     member = f"{root}data/{storage.key}"
     dtype = np.dtype(mark + ("u2" if storage.dtype == "bf16" else storage.dtype))
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    if math.prod(size) > MAX_ELEMENTS or (0 not in size and last >= storage.length):
-        raise ValueError(f"{name}: size {size} reaches beyond its {storage.length} numbers")
     try:
         data = archive.read(member)
     except KeyError:
-        raise ValueError(f"{name}: the archive has no {member!r}") from None
+        raise ValueError(f"the archive has no {member!r}") from None
     if len(data) != storage.length * dtype.itemsize:
-        raise ValueError(f"{name}: {member!r} has {len(data)} bytes, not {storage.length} numbers")
-    flat = np.frombuffer(data, dtype)[min(offset, storage.length) :]
-    strides = [s * dtype.itemsize for s in stride]
-    array = np.lib.stride_tricks.as_strided(flat, size, strides, writeable=False)
+        raise ValueError(f"{member!r} has {len(data)} bytes, not {storage.length} numbers")
+    return np.frombuffer(data, dtype)
+
+
+def _array(
+    name: str, tensor: Tensor, numbers: np.ndarray[Any, np.dtype[Any]]
+) -> np.ndarray[Any, np.dtype[Any]]:
+    storage, offset, size, stride = tensor
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if 0 in size:
+        offset, stride = 0, (0,) * len(size)
+    elif last >= len(numbers):
+        raise ValueError(f"{name}: size {size} reaches beyond its {len(numbers)} numbers")
+    strides = [s * numbers.itemsize for s in stride]
+    array = np.lib.stride_tricks.as_strided(numbers[offset:], size, strides, writeable=False)
     if storage.dtype == "bf16":
         return bfloat16_values(array)
-    return array.astype(dtype.newbyteorder("="))
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def save_state_dict(
