@@ -48,27 +48,29 @@ TABLE_3 = (
     Row("M5 x4, tile 400 x 300", M5_X4, 300, 400, 2.19, 9.84, 2.12, 471.69, 9.823),
 )
 
-# model: percent that DRAM bytes and time of each row may be off, in the order of the table.  The
-# two that count as Arm does shall agree; the other two differ because they count something else.
-MARGINS: dict[str, tuple[tuple[float, float], ...]] = {
-    "roofline": ((2.5, 5), (0.1, 3), (0.1, 5), (0.1, 5), (0.3, 2)),
-    "calibrated": ((2.5, 1), (0.1, 0.5), (0.1, 0.5), (0.1, 0.5), (0.3, 0.5)),
-    "physical": ((51, 1), (37, 6), (151, 12), (37, 3), (99, 3)),
-    "ideal": ((99, 16), (97, 49), (91, 36), (92, 40), (80, 26)),
+# model: percent that DRAM bytes and time of each row are off the paper's, in the order of the table;
+# the two that count as Arm does agree with it, the other two count something else
+STATED: dict[str, tuple[tuple[float, float], ...]] = {
+    "roofline": ((2.2, 4.7), (0.0, -2.5), (0.0, 4.3), (0.0, 3.9), (-0.2, -1.8)),
+    "calibrated": ((2.2, -0.8), (0.0, 0.0), (0.0, 0.2), (0.0, 0.0), (-0.2, -0.1)),
+    "physical": ((50.4, -0.3), (36.0, 5.1), (150.6, 11.3), (36.7, 2.1), (98.7, 2.4)),
+    "ideal": ((-98.1, -15.8), (-96.3, -48.2), (-90.3, -35.2), (-91.0, -39.3), (-79.0, -25.3)),
 }
+MARGIN = 0.1
+"""Percentage points that a row may be from what is stated."""
 
 
 def print_table_3(model: str) -> tuple[bool, list[float]]:
     """Print one model's rows; whether all keep their margins, and the times."""
     cells, times, ok = [], [], True
-    for row, (byte_margin, time_margin) in zip(TABLE_3, MARGINS[model], strict=True):
+    for row, stated in zip(TABLE_3, STATED[model], strict=True):
         composed = row.composed and model in {"roofline", "calibrated"}
         result = sr.estimate(
             row.net, row.height, row.width, NPU, model=model, compose_shuffles=composed
         )
         megabytes, milliseconds = result.dram_bytes / 1e6, result.latency_ms
         off = [100 * (megabytes / row.megabytes - 1), 100 * (milliseconds / row.milliseconds - 1)]
-        within = abs(off[0]) <= byte_margin and abs(off[1]) <= time_margin
+        within = all(abs(a - b) <= MARGIN for a, b in zip(off, stated, strict=True))
         ok &= within
         times.append(milliseconds)
         cells.append((

@@ -6,7 +6,7 @@ Both collapse first.  Training through the collapse is a composition of function
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def run(
         return _run_whole(small, small_params, x, ops)
     n, height, width, channels = x.shape
     y = np.empty((n, height * net.upscale, width * net.upscale, channels), x.dtype)
-    shape = tile if isinstance(tile, (int, tuple)) else tile.tile
+    shape = cast("Tile", getattr(tile, "tile", tile))
     margin, step = (ops.margin and ops.margin(small)) or (halo(small), 1)
     for rows, columns, high, inner in _tiles(height, width, shape, margin, step, net.upscale):
         part = _run_whole(small, small_params, np.ascontiguousarray(x[:, rows, columns]), ops)
