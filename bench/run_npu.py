@@ -48,7 +48,7 @@ TABLE_3 = (
     Row("M5 x4, tile 400 x 300", M5_X4, 300, 400, 2.19, 9.84, 2.12, 471.69, 9.823),
 )
 
-# model: percent that DRAM bytes and time of each row are off the paper's, in the order of the table;
+# model: percent that DRAM bytes and time of each row are off the paper's, in the table's order;
 # the two that count as Arm does agree with it, the other two count something else
 STATED: dict[str, tuple[tuple[float, float], ...]] = {
     "roofline": ((2.2, 4.7), (0.0, -2.5), (0.0, 4.3), (0.0, 3.9), (-0.2, -1.8)),
