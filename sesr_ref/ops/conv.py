@@ -100,7 +100,7 @@ def _convolve_vjp(dy: Array, x: Array, weight: Array) -> tuple[Array, Array]:
         pixels = x[image, rows].reshape(-1, channels)
         for total, part in zip(dsplit, patches, strict=True):
             total += part.T @ pixels
-    return dx, _reversed(dsplit.reshape(k, k, features, channels))
+    return dx, np.ascontiguousarray(_reversed(dsplit.reshape(k, k, features, channels)))
 
 
 def _split(weight: Array, x: Array) -> Array:
