@@ -275,3 +275,8 @@ def test_backward_refuses_what_is_not_of_this_network() -> None:
     for dy in (x.astype(np.float32), x[:, :3], np.ones((1, 4, 5, 2))):
         with pytest.raises(ValueError, match=r"dy must be float64 of shape \(1, 4, 5, 1\)"):
             sr.backward(net, params, tensors, dy)
+    params = parameters(residual(), 0, np.float32)  # whose last layer would take any dtype
+    with np.errstate(over="ignore", invalid="ignore"):
+        tensors = sr.forward(residual(), params, x.astype(np.float32))
+    with pytest.raises(ValueError, match=r"dy must be float32 of shape \(1, 8, 10, 1\)"):
+        sr.backward(residual(), params, tensors, np.ones((1, 8, 10, 1)))
