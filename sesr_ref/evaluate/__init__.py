@@ -8,10 +8,10 @@ from sesr_ref.evaluate.scores import (
     Protocol,
     Score,
     bicubic,
-    find_high,
     network,
     score_folder,
 )
+from sesr_ref.evaluate.sets import find_high
 
 __all__ = [
     "PROTOCOLS",

@@ -11,9 +11,10 @@ import numpy as np
 
 from sesr_ref.engine import Tile, run
 from sesr_ref.evaluate.enlarge import BLACK, WHITE
-from sesr_ref.images import DEFAULT_MAX_PIXELS, SUFFIXES, from_float, imresize, luma_of, modcrop
+from sesr_ref.evaluate.sets import find_high, read_low
+from sesr_ref.images import DEFAULT_MAX_PIXELS, from_float, imresize, luma_of, modcrop
 from sesr_ref.images.colour import PEAKS, Pixels
-from sesr_ref.images.files import read_image
+from sesr_ref.images.files import opaque, read_image
 from sesr_ref.metrics import psnr, ssim
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
@@ -164,44 +165,14 @@ def score_folder(
         if progress is not None:
             progress(len(images), path.name)
         try:
-            high = modcrop(_without_alpha(read_image(path, max_pixels).pixels), upscale)
-            low = _low_file(given / path.name, high, upscale) if use_files else None
+            high = modcrop(opaque(read_image(path, max_pixels).pixels), upscale)
+            low = read_low(given / path.name, high, upscale) if use_files else None
             images[path.stem] = _score(high, low, methods, upscale, protocol)
         except ValueError as error:
             text = str(error)
             raise ValueError(text if text.startswith(str(folder)) else f"{path}: {text}") from None
     low_from = given.name if use_files else "imresize"
     return FolderScores(upscale, upscale, protocol, low_from, images)
-
-
-def find_high(folder: Path) -> list[Path]:
-    """The images of a test set by name: those in HR/ if there is one, else directly inside.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the set.
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    ValueError
-        If it holds no image, or two of one name.
-    """
-    inside = folder / "HR" if (folder / "HR").is_dir() else folder
-    paths = sorted(p for p in inside.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-    paths = [p for p in paths if not p.name.startswith(".")]
-    if not paths:
-        raise ValueError(f"{inside}: no image there ({', '.join(SUFFIXES)})")
-    stems = [p.stem for p in paths]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise ValueError(f"{inside}: two images are called {twice[0]}")
-    return paths
 
 
 def _score(
@@ -229,22 +200,3 @@ def _luma(image: Pixels) -> Array:
 
 def _stored(luma: Array, protocol: Protocol) -> Array:
     return from_float(luma, np.uint8) / 255 if protocol.rounded_luma else luma
-
-
-def _without_alpha(pixels: Pixels) -> Pixels:
-    luma_of(pixels)  # refuses transparent pixels
-    return pixels[..., :-1] if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else pixels
-
-
-def _low_file(path: Path, high: Pixels, upscale: int) -> Pixels:
-    """The given low-resolution image of `high`, with as many channels."""
-    low = _without_alpha(read_image(path).pixels)
-    expected = (high.shape[0] // upscale, high.shape[1] // upscale)
-    if low.shape[:2] != expected:
-        size = "{1} x {0}".format
-        raise ValueError(f"{path}: has {size(*low.shape)} pixels, needed are {size(*expected)}")
-    if high.ndim == 2 and low.ndim == 3:  # some programs write grey as three equal channels
-        if (low != low[..., :1]).any():
-            raise ValueError(f"{path}: has colours, but its high-resolution image is grey")
-        low = low[..., 0]
-    return low

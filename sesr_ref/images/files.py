@@ -118,13 +118,17 @@ def read_luma(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
 def luma_of(pixels: Pixels) -> Array:
     """Y / 255 of an image in memory; one channel *is* Y; float64 for float64, else float32."""
     check_image(pixels)
-    if pixels.ndim == 2:
-        return to_float(pixels)
-    if pixels.shape[2] in (2, 4):
+    colours = opaque(pixels)
+    return to_float(colours) if colours.ndim == 2 else rgb_to_luma(colours)
+
+
+def opaque(pixels: Pixels) -> Pixels:
+    """Grey (height, width) or RGB of an image; ValueError if a pixel of it is transparent."""
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         if (pixels[..., -1] < PEAKS[pixels.dtype]).any():
             raise ValueError("the image has transparent pixels, whose Y nobody knows")
         pixels = pixels[..., :-1]
-    return to_float(pixels[..., 0]) if pixels.shape[2] == 1 else rgb_to_luma(pixels)
+    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 
 def write_image(
