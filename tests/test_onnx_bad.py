@@ -64,6 +64,14 @@ def test_a_damaged_file_never_ends_in_anything_but_an_error_or_a_network(
     assert message.startswith(str(tmp_path)) or message == "(1, 6, 8, 1)"
 
 
+@pytest.mark.parametrize("name", ["/deep/Relu", "deep", "graph"])
+def test_text_that_is_not_utf_8_is_refused(name: str, tmp_path: Path) -> None:
+    proto = tools.model([node("Relu", "x", "deep"), node("Relu", "deep", "y")], {})
+    data = proto.SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(data.replace(name.encode(), b"\xff" * len(name)))
+    assert "is not UTF-8" in refusal(tmp_path / "m.onnx")
+
+
 def test_a_cycle_is_named(tmp_path: Path) -> None:
     nodes = [node("Add", "x b", "a"), node("Relu", "a", "b")]
     message = refusal(tools.saved(tmp_path / "m.onnx", tools.model(nodes, {})))

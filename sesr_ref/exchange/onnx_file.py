@@ -68,6 +68,7 @@ def read_model(path: Path) -> Any:
         raise ValueError(f"{len(model.graph.node)} nodes, more than {MAX_NODES}")
     if not model.graph.node or not model.graph.output:
         raise ValueError("holds no ONNX graph (empty, truncated or another format)")
+    _check_text(model)
     _check_order(model)
     _load_external(path, model)
     try:
@@ -122,6 +123,18 @@ def tensor_array(tensor: Any) -> np.ndarray[Any, np.dtype[Any]]:
         return np.asarray(onnx.numpy_helper.to_array(tensor))
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"tensor {tensor.name!r}: {first_line(error)}") from None
+
+
+def _check_text(message: Any) -> None:
+    """Refuse text that is not UTF-8, which protobuf hands on as bytes."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            texts = [value] if isinstance(value, (str, bytes)) else value
+            if any(isinstance(text, bytes) for text in texts):
+                raise ValueError(f"its {field.full_name} is not UTF-8")
+        elif field.type == field.TYPE_MESSAGE:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                _check_text(inner)
 
 
 def _check_order(model: Any) -> None:
