@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -416,3 +417,25 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
         sr.write_image(path, pixels)
     assert path.read_bytes() == b"precious"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("package", "suffix", "dtype"),
+    [
+        ("imageio.v3", ".png", np.uint8),
+        ("imagecodecs", ".png", np.uint16),
+        ("tifffile", ".tif", np.uint8),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, suffix: str, dtype: type
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(_bytes_of(suffix, dtype))
+    monkeypatch.setitem(sys.modules, package, None)
+    message = rf"{package}: pip install 'sesr-ref\[images\]'"
+    with pytest.raises(ImportError, match=message):
+        sr.read_image(path)
+    with pytest.raises(ImportError, match=message):
+        sr.write_image(path, _picture((3,), dtype))
+    assert list(tmp_path.iterdir()) == [path]
