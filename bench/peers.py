@@ -236,13 +236,14 @@ def _ncnn_model(net: sr.Network, params: Params) -> tuple[str, bytes]:
     return "\n".join(["7767517", f"{len(lines)} {count}", *lines]) + "\n", blob
 
 
-PEERS: dict[str, Callable[[sr.Network, Params, Size, int], Run]] = {
-    "PyTorch": torch_eager,
-    "torch.compile": torch_compiled,
-    "ONNX Runtime": onnx_runtime,
-    "OpenVINO": openvino,
-    "ncnn": ncnn,
+PEERS: dict[str, tuple[str, Callable[[sr.Network, Params, Size, int], Run]]] = {
+    "PyTorch": ("torch", torch_eager),
+    "torch.compile": ("torch", torch_compiled),
+    "ONNX Runtime": ("onnxruntime", onnx_runtime),
+    "OpenVINO": ("openvino", openvino),
+    "ncnn": ("ncnn", ncnn),
 }
+"""Name: the package it needs, and the function that builds it."""
 
 
 def small(net: sr.Network, params: Params) -> tuple[sr.Network, Params]:
