@@ -53,7 +53,9 @@ def test_tiles_threads_bands_and_strips_change_no_bit(
     for tile in (7, (16, 83), (61, 22), 50):
         tiled = sr.run(net, params, x, ops=sr.fast(winograd, threads=1), tile=tile)
         np.testing.assert_array_equal(tiled, whole)
-    monkeypatch.setattr(inference, "STRIP", 19)
+    plan = inference._plan(collapsed(net), winograd)
+    assert plan is not None
+    monkeypatch.setattr(plan, "strip", 19)
     monkeypatch.setattr(inference, "SHORTEST_BAND", 5)
     for threads in (1, 2, 5):
         cut = sr.run(net, params, x, ops=sr.fast(winograd, threads=threads))

@@ -19,13 +19,16 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     Returns
     -------
     dict
+        Operations, which answer None for what they do not take, and what `Ops` says of the others.
     """
     from sesr_kernels.inference import margin, network
+    from sesr_kernels.operations import KERNELS
     from sesr_kernels.threads import Threads
     from sesr_kernels.training import gradients
 
     count = Threads(threads)
-    return {
+    operations = {name: partial(kernel, threads=count) for name, kernel in KERNELS.items()}
+    return operations | {
         "set_threads": count.set,
         "network": partial(network, threads=count, winograd=winograd),
         "margin": partial(margin, winograd=winograd),

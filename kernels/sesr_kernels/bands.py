@@ -15,7 +15,7 @@ from sesr_kernels import schedule as sc
 from sesr_kernels.compiled import compiled
 from sesr_kernels.convolve import OUTS, RELU, VECTORS, convolution
 from sesr_kernels.emit import LANES
-from sesr_kernels.winograd import POINTS, gather, spread
+from sesr_kernels.winograd import POINTS, TAPS, gather, multiply, spread
 
 MARGIN = 16
 """Floats of padding left of a row, and at least that many right of it; no tap reaches farther."""
@@ -31,7 +31,7 @@ LOAD, CONV, ACTIVATION, ADD, CONCAT = sc.LOAD, sc.CONV, sc.ACTIVATION, sc.ADD, s
 SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD = sc.SHUFFLE, sc.AFFINE, sc.CLIP, sc.STORE, sc.WINOGRAD
 GROUP = sc.GROUP
 TILE = VECTORS * LANES
-CHUNK = max(1, 96 // TILE)
+CHUNK = max(1, 192 // TILE)
 """Tiles that Winograd's algorithm transforms at a time."""
 POINT_PITCH = CHUNK * TILE + 16
 """Floats between two channels of a chunk: an odd number of cache lines."""
@@ -188,22 +188,21 @@ def _chunk(
     for c in range(channels):
         spread(table, 4 * column + c * plane, points + c * pitch, channels * pitch,
                tiles * VECTORS + 1)  # fmt: skip
-    for k in range(POINTS):
-        taps[24] = points + k * channels * pitch
-        for tile in range(tiles):
-            for g in range(groups):
-                weight = weights + op[WEIGHT] + (k * groups + g) * channels * 3 * 4 * OUTS
-                y = products + (k * groups + g) * OUTS * pitch + tile * TILE * 4
-                conv3(table + 24 * 8, 1, tile * TILE * 4, channels, pitch, weight,
-                      weights + op[NUMBER], 0, 0, 0, 0, 0, y, y, pitch, 0)  # fmt: skip
     plane = 4 * tensors[op[TARGET], PITCH]
     before = plane if op[SECOND] >= 0 and tensors[op[SECOND], COLUMNS] > 1 else 0
     after = plane if op[THIRD] >= 0 and tensors[op[THIRD], COLUMNS] > 1 else 0
-    for c in range(tensors[op[TARGET], PLANES]):
-        gather(products + c * pitch, groups * OUTS * pitch, tiles * VECTORS,
-               weights + op[BIAS] + 4 * c, weights + op[SLOPE] + 4 * c, table + 64,
-               4 * column + c * plane, table + 96, 4 * column + c * before, table + 128,
-               4 * column + c * after, op[FLAGS])  # fmt: skip
+    size = POINTS * channels * TAPS * 4 * OUTS
+    for tile in range(tiles):
+        offset = 4 * TILE * tile
+        for g in range(groups):
+            multiply(points + offset, channels * pitch, channels, pitch,
+                     weights + op[WEIGHT] + g * size, products)  # fmt: skip
+            for c in range(g * OUTS, (g + 1) * OUTS):
+                here = 4 * column + offset
+                gather(products + (c - g * OUTS) * 4 * TILE, OUTS * 4 * TILE, VECTORS,
+                       weights + op[BIAS] + 4 * c, weights + op[SLOPE] + 4 * c, table + 64,
+                       here + c * plane, table + 96, here + c * before, table + 128,
+                       here + c * after, op[FLAGS])  # fmt: skip
 
 
 @compiled

@@ -49,20 +49,24 @@ def convolution(width: int) -> Callable[..., Any]:
     return kernel(ARGUMENTS, body)
 
 
-def _accumulate(e: Emitter, width: int, a: dict[str, Value]) -> list[Value]:
-    def tap(sums: Sequence[Value], pixels: Value, weight: Value, column: int) -> list[Value]:
-        loaded = [e.load(pixels, WORD * column + VECTOR_BYTES * v) for v in range(VECTORS)]
-        result = []
-        for c in range(OUTS):
-            factor = e.splat(e.scalar(weight, WORD * (OUTS * column + c)))
-            for v in range(VECTORS):
-                result.append(e.fma(loaded[v], factor, sums[c * VECTORS + v]))
-        return result
+def tap(
+    e: Emitter, sums: Sequence[Value], pixels: Value, weight: Value, column: int
+) -> list[Value]:
+    """Add one tap of one input channel to a block's sums."""
+    loaded = [e.load(pixels, WORD * column + VECTOR_BYTES * v) for v in range(VECTORS)]
+    result = []
+    for c in range(OUTS):
+        factor = e.splat(e.scalar(weight, WORD * (OUTS * column + c)))
+        for v in range(VECTORS):
+            result.append(e.fma(loaded[v], factor, sums[c * VECTORS + v]))
+    return result
 
+
+def _accumulate(e: Emitter, width: int, a: dict[str, Value]) -> list[Value]:
     def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
         result = list(sums)
         for column in range(width):
-            result = tap(result, pixels, weight, column)
+            result = tap(e, result, pixels, weight, column)
         return [e.at(weight, WORD * OUTS * width), e.b.add(pixels, a["stride"]), *result]
 
     def row(y: Value, weight: Value, *sums: Value) -> list[Value]:

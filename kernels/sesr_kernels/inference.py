@@ -27,8 +27,9 @@ from sesr_kernels.winograd import POINTS, packed_points
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
 
-STRIP = 1920
-"""Columns of a strip; wider ones push the rings out of the caches, narrower ones waste halo."""
+RING_BYTES = 9 << 19
+"""Of one thread's rings, which sets the columns of a strip: wider ones push the rings out of the
+caches, narrower ones waste halo (measured with 32 MB of third-level cache for two threads)."""
 WINOGRAD = True
 """The default: about 1.5 times as fast, its error being about twice the direct kernels'."""
 SHORTEST_BAND = 96
@@ -67,6 +68,8 @@ class Plan:
         self.step = sc.GROUP if winograd else STEP
         self.schedule.fit_rings(self.step)
         self.halo, self.margin = self.schedule.halo(grouped=False), self.schedule.halo()
+        column = sum(4 * t.depth * t.channels * t.scale for t in self.schedule.tensors)
+        self.strip = max(RING_BYTES // column, 16 * self.halo)
         self.fills: list[tuple[int, Callable[[Params], Array]]] = []
         self.size = 0
         self.numbers: list[float | tuple[int, Callable[[Params], Array]]] = []
@@ -95,7 +98,6 @@ class Plan:
             row[bands.WEIGHT] = self._reserve(
                 POINTS * many * 3 * channels, lambda params: packed_points(dense(layer, params))
             )
-            row[bands.NUMBER] = self._reserve(OUTS, lambda params: np.zeros(OUTS, np.float32))
         else:
             row[bands.WEIGHT] = self._reserve(
                 many * op.size**2 * channels, lambda params: packed_weight(layer, params)
@@ -245,8 +247,8 @@ def network(
     plan = _plan(net, WINOGRAD if winograd is None else winograd)
     if plan is None:
         return None
-    n, height, width, channels = x.shape
-    y = np.empty((n, height * net.upscale, width * net.upscale, channels), np.float32)
+    n, height, width, _ = x.shape
+    y = np.empty((n, *net.shapes(height, width)[net.output]), np.float32)
     if y.size:
         _run(plan, params, x, y, threads or Threads())
     return y
@@ -274,7 +276,7 @@ def margin(net: Any, winograd: bool | None = None) -> tuple[int, int] | None:
 
 def _jobs(plan: Plan, n: int, height: int, width: int, threads: int) -> Iterator[Job]:
     """Strips as wide as the caches like; at least as many bands as there are threads to feed."""
-    strips = max(1, round(width / STRIP))
+    strips = max(1, round(width / plan.strip))
     shortest = SHORTEST_BAND
     many = max(1, min(-(-threads // (n * strips)), height // shortest))
     while (n * strips * many) % threads and (many + 1) * shortest <= height:

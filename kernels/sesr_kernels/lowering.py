@@ -33,6 +33,8 @@ ACTIVATIONS = {"PReLU": PRELU, "LeakyReLU": PRELU, "ReLU": RELU}
 ELEMENTWISE = ("ReLU", "LeakyReLU", "Shift", "Scale", "Clip")
 
 
+MAX_KERNEL_SIZE = 31
+"""Half of it must fit the padding of a row."""
 WINOGRAD_CHANNELS = 8
 """With fewer channels in or out, the transforms cost more than they save."""
 
@@ -155,6 +157,8 @@ Rule = Callable[[_Lowering, Any, tuple[str, ...]], None]
 def _conv(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
     last, fields = p.followers(layer.name, p.done)
     target = p.number[last] = p.like(inputs[0], layer.features)
+    if layer.kernel_size > MAX_KERNEL_SIZE:
+        raise Unsupported(f"a {layer.kernel_size} x {layer.kernel_size} kernel")
     size, source = layer.kernel_size, p.number[inputs[0]]
     fewest = min(layer.features, p.schedule.tensors[source].channels)
     pays = p.winograd and size == 3 and fewest >= WINOGRAD_CHANNELS
@@ -163,6 +167,8 @@ def _conv(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
 
 
 def _conv_transpose(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
+    if layer.kernel_size > MAX_KERNEL_SIZE:
+        raise Unsupported(f"a {layer.kernel_size} x {layer.kernel_size} kernel")
     half = reach(layer.kernel_size, layer.stride, layer.crop)
     phases = p.like(inputs[0], layer.features * layer.stride**2)
     source = p.number[inputs[0]]

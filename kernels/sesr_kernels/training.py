@@ -19,17 +19,16 @@ from sesr_kernels import training_step as step
 from sesr_kernels.convolve import AFTER, KEEP, OUTS, PRELU, RELU
 from sesr_kernels.emit import LANES
 from sesr_kernels.host import HOST
+from sesr_kernels.layers import Conv, Single
 from sesr_kernels.packing import pack, pad_outputs, round_up, transposed
 from sesr_kernels.phases import phase_weight, phase_weight_vjp, reach
 from sesr_kernels.rows import COLUMNS, ROWS
+from sesr_kernels.schedule import Unsupported
+from sesr_kernels.shuffles import combined
 from sesr_kernels.threads import Threads, share
 
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
-
-
-class Unsupported(Exception):
-    """Raised for a network that is not for these kernels."""
 
 
 class Slot(NamedTuple):
@@ -56,6 +55,9 @@ class Plan:
         Collapsed; read by the names of its layers' kinds and fields.
     height, width : int
         Of one input image.
+    given_dy : bool
+        Instead of a loss, take the output's gradient; for a network of one convolution, whose
+        weight's gradient alone is wanted.
 
     Raises
     ------
@@ -63,7 +65,7 @@ class Plan:
         For a kind of layer, a kernel size or a structure that the program cannot state.
     """
 
-    def __init__(self, net: Any, height: int, width: int) -> None:
+    def __init__(self, net: Any, height: int, width: int, given_dy: bool = False) -> None:
         self.net, self.upscale = net, net.upscale
         self.channels = {name: shape[2] for name, shape in net.shapes(16, 24).items()}
         self.geometry = _geometry(height, width, _padding(net))
@@ -80,7 +82,8 @@ class Plan:
         self.inputs = self.allocate(net.channels, exact=True)  # first: where `_load` puts it
         self.ones = self.allocate(1, exact=True)
         self.places = np.empty((0, 3), np.int64)  # subpixel of each channel
-        _Program(self).write()
+        program = _Program(self)
+        (program.write_weights if given_dy else program.write)()
         self.program = np.array(self.rows, np.int64)
         self.shift_table = np.array(self.shifts or [0], np.int64)
         self.number_table = np.array(self.numbers or [0], np.float32)
@@ -196,6 +199,16 @@ class _Program:
         for layer, inputs in reversed(self.steps):
             if self.trained[layer.name] and layer.name in self.gradients:
                 RULES[type(layer).__name__].backward(self, layer, inputs)
+
+    def write_weights(self) -> None:
+        """The backward half of one convolution, without the gradient of its input."""
+        ((layer, inputs),) = self.steps
+        features = layer.features
+        self.plan.places = np.array([(0, 0, c) for c in range(features)], np.int64)
+        self.gradients[layer.name] = self.plan.allocate(features)
+        dy = self.gradients[layer.name]
+        self.emit(step.LOSS, dy, dy, 1)
+        _conv_vjp(self, layer, inputs)
 
     def _loss(self) -> None:
         output = self.net.output
@@ -501,21 +514,7 @@ def _places(p: _Program) -> list[tuple[int, int, int]]:
             break
         if type(layer).__name__ == "DepthToSpace":
             blocks.append((layer.block, layer.mode))
-    grid = np.arange(p.channels[p.net.output]).reshape(1, 1, -1)
-    for block, mode in reversed(blocks):
-        grid = _depth_to_space(grid, block, mode)
-    where = np.argsort(grid, axis=None)
-    return [tuple(int(i) for i in np.unravel_index(w, grid.shape)) for w in where]  # type: ignore[misc]
-
-
-def _depth_to_space(x: Array, block: int, mode: str) -> Array:
-    height, width, channels = x.shape
-    features = channels // block**2
-    if mode == "DCR":
-        y = x.reshape(height, width, block, block, features).transpose(0, 2, 1, 3, 4)
-    else:
-        y = x.reshape(height, width, features, block, block).transpose(0, 3, 1, 4, 2)
-    return y.reshape(height * block, width * block, features)
+    return combined(p.channels[p.net.output], blocks[::-1])[1]
 
 
 @lru_cache(maxsize=8)
@@ -563,6 +562,37 @@ def gradients(
             result[name] = result[name] + value if name in result else value
     loss = float(losses.sum() / target.size)
     return loss, {name: np.ascontiguousarray(result[name]) for name in params}
+
+
+def weight_gradients(x: Array, dy: Array, size: int, threads: Threads) -> tuple[Array, Array]:
+    """Gradients of a convolution's weight and bias.
+
+    Parameters
+    ----------
+    x : (n, height, width, in) float32 array
+        What it read.
+    dy : (n, height, width, out) float32 array
+        Gradient of its result.
+    size : int
+        Of its kernel.
+    threads : Threads
+        How many share the images.
+
+    Returns
+    -------
+    dweight : (size, size, in, out) float32 array
+    dbias : (out,) float32 array
+    """
+    layer = Conv(dy.shape[3], size, groups=1, bias=True)
+    plan = _weight_plan(Single(layer, x.shape[3]), x.shape[1], x.shape[2])
+    _, rows = _run(plan, np.zeros(1, np.float32), x, dy, threads)
+    found = plan.slots[0].unpack(rows.sum(0))
+    return found["layer.weight"], found["layer.bias"]
+
+
+@lru_cache(maxsize=8)
+def _weight_plan(net: Single, height: int, width: int) -> Plan:
+    return Plan(net, height, width, given_dy=True)
 
 
 def _run(

@@ -144,7 +144,7 @@ def _correlate(op: Any, shifts: Any, base: int, sums: int, geometry: Any) -> Non
 def _loss(
     op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, dloss: Any
 ) -> float:
-    """Absolute errors against the target's subpixels, and their gradient."""
+    """Absolute errors against the target's subpixels, and their gradient (or that as given)."""
     total = 0.0
     for c in range(len(places)):
         row, column, channel = places[c, 0], places[c, 1], places[c, 2]
@@ -152,11 +152,14 @@ def _loss(
             start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
             for x in range(geometry[WIDTH]):
                 value = work[op[1] // 4 + start + x]
-                error = value - target[y * upscale + row, x * upscale + column, channel]
+                given = target[y * upscale + row, x * upscale + column, channel]
+                error = value - given
                 total += abs(error)
                 sign = dloss if error > 0 else -dloss
                 if not (error > 0 or error < 0):
                     sign = error  # 0 or NaN
+                if op[3]:
+                    sign = given
                 work[op[2] // 4 + start + x] = sign
     _clear(work, op[2], len(places), geometry)
     return total

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sesr_kernels.convolve import AFTER, BEFORE, PRELU, RELU
-from sesr_kernels.emit import I64, VECTOR_BYTES, Emitter, Value, kernel
+from sesr_kernels.convolve import AFTER, BEFORE, OUTS, PRELU, RELU, VECTORS, tap
+from sesr_kernels.emit import I64, VECTOR_BYTES, WORD, Emitter, Value, kernel
 from sesr_kernels.packing import pack
 
 Array = npt.NDArray[Any]
 
-ROWS, POINTS = 4, 6
-"""Rows of a group, which starts at a multiple of it, and products for each."""
+ROWS, POINTS, TAPS = 4, 6, 3
+"""Rows of a group, which starts at a multiple of it; products for each; taps of each product."""
 
 WEIGHT = np.array(
     [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
@@ -30,9 +30,9 @@ WEIGHT = np.array(
 
 
 def packed_points(weight: Array) -> Array:
-    """(3, 3, in, out) to the weights of the six products, each in the kernel's order."""
+    """(3, 3, in, out) to (groups, products, in, 3, OUTS)."""
     points = np.einsum("pi,ijco->pjco", WEIGHT, weight.astype(np.float64))
-    return np.stack([pack(point[None]) for point in points])
+    return np.stack([pack(point[None]) for point in points], axis=1)
 
 
 def _spread(e: Emitter, **a: Value) -> None:
@@ -63,6 +63,30 @@ def _spread(e: Emitter, **a: Value) -> None:
 
 
 spread = kernel("rows offset target stride count", _spread)
+
+
+def _multiply(e: Emitter, **a: Value) -> None:
+    """Products of one tile and OUTS outputs: each point's inputs and taps summed, in this order."""
+    zero = e.constant(0.0)
+
+    def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
+        result = list(sums)
+        for column in range(TAPS):
+            result = tap(e, result, pixels, weight, column)
+        return [e.at(weight, WORD * OUTS * TAPS), e.b.add(pixels, a["stride"]), *result]
+
+    def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
+        start = [weight, pixels, *[zero] * (OUTS * VECTORS)]
+        weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
+        for i, total in enumerate(sums):
+            e.store(total, target, VECTOR_BYTES * i)
+        following = e.b.add(pixels, a["point_stride"])
+        return [weight, following, e.at(target, VECTOR_BYTES * OUTS * VECTORS)]
+
+    e.repeat(I64(POINTS), [a["weight"], a["points"], a["products"]], point)
+
+
+multiply = kernel("points point_stride channels stride weight products", _multiply)
 
 
 def _gather(e: Emitter, **a: Value) -> None:

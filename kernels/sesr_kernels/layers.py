@@ -1,0 +1,62 @@
+"""Layers for networks of one layer, which is how a single operation runs on the kernels.
+
+They have the fields of the engine's own layers, by whose names the kernels read a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution."""
+
+    features: int
+    kernel_size: int
+    groups: int
+    bias: bool
+    name: str = "layer"
+    shares: str = ""
+
+
+@dataclass(frozen=True)
+class ConvTranspose:
+    """A transposed convolution."""
+
+    features: int
+    kernel_size: int
+    stride: int
+    crop: int
+    bias: bool
+    name: str = "layer"
+    shares: str = ""
+
+
+@dataclass(frozen=True)
+class Single:
+    """A network of one layer."""
+
+    layer: Any
+    channels: int
+    upscale: int = 1
+    output: str = "layer"
+
+    @property
+    def layers(self) -> tuple[Any, ...]:
+        """The layer."""
+        return (self.layer,)
+
+    def steps(self) -> Iterator[tuple[Any, tuple[str, ...]]]:
+        """The layer and what it reads."""
+        yield self.layer, ("input",)
+
+    def shapes(self, height: int, width: int) -> dict[str, tuple[int, int, int]]:
+        """Shapes of both tensors."""
+        s = self.upscale
+        return {
+            "input": (height, width, self.channels),
+            "layer": (height * s, width * s, self.layer.features),
+        }

@@ -1,0 +1,176 @@
+"""Single operations on (n, height, width, channels) arrays, with the reference's signatures.
+
+Each answers None for what it does not take: another dtype than float32, or arguments that do not
+fit, so that the reference does the work or states the mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sesr_kernels import elementwise
+from sesr_kernels.inference import network
+from sesr_kernels.layers import Conv, ConvTranspose, Single
+from sesr_kernels.lowering import MAX_KERNEL_SIZE
+from sesr_kernels.packing import transposed
+from sesr_kernels.phases import phase_weight, phase_weight_vjp
+from sesr_kernels.threads import Threads
+from sesr_kernels.training import weight_gradients
+
+Array = npt.NDArray[Any]
+Gradients = tuple[Array, Array, Array | None]
+
+
+def conv2d(
+    x: Array, weight: Array, bias: Array | None = None, groups: int = 1,
+    *, threads: Threads | None = None,
+) -> Array | None:  # fmt: skip
+    """Convolve with stride 1 and zero 'same' padding; as `sesr_ref.ops.conv.conv2d`."""
+    if not (_float32(x, weight, bias) and _fits(x, weight, bias, groups)):
+        return None
+    layer = Conv(weight.shape[3], len(weight), groups, bias is not None)
+    params = {"layer.weight": weight} | ({} if bias is None else {"layer.bias": bias})
+    return network(Single(layer, x.shape[3]), params, x, threads, winograd=False)
+
+
+def conv2d_vjp(
+    dy: Array, x: Array, weight: Array, bias: Array | None = None, groups: int = 1,
+    *, threads: Threads | None = None,
+) -> Gradients | None:  # fmt: skip
+    """Gradients of `conv2d`; as `sesr_ref.ops.conv.conv2d_vjp`."""
+    if not (_float32(dy, x, weight, bias) and _fits(x, weight, bias, groups)):
+        return None
+    if dy.shape != (*x.shape[:3], weight.shape[3]):
+        return None
+    parts = [np.split(array, groups, axis=3) for array in (dy, x, weight)]
+    dxs, dweights = [], []
+    for own_dy, own_x, own_weight in zip(*parts, strict=True):
+        dxs.append(conv2d(own_dy, np.ascontiguousarray(transposed(own_weight)), threads=threads))
+        dweights.append(weight_gradients(own_x, own_dy, len(weight), threads or Threads()))
+    dx = np.concatenate([d for d in dxs if d is not None], axis=3)
+    dbias = None if bias is None else np.concatenate([d for _, d in dweights])
+    return dx, np.concatenate([d for d, _ in dweights], axis=3), dbias
+
+
+def conv_transpose2d(
+    x: Array, weight: Array, bias: Array | None = None, stride: int = 2,
+    padding: int | None = None, *, threads: Threads | None = None,
+) -> Array | None:  # fmt: skip
+    """As `sesr_ref.ops.conv.conv_transpose2d`."""
+    crop = _crop(x, weight, bias, stride, padding)
+    if crop is None:
+        return None
+    layer = ConvTranspose(weight.shape[3], len(weight), stride, crop, bias is not None)
+    params = {"layer.weight": weight} | ({} if bias is None else {"layer.bias": bias})
+    return network(Single(layer, x.shape[3], stride), params, x, threads, winograd=False)
+
+
+def conv_transpose2d_vjp(
+    dy: Array, x: Array, weight: Array, bias: Array | None = None, stride: int = 2,
+    padding: int | None = None, *, threads: Threads | None = None,
+) -> Gradients | None:  # fmt: skip
+    """As `sesr_ref.ops.conv.conv_transpose2d_vjp`."""
+    crop = _crop(x, weight, bias, stride, padding)
+    n, height, width, _ = x.shape
+    if crop is None or not _float32(dy):
+        return None
+    if dy.shape != (n, height * stride, width * stride, weight.shape[3]):
+        return None
+    phases = np.ascontiguousarray(phase_weight(weight, stride, crop))
+    dphases = elementwise.depth_to_space_vjp(dy, stride, "DCR")
+    found = conv2d_vjp(dphases, x, phases, threads=threads)
+    if found is None:
+        return None
+    dweight = phase_weight_vjp(found[1], len(weight), stride, crop)
+    return found[0], dweight, None if bias is None else dy.sum((0, 1, 2))
+
+
+def prelu(x: Array, slope: Array, *, threads: Threads | None = None) -> Array | None:
+    """As `sesr_ref.ops.pointwise.prelu`."""
+    if not _float32(x, slope) or slope.shape != x.shape[3:]:
+        return None
+    return elementwise.prelu(x, slope)
+
+
+def prelu_vjp(
+    dy: Array, x: Array, slope: Array, *, threads: Threads | None = None
+) -> tuple[Array, Array] | None:
+    """As `sesr_ref.ops.pointwise.prelu_vjp`."""
+    if not _float32(dy, x, slope) or dy.shape != x.shape or slope.shape != x.shape[3:]:
+        return None
+    return elementwise.prelu_vjp(dy, x, slope)
+
+
+def relu(x: Array, *, threads: Threads | None = None) -> Array | None:
+    """As `sesr_ref.ops.pointwise.relu`."""
+    return elementwise.relu(x) if _float32(x) else None
+
+
+def relu_vjp(dy: Array, x: Array, *, threads: Threads | None = None) -> Array | None:
+    """As `sesr_ref.ops.pointwise.relu_vjp`."""
+    return elementwise.relu_vjp(dy, x) if _float32(dy, x) and dy.shape == x.shape else None
+
+
+def depth_to_space(
+    x: Array, block: int, mode: str = "DCR", *, threads: Threads | None = None
+) -> Array | None:
+    """As `sesr_ref.ops.rearrange.depth_to_space`."""
+    if not _float32(x) or mode not in elementwise.MODES or x.shape[3] % block**2:
+        return None
+    return elementwise.depth_to_space(x, block, mode)
+
+
+def depth_to_space_vjp(
+    dy: Array, block: int, mode: str = "DCR", *, threads: Threads | None = None
+) -> Array | None:
+    """As `sesr_ref.ops.rearrange.depth_to_space_vjp`."""
+    if not _float32(dy) or mode not in elementwise.MODES:
+        return None
+    if dy.shape[1] % block or dy.shape[2] % block:
+        return None
+    return elementwise.depth_to_space_vjp(dy, block, mode)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        conv2d, conv2d_vjp, conv_transpose2d, conv_transpose2d_vjp, prelu, prelu_vjp, relu,
+        relu_vjp, depth_to_space, depth_to_space_vjp,
+    )
+}  # fmt: skip
+"""Operation: function with the reference's signature."""
+
+
+def _float32(*arrays: Array | None) -> bool:
+    """Whether all are float32 and the first, which holds pixels, has some."""
+    given = [a for a in arrays if a is not None]
+    return given[0].size > 0 and given[0].ndim == 4 and all(a.dtype == np.float32 for a in given)
+
+
+def _fits(x: Array, weight: Array, bias: Array | None, groups: int) -> bool:
+    return (
+        weight.ndim == 4
+        and weight.shape[0] == weight.shape[1]
+        and len(weight) % 2 == 1
+        and len(weight) <= MAX_KERNEL_SIZE
+        and groups >= 1
+        and x.shape[3] == groups * weight.shape[2]
+        and weight.shape[3] % groups == 0
+        and (bias is None or bias.shape == weight.shape[3:])
+    )
+
+
+def _crop(
+    x: Array, weight: Array, bias: Array | None, stride: int, padding: int | None
+) -> int | None:
+    """Padding of a transposed convolution; None if anything does not fit."""
+    if not _float32(x, weight, bias) or weight.ndim != 4 or weight.shape[0] != weight.shape[1]:
+        return None
+    k = len(weight)
+    crop = (k - stride + 1) // 2 if padding is None else padding
+    fits = 1 <= stride <= k <= MAX_KERNEL_SIZE and 0 <= crop < k and weight.shape[2] == x.shape[3]
+    return crop if fits and (bias is None or bias.shape == weight.shape[3:]) else None

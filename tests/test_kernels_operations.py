@@ -1,0 +1,140 @@
+"""Single operations on the kernels against the reference's, over awkward sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sesr_ref as sr
+from sesr_ref.ops.arrays import Array
+
+pytest.importorskip("numba")
+
+FAST = sr.fast()
+CASES = [
+    (n, 1 + (3 * i) % 9, 1 + (11 * i) % 70, 1 + (5 * i) % 33, 1 + (7 * i) % 33, (1, 3, 5, 9)[i % 4])
+    for i, n in enumerate([1, 2, 3] * 8)
+]
+"""Images, height, width, channels in and out, kernel: spread over the ranges."""
+
+
+def random(rng: np.random.Generator, *shape: int) -> Array:
+    """Normal values in float32."""
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def close(got: Any, want: Any) -> None:
+    """Equal to float32's rounding of sums of some thousand terms."""
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=0, atol=2e-6 * max(1.0, abs(want).max()))
+
+
+def wide(array: Array | None) -> Array | None:
+    """As float64."""
+    return None if array is None else array.astype(np.float64)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_convolutions_and_their_gradients(case: Any, rng: np.random.Generator) -> None:
+    n, height, width, channels, features, k = case
+    x, dy = random(rng, n, height, width, channels), random(rng, n, height, width, features)
+    weight = random(rng, k, k, channels, features) / np.float32(k * np.sqrt(channels))
+    bias = random(rng, features) if k != 5 else None
+    close(FAST.conv2d(x, weight, bias), sr.REFERENCE.conv2d(wide(x), wide(weight), wide(bias)))
+    got = FAST.conv2d_vjp(dy, x, weight, bias)
+    want = sr.REFERENCE.conv2d_vjp(wide(dy), wide(x), wide(weight), wide(bias))
+    for g, w in zip(got, want, strict=True):
+        assert (g is None) == (w is None)
+        if g is not None and w is not None:
+            assert g.shape == w.shape
+            close(g, w)
+
+
+@pytest.mark.parametrize(
+    ("k", "stride", "padding"), [(9, 2, None), (9, 4, 0), (4, 3, 1), (2, 2, 0)]
+)
+def test_transposed_convolutions_and_their_gradients(
+    k: int, stride: int, padding: int | None, rng: np.random.Generator
+) -> None:
+    x, weight, bias = random(rng, 2, 5, 7, 6), random(rng, k, k, 6, 2), random(rng, 2)
+    dy = random(rng, 2, 5 * stride, 7 * stride, 2)
+    want = sr.REFERENCE.conv_transpose2d(wide(x), wide(weight), wide(bias), stride, padding)
+    close(FAST.conv_transpose2d(x, weight, bias, stride, padding), want)
+    got = FAST.conv_transpose2d_vjp(dy, x, weight, bias, stride, padding)
+    args = (wide(dy), wide(x), wide(weight), wide(bias), stride, padding)
+    for g, w in zip(got, sr.REFERENCE.conv_transpose2d_vjp(*args), strict=True):
+        close(g, w)
+
+
+def test_grouped_convolutions(rng: np.random.Generator) -> None:
+    x, dy = random(rng, 2, 6, 11, 6), random(rng, 2, 6, 11, 9)
+    weight, bias = random(rng, 3, 3, 2, 9), random(rng, 9)
+    close(FAST.conv2d(x, weight, bias, 3), sr.REFERENCE.conv2d(x, weight, bias, 3))
+    want = sr.REFERENCE.conv2d_vjp(dy, x, weight, bias, 3)
+    for g, w in zip(FAST.conv2d_vjp(dy, x, weight, bias, 3), want, strict=True):
+        close(g, w)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 16])
+def test_activations_and_shuffles_are_the_references(
+    channels: int, rng: np.random.Generator
+) -> None:
+    x, dy, slope = random(rng, 2, 6, 4, channels), random(rng, 2, 6, 4, channels), None
+    x[0, 0, 0], x[0, 1, 0], x[0, 2, 0] = np.nan, np.inf, 0
+    slope = random(rng, channels)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(FAST.prelu(x, slope), sr.REFERENCE.prelu(x, slope))
+        np.testing.assert_array_equal(FAST.relu(x), sr.REFERENCE.relu(x))
+        np.testing.assert_array_equal(FAST.relu_vjp(dy, x), sr.REFERENCE.relu_vjp(dy, x))
+    finite = np.nan_to_num(x, posinf=1)
+    got, want = (ops.prelu_vjp(dy, finite, slope) for ops in (FAST, sr.REFERENCE))
+    np.testing.assert_array_equal(got[0], want[0])
+    close(got[1], want[1])
+    for mode in ("DCR", "CRD"):
+        small = random(rng, 2, 3, 5, 4 * channels)
+        big = sr.REFERENCE.depth_to_space(small, 2, mode)
+        np.testing.assert_array_equal(FAST.depth_to_space(small, 2, mode), big)
+        np.testing.assert_array_equal(FAST.depth_to_space_vjp(big, 2, mode), small)
+
+
+def test_strided_views_are_read_as_they_are(rng: np.random.Generator) -> None:
+    big, weight = random(rng, 4, 20, 30, 8), random(rng, 3, 3, 4, 5)
+    view = big[::2, 3:17, ::-2, 1::2]
+    want = FAST.conv2d(np.ascontiguousarray(view), weight)
+    np.testing.assert_array_equal(FAST.conv2d(view, weight), want)
+
+
+def test_mistakes_are_told_as_by_the_reference(rng: np.random.Generator) -> None:
+    x, weight = random(rng, 1, 5, 6, 3), random(rng, 3, 3, 4, 2)
+    calls: list[Any] = [
+        lambda ops: ops.conv2d(x, weight),
+        lambda ops: ops.conv2d(x, weight[:2, :2, :3]),
+        lambda ops: ops.conv2d(x[0], weight),
+        lambda ops: ops.conv_transpose2d(x, weight[:, :, :3], None, 4),
+        lambda ops: ops.prelu(x, np.zeros(2, np.float32)),
+        lambda ops: ops.depth_to_space(x, 2),
+        lambda ops: ops.depth_to_space_vjp(x, 4),
+        lambda ops: ops.relu_vjp(x[:, :2], x),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r".") as want:
+            call(sr.REFERENCE)
+        with pytest.raises(ValueError, match=r".") as got:
+            call(FAST)
+        assert str(got.value) == str(want.value)
+
+
+def test_every_operation_of_the_table_has_a_kernel_or_is_for_whole_networks() -> None:
+    from dataclasses import fields
+
+    from sesr_kernels.operations import KERNELS
+
+    whole = {"name", "network", "margin", "gradients", "set_threads"}
+    assert {field.name for field in fields(sr.Ops)} == set(KERNELS) | whole
+
+
+def test_float64_gives_the_references_bits(rng: np.random.Generator) -> None:
+    x, weight = rng.standard_normal((1, 5, 6, 3)), rng.standard_normal((3, 3, 3, 2))
+    np.testing.assert_array_equal(FAST.conv2d(x, weight), sr.REFERENCE.conv2d(x, weight))
