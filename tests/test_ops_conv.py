@@ -25,9 +25,6 @@ def random(rng: np.random.Generator, *shape: int, dtype: Any = np.float64) -> Ar
     return rng.standard_normal(shape).astype(dtype)
 
 
-# --- conv2d ---
-
-
 @DTYPES
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize(("channels", "features"), [(1, 1), (1, 6), (3, 4), (6, 1), (4, 5)])
@@ -102,7 +99,6 @@ def test_operands_are_left_as_they_were(rng: np.random.Generator) -> None:
     for a in (x, weight, bias):
         a.flags.writeable = False
     conv.conv2d_vjp(conv.conv2d(x, weight, bias), x, weight, bias)
-    conv.conv_transpose2d_vjp(conv.conv_transpose2d(x, weight, bias), x, weight, bias)
     for a, b in zip((x, weight, bias), before, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -117,7 +113,6 @@ def test_empty_batches_and_images_stay_empty(shape: tuple[int, ...]) -> None:
     assert dbias is not None
     assert not dweight.any()
     assert not dbias.any()
-    assert conv.conv_transpose2d(x, weight).shape == (shape[0], 2 * shape[1], 2 * shape[2], 4)
 
 
 def test_weights_take_the_dtype_of_the_images(rng: np.random.Generator) -> None:
@@ -126,9 +121,6 @@ def test_weights_take_the_dtype_of_the_images(rng: np.random.Generator) -> None:
         x = random(rng, 1, 4, 5, 2, dtype=dtype)
         y = conv.conv2d(x, weight, bias)
         grads = conv.conv2d_vjp(y, x, weight, bias)
-        assert {a.dtype for a in (y, *grads) if a is not None} == {np.dtype(dtype)}
-        y = conv.conv_transpose2d(x, weight, bias)
-        grads = conv.conv_transpose2d_vjp(y, x, weight, bias)
         assert {a.dtype for a in (y, *grads) if a is not None} == {np.dtype(dtype)}
 
 
@@ -174,68 +166,11 @@ def test_conv2d_is_linear_and_zeros_around_an_image_change_nothing(
     np.testing.assert_allclose(framed[:, k:-k, k:-k], y, atol=1e-11)
 
 
-# --- conv_transpose2d ---
-
-TRANSPOSED = [
-    (9, 2, None), (9, 3, 3), (9, 4, None), (4, 2, 1), (4, 2, 0), (4, 2, 3), (3, 3, 2), (2, 2, None),
-    (5, 1, 2), (5, 1, 0), (1, 1, None), (3, 2, None), (3, 2, 0), (6, 4, 5),
-]  # fmt: skip
-
-
-@DTYPES
-@pytest.mark.parametrize(("k", "stride", "padding"), TRANSPOSED)
-def test_conv_transpose2d_is_its_definition(
-    rng: np.random.Generator, dtype: Any, k: int, stride: int, padding: int | None
-) -> None:
-    x = random(rng, 2, 3, 5, 3, dtype=dtype)
-    weight, bias = random(rng, k, k, 3, 2, dtype=dtype) / k, random(rng, 2, dtype=dtype)
-    crop = (k - stride + 1) // 2 if padding is None else padding
-    for b in (None, bias):
-        expected = naive.conv_transpose2d(x, weight, b, stride, crop)
-        got = conv.conv_transpose2d(x, weight, b, stride=stride, padding=padding)
-        assert_equals_definition(got, expected, x)
-
-
-@pytest.mark.parametrize(("k", "stride", "padding"), TRANSPOSED)
-def test_conv_transpose2d_vjp_is_the_adjoint(
-    rng: np.random.Generator, k: int, stride: int, padding: int | None
-) -> None:
-    def forward(x: Array, weight: Array, bias: Array | None = None) -> Array:
-        return conv.conv_transpose2d(x, weight, bias, stride, padding)
-
-    def vjp(dy: Array, x: Array, weight: Array, bias: Array | None = None) -> list[Array]:
-        grads = conv.conv_transpose2d_vjp(dy, x, weight, bias, stride, padding)
-        return [g for g in grads if g is not None]
-
-    x, weight = random(rng, 2, 4, 3, 2), random(rng, k, k, 2, 3)
-    assert_vjp(forward, vjp, x, weight)
-    assert_vjp(forward, vjp, x, weight, random(rng, 3))
-
-
-def test_conv_transpose2d_of_stride_1_is_a_convolution_with_the_kernel_reversed(
-    rng: np.random.Generator,
-) -> None:
-    x, weight = random(rng, 2, 5, 6, 3), random(rng, 5, 5, 3, 2)
-    np.testing.assert_allclose(
-        conv.conv_transpose2d(x, weight, stride=1), conv.conv2d(x, weight[::-1, ::-1]), atol=1e-13
-    )
-
-
-def test_conv_transpose2d_is_the_adjoint_of_a_strided_convolution(rng: np.random.Generator) -> None:
-    x, weight = random(rng, 1, 4, 3, 1), random(rng, 4, 4, 1, 1)
-    stuffed = np.zeros((8, 6))
-    stuffed[::2, ::2] = x[0, :, :, 0]
-    full = signal.convolve2d(stuffed, weight[:, :, 0, 0])[1:9, 1:7]
-    got = conv.conv_transpose2d(x, weight, stride=2, padding=1)[0, :, :, 0]
-    np.testing.assert_allclose(got, full, atol=1e-13)
-
-
 # --- what is refused ---
 
 
 def test_images_are_four_dimensional_floats() -> None:
     assert_refuses_bad_images(lambda x: conv.conv2d(x, np.ones((3, 3, 4, 2))))
-    assert_refuses_bad_images(lambda x: conv.conv_transpose2d(x, np.ones((3, 3, 4, 2))))
 
 
 @pytest.mark.parametrize(
@@ -264,32 +199,8 @@ def test_conv2d_refuses_what_does_not_fit(
         conv.conv2d_vjp(x, x, np.ones(weight), b, groups)
 
 
-@pytest.mark.parametrize(
-    ("weight", "stride", "padding", "message"),
-    [
-        ((3, 3, 3, 2), 2, None, r"must be \(k, k, 2, out\)"),
-        ((3, 4, 2, 2), 2, None, "must be"),
-        ((3, 3), 2, None, "must be"),
-        ((3, 3, 2, 2), 4, None, "stride must be 1 to k = 3, got 4"),
-        ((3, 3, 2, 2), 0, None, "stride"),
-        ((3, 3, 2, 2), 2, 3, r"padding must be in \[0, 3\), got 3"),
-        ((3, 3, 2, 2), 2, -1, "padding"),
-    ],
-)
-def test_conv_transpose2d_refuses_what_does_not_fit(
-    weight: tuple[int, ...], stride: int, padding: int | None, message: str
-) -> None:
-    x = np.ones((1, 4, 5, 2))
-    with pytest.raises(ValueError, match=message):
-        conv.conv_transpose2d(x, np.ones(weight), None, stride, padding)
-    with pytest.raises(ValueError, match="bias must have shape"):
-        conv.conv_transpose2d(x, np.ones((3, 3, 2, 4)), np.ones(3), 2)
-
-
 def test_gradients_have_the_results_shape_and_dtype() -> None:
     x, weight = np.ones((1, 4, 5, 2), np.float32), np.ones((3, 3, 2, 3), np.float32)
     for dy in (np.ones((1, 4, 5, 2), np.float32), np.ones((1, 4, 5, 3))):
         with pytest.raises(ValueError, match=r"dy must be float32 of shape \(1, 4, 5, 3\)"):
             conv.conv2d_vjp(dy, x, weight)
-        with pytest.raises(ValueError, match=r"dy must be float32 of shape \(1, 8, 10, 3\)"):
-            conv.conv_transpose2d_vjp(dy, x, weight)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sesr_ref.ops import conv, pointwise, rearrange
+from sesr_ref.ops import conv, conv_transpose, pointwise, rearrange
 from sesr_ref.ops.arrays import Array
 
 
@@ -24,9 +24,9 @@ class Ops:
     name: str
     conv2d: Callable[..., Array] = conv.conv2d
     conv2d_vjp: Callable[..., tuple[Array, Array, Array | None]] = conv.conv2d_vjp
-    conv_transpose2d: Callable[..., Array] = conv.conv_transpose2d
+    conv_transpose2d: Callable[..., Array] = conv_transpose.conv_transpose2d
     conv_transpose2d_vjp: Callable[..., tuple[Array, Array, Array | None]] = (
-        conv.conv_transpose2d_vjp
+        conv_transpose.conv_transpose2d_vjp
     )
     prelu: Callable[..., Array] = pointwise.prelu
     prelu_vjp: Callable[..., tuple[Array, Array]] = pointwise.prelu_vjp

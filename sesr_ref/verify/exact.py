@@ -82,7 +82,7 @@ def conv_transpose2d(
     stride: int = 2,
     padding: int | None = None,
 ) -> Anything:
-    """`sesr_ref.ops.conv.conv_transpose2d`, in a fixed order.
+    """`sesr_ref.ops.conv_transpose.conv_transpose2d`, in a fixed order.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def conv_transpose2d(
     bias : (out,) array, optional
         Of the same kind.
     stride, padding
-        As in `sesr_ref.ops.conv.conv_transpose2d`.
+        As in `sesr_ref.ops.conv_transpose.conv_transpose2d`.
 
     Returns
     -------

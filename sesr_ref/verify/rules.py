@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sesr_ref import network as nw
-from sesr_ref.ops import conv, pointwise, rearrange
+from sesr_ref.ops import conv, conv_transpose, pointwise, rearrange
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.resampling import Resampling, resample_matrix
 from sesr_ref.verify import winograd
@@ -76,7 +76,7 @@ def _conv(layer: nw.Conv, x: Array, params: Params) -> Array:
 
 
 def _transpose(layer: nw.ConvTranspose, x: Array, params: Params) -> Array:
-    return conv.conv_transpose2d(x, **params, stride=layer.stride, padding=layer.crop)
+    return conv_transpose.conv_transpose2d(x, **params, stride=layer.stride, padding=layer.crop)
 
 
 def _powers(params: Params, power: int) -> Params:
