@@ -162,7 +162,7 @@ def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
         ([conv("x w", "y", 3, dilations=[2, 2])], "dilations [2, 2]; only 1"),
         ([conv("x w", "y", 1)], "kernel 3 with pads [0, 0, 0, 0]"),
         ([node("Resize", "x", "y")], "states 0 scale(s) for 4 axes"),
-        ([conv("x flat", "y", 1)], "only squares"),
+        ([conv("x flat", "y", 1)], "only square kernels"),
         ([conv("x four", "y", 3)], "weight (4, 4, 3, 3) in 1 group(s) does not fit 1 input"),
         ([conv("x w four1", "y", 3)], "input 2 ('four1') must be a float tensor of 1 axes"),
         ([conv("x nan", "y", 3)], "numbers that are not finite"),
@@ -210,6 +210,14 @@ def test_a_reshape_that_tears_pixels_apart_is_named(tmp_path: Path) -> None:
     proto = tools.model(nodes, {"shape": np.array([1, 1, 5, 9])}, shape=[1, 1, 3, 15])
     message = refusal(tools.saved(tmp_path / "m.onnx", proto))
     assert "node 0 (Reshape '/y/Reshape'): a length of 5 would tear an axis of 3" in message
+
+
+def test_groups_that_become_zeros_do_not_take_memory_without_end(tmp_path: Path) -> None:
+    channels = 1 << 15
+    nodes = [node("ConvTranspose", "x w", "y", group=channels, kernel_shape=[1, 1])]
+    constants = {"w": np.ones((channels, 1, 1, 1), "f4")}
+    proto = tools.model(nodes, constants, channels=channels)
+    assert "is too large without groups" in refusal(tools.saved(tmp_path / "m.onnx", proto))
 
 
 def test_constants_do_not_grow_by_arithmetic(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from sesr_ref import network as nw
 from sesr_ref.exchange.onnx_graph import Builder, Node, View
 from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.params import MAX_PARAMETERS
 
 
 def conv(node: Node, b: Builder) -> View:
@@ -19,7 +20,7 @@ def conv(node: Node, b: Builder) -> View:
     if k % 2 == 0 or not _pads_same(node, k):
         raise node.error(
             f"kernel {k} with pads {node.attribute('pads', [0] * 4)} and auto_pad "
-            f"{node.attribute('auto_pad', 'NOTSET')}; only odd kernels padded to 'same' are"
+            f"{node.attribute('auto_pad', 'NOTSET')}; only odd kernels padded to 'same' are supported"
         )
     if groups < 1 or x.channels != weight.shape[1] * groups:
         raise node.error(
@@ -43,6 +44,8 @@ def conv_transpose(node: Node, b: Builder) -> View:
         raise node.error(
             f"weight {weight.shape} in {groups} group(s) does not fit {x.channels} input channels"
         )
+    if weight.size * groups > MAX_PARAMETERS:
+        raise node.error(f"weight {weight.shape} in {groups} groups is too large without groups")
     dense = _ungrouped(weight, groups).transpose(2, 3, 0, 1)
     features = dense.shape[3]
     name, has_bias = b.name_for(node), bias is not None
@@ -85,7 +88,9 @@ def _kernel_size(node: Node, weight: Array) -> int:
     height, width = weight.shape[2:]
     stated = list(node.attribute("kernel_shape", [height, width]))
     if height != width or stated != [height, width]:
-        raise node.error(f"kernel_shape {stated} of a weight {weight.shape}; only squares are")
+        raise node.error(
+            f"kernel_shape {stated} of a weight {weight.shape}; only square kernels are supported"
+        )
     if any(d != 1 for d in node.attribute("dilations", [1])):
         raise node.error(f"dilations {node.attribute('dilations')}; only 1 is supported")
     return int(height)
