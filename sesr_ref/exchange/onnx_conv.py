@@ -18,9 +18,10 @@ def conv(node: Node, b: Builder) -> View:
     if any(s != 1 for s in node.attribute("strides", [1])):
         raise node.error(f"strides {node.attribute('strides')}; only 1 is supported")
     if k % 2 == 0 or not _pads_same(node, k):
+        pads, auto = node.attribute("pads", [0] * 4), node.attribute("auto_pad", "NOTSET")
         raise node.error(
-            f"kernel {k} with pads {node.attribute('pads', [0] * 4)} and auto_pad "
-            f"{node.attribute('auto_pad', 'NOTSET')}; only odd kernels padded to 'same' are supported"
+            f"kernel {k} with pads {pads} and auto_pad {auto}; "
+            "only odd kernels padded to 'same' are supported"
         )
     if groups < 1 or x.channels != weight.shape[1] * groups:
         raise node.error(
