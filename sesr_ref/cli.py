@@ -1,6 +1,6 @@
 """Command line of sesr_ref: pick the command, and turn a user's mistake into one line.
 
-Exit codes: 0 done, 1 a check failed, 2 a user's mistake, 130 interrupted.
+Exit codes: 0 done, 1 a check failed, 2 a user's mistake, 130 interrupted, 143 asked to end.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import argparse
 import importlib
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
@@ -53,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
+    _end_politely()
     try:
         code = int(args.run(args))
         sys.stdout.flush()  # a reader that has gone away shows here, not when Python ends
@@ -68,6 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"sesr-ref {args.command}: {one_line(error)}", file=sys.stderr)
         return 2
+
+
+def _end_politely() -> None:
+    """Let SIGTERM unwind the stack, so that half-written temporary files are removed."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

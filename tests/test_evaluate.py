@@ -10,8 +10,8 @@ import pytest
 
 import sesr_ref as sr
 from sesr_ref.cli import main
-from sesr_ref.evaluate import PROTOCOLS, bicubic, network, score_folder
-from sesr_ref.images import Pixels, from_float, luma_of
+from sesr_ref.evaluate import PROTOCOLS, bicubic, network, score_folder, validation_psnr
+from sesr_ref.images import Pixels, from_float, luma_of, write_image
 from sesr_ref.network import Network, Resize
 
 pytest.importorskip("imageio")
@@ -228,3 +228,13 @@ def test_a_mistake_is_one_line(
     assert message in output.err
     assert len(output.err.splitlines()) == 1
     assert output.out == ""
+
+
+def test_validation_while_training_is_the_score_of_the_folder(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, shape in (("a", (41, 50, 3)), ("b", (33, 40))):
+        write_image(tmp_path / f"{name}.png", rng.integers(0, 256, shape, dtype=np.uint8))
+    net = sr.sesr(1, 3, expand=4)
+    params = sr.initialise(net)
+    mean = score_folder(tmp_path, {"net": network(net, params)}, 2).mean()["net"]
+    assert validation_psnr(tmp_path, 2)(net, params) == pytest.approx(mean.psnr_db, abs=1e-9)

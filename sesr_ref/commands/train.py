@@ -22,6 +22,7 @@ from sesr_ref.architectures import ACTIVATIONS, fsrcnn, sesr
 from sesr_ref.commands.console import duration, notice, progress
 from sesr_ref.commands.models import add_engine_option, engine_named, load_file
 from sesr_ref.data import Pairs, training_pairs
+from sesr_ref.evaluate import validation_psnr
 from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
@@ -29,7 +30,6 @@ from sesr_ref.ops.table import Ops
 from sesr_ref.optimiser import SCHEDULES, Recipe
 from sesr_ref.params import transfer
 from sesr_ref.train import Progress, train
-from sesr_ref.validation import validation_psnr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from sesr_ref.evaluate.scores import (
     score_folder,
 )
 from sesr_ref.evaluate.sets import find_high
+from sesr_ref.evaluate.validation import validation_psnr
 
 __all__ = [
     "PROTOCOLS",
@@ -24,4 +25,5 @@ __all__ = [
     "network",
     "score_folder",
     "upscale_image",
+    "validation_psnr",
 ]

@@ -61,7 +61,7 @@ def bicubic(upscale: int) -> Method:
     """MATLAB's bicubic interpolation, the baseline."""
 
     def enlarge(low: Pixels, protocol: Protocol) -> Array:
-        return _luma(imresize(low, upscale))
+        return luma_float64(imresize(low, upscale))
 
     return enlarge
 
@@ -70,7 +70,7 @@ def network(net: Network, params: Params, ops: Ops = REFERENCE, tile: Tile | Non
     """Enlarge by a network on Y; its output is clipped to 16..235 before it is scored."""
 
     def enlarge(low: Pixels, protocol: Protocol) -> Array:
-        luma = _stored(_luma(low), protocol).astype(np.float32)
+        luma = _stored(luma_float64(low), protocol).astype(np.float32)
         high = run(net, params, luma[None, ..., None], ops, tile)[0, ..., 0]
         return np.clip(high.astype(np.float64), BLACK, WHITE)
 
@@ -185,7 +185,7 @@ def _score(
     if not protocol.rounded_images:
         high = high / PEAKS[high.dtype]
     low = imresize(high, 1 / upscale) if low is None else low
-    reference = _stored(_luma(high), protocol)
+    reference = _stored(luma_float64(high), protocol)
     scores = {}
     for name, enlarge in methods.items():
         luma = _stored(enlarge(low, protocol), protocol)
@@ -193,7 +193,7 @@ def _score(
     return scores
 
 
-def _luma(image: Pixels) -> Array:
+def luma_float64(image: Pixels) -> Array:
     """Y / 255 in float64."""
     return luma_of(image / PEAKS[image.dtype])
 
