@@ -160,7 +160,7 @@ def ncnn(net: sr.Network, params: Params, size: Size, threads: int) -> Run:
     """ncnn, CPU, float32, with its own Winograd and packing."""
     import ncnn as library
 
-    text, weights = _ncnn_model(net, params)
+    text, weights = ncnn_model(net, params)
     model = library.Net()
     model.opt.num_threads = threads
     for precision in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
@@ -183,7 +183,7 @@ def _high(net: sr.Network, size: Size) -> Size:
     return size[0] * net.upscale, size[1] * net.upscale
 
 
-def _ncnn_model(net: sr.Network, params: Params) -> tuple[str, bytes]:
+def ncnn_model(net: sr.Network, params: Params) -> tuple[str, bytes]:
     """Write ncnn's text of layers and its weights; a tensor read twice goes through a Split."""
     readers: dict[str, int] = {}
     for _, inputs in net.steps():
