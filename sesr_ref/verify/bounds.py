@@ -28,19 +28,28 @@ KINDS = {"guaranteed": 1, "statistical": 2, "carried": 1}
 
 
 class Tensor(NamedTuple):
-    """An exact tensor and, for each power, the error that an implementation may have made.
+    """An exact tensor, what it is with parameters rounded to storage, and errors for each power.
 
-    Power 1 is a radius, power 2 a variance; None is no error at all.
+    Power 1 is a radius around `exact`, power 2 a variance around `stored`; None is no error.
     """
 
     exact: Array
+    stored: Array
     errors: Mapping[int, Array | None]
 
-    def bound(self, power: int) -> Array:
-        """The largest deviation allowed: the radius, or `SIGMAS` standard deviations."""
+    def reach(self, power: int) -> Array:
+        """How far an implementation may be off: the radius, or `SIGMAS` standard deviations."""
         if (error := self.errors[power]) is None:
             return np.zeros_like(self.exact)
         return error if power == 1 else SIGMAS * np.sqrt(error)
+
+    def bound(self, power: int) -> Array:
+        """The largest deviation from `exact` allowed, whether or not parameters are rounded."""
+        reach = self.reach(power)
+        if power == 1 or self.stored is self.exact:
+            return reach
+        total: Array = reach + np.abs(self.stored - self.exact)
+        return total
 
 
 def error_bounds(
@@ -133,13 +142,26 @@ def walk(
     tensors = {"input": _input(model, x, powers)}
     yield "input", tensors["input"]
     _replace(tensors, "input", given, powers, model.arithmetic)
-    for layer, inputs in model.net.steps():
-        tensors[layer.name] = _step(model, layer, [tensors[name] for name in inputs], powers)
+    exactly = model.is_stored_exactly
+    rounded_layers = model.stored_net.layers
+    for (layer, inputs), other in zip(model.net.steps(), rounded_layers, strict=True):
+        read = [tensors[name] for name in inputs]
+        exact = _forward(layer, [t.exact for t in read], model.params)
+        stored = exact
+        if not exactly or any(t.stored is not t.exact for t in read):
+            stored = _forward(other, [t.stored for t in read], model.stored)
+        errors = {p: _error(model, layer, read, exact if p == 1 else stored, p) for p in powers}
+        tensors[layer.name] = Tensor(exact, stored, errors)
         yield layer.name, tensors[layer.name]
         _replace(tensors, layer.name, given, powers, model.arithmetic)
         for name in set(inputs):
             if last[name] == layer.name:
                 del tensors[name]
+
+
+def _forward(layer: nw.Layer, inputs: Sequence[Array], params: Params) -> Array:
+    own = layer_params(layer, params)
+    return FORWARD[type(layer)].forward(layer, REFERENCE, inputs, own)
 
 
 def _replace(
@@ -157,32 +179,22 @@ def _replace(
         storage = arithmetic.storage
         once = storage.unit * np.abs(shown) + storage.underflow
         errors = {power: once**power for power in powers}
-    tensors[name] = Tensor(shown, errors)
+    tensors[name] = Tensor(shown, shown, errors)
 
 
 def _input(model: Model, x: Array, powers: Sequence[int]) -> Tensor:
     exact = np.asarray(x, np.float64)
-    error = np.abs(rounded(exact, model.arithmetic.storage) - exact)
-    return Tensor(exact, {power: error**power if error.any() else None for power in powers})
+    stored = rounded(exact, model.arithmetic.storage)
+    radius = np.abs(stored - exact)
+    if not radius.any():
+        return Tensor(exact, exact, dict.fromkeys(powers))
+    return Tensor(exact, stored, {power: radius if power == 1 else None for power in powers})
 
 
-def _step(model: Model, layer: nw.Layer, inputs: Sequence[Tensor], powers: Sequence[int]) -> Tensor:
-    params = layer_params(layer, model.params)
-    exact = FORWARD[type(layer)].forward(layer, REFERENCE, [t.exact for t in inputs], params)
-    return Tensor(exact, {p: _error(model, layer, inputs, params, exact, p) for p in powers})
-
-
-def _error(
-    model: Model,
-    layer: nw.Layer,
-    inputs: Sequence[Tensor],
-    params: Params,
-    exact: Array,
-    power: int,
-) -> Array:
+def _error(model: Model, layer: nw.Layer, inputs: Sequence[Tensor], y: Array, power: int) -> Array:
     """Rounding of this layer, errors of its inputs, errors of its parameters, storage."""
     rule, uncertain = RULES[type(layer)], model.uncertain_in(layer, power)
-    site = _site(model, inputs, exact, params, uncertain, power)
+    site = _site(model, layer, inputs, y, uncertain, power)
     count, terms = rule.rounding(layer, site)
     error = _rounding_errors(model.arithmetic, count, terms, power)
     errors = [t.errors[power] for t in inputs]
@@ -193,29 +205,31 @@ def _error(
     if uncertain:
         assert rule.drift is not None
         error = error + rule.drift(layer, site, uncertain)
-    return _stored(model.arithmetic, exact, error, terms, power)
+    return _stored(model.arithmetic, y, error, terms, power)
 
 
 def _site(
     model: Model,
+    layer: nw.Layer,
     inputs: Sequence[Tensor],
-    exact: Array,
-    params: Params,
+    y: Array,
     uncertain: Params,
     power: int,
 ) -> Site:
     """Power 1 counts inputs and parameters at the largest they can be, so that it is a theorem."""
-    size = [np.abs(t.exact) for t in inputs]
+    params = layer_params(layer, model.params if power == 1 else model.stored)
+    x = [t.exact if power == 1 else t.stored for t in inputs]
+    size = [np.abs(a) for a in x]
     param_size = {key: np.abs(value) for key, value in params.items()}
     if power == 1:
-        size = [s + t.bound(1) for s, t in zip(size, inputs, strict=True)]
+        size = [s + t.reach(1) for s, t in zip(size, inputs, strict=True)]
         param_size = {key: value + uncertain.get(key, 0.0) for key, value in param_size.items()}
     return Site(
         power=power,
-        x=[t.exact for t in inputs],
-        y=exact,
+        x=x,
+        y=y,
         size=size,
-        reach=[t.bound(power) for t in inputs],
+        reach=[t.reach(power) for t in inputs],
         params=params,
         param_size=param_size,
         winograd=model.arithmetic.winograd,

@@ -19,7 +19,7 @@ from sesr_ref.verify.bounds import walk
 from sesr_ref.verify.candidates import Candidate, read_candidate
 from sesr_ref.verify.diagnose import Fault, diagnose
 from sesr_ref.verify.model import Model, prepare
-from sesr_ref.verify.tally import CHECKS, TensorReport, add_piece
+from sesr_ref.verify.tally import CHECKS, Allowed, TensorReport, add_piece
 from sesr_ref.verify.windows import Window, tiles
 
 TILE = 192
@@ -168,12 +168,14 @@ def _compare_window(
     for name, tensor in exact_walk:
         local = tensor if alone else next(local_walk)[1]
         if name in pieces:
-            arrays = (
-                pieces[name], tensor.exact, tensor.bound(2), local.exact, local.bound(1),
-                local.bound(2),
+            values = [
+                (local.exact, local.exact, local.reach(1)),
+                (local.exact, local.stored, local.reach(2)),
+                (tensor.exact, tensor.stored, tensor.reach(2)),
+            ]
+            cut = [Allowed(*(window.inside(a) for a in arrays)) for arrays in values]
+            add_piece(
+                reports[name], window.inside(pieces[name]), cut[2].exact,
+                dict(zip(CHECKS, cut, strict=True)), window.start(pieces[name]),
+                model.arithmetic.storage,
             )  # fmt: skip
-            piece, exact, drift, own, radius, sigma = (window.inside(a) for a in arrays)
-            limits = [(own, radius), (own, sigma), (exact, drift)]
-            references = dict(zip(CHECKS, limits, strict=True))
-            fmt, start = model.arithmetic.storage, window.start(pieces[name])
-            add_piece(reports[name], piece, exact, references, start, fmt)

@@ -6,7 +6,8 @@ in float32 or better; neither is its fault, so both are uncertainties that the b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,22 +20,32 @@ from sesr_ref.verify.rules import CONSTANTS
 
 
 class Model(NamedTuple):
-    """A network of primitives, its exact parameters, and their errors for each power."""
+    """A network of primitives, its exact parameters, and what an implementation may have instead.
+
+    `stored` are the parameters rounded to storage, `stored_net` has its constants so rounded;
+    `uncertain` are errors of the parameters, to power 1 of the exact and to power 2 of the stored.
+    """
 
     net: nw.Network
     params: Params
+    stored_net: nw.Network
+    stored: Params
     uncertain: dict[int, Params]
     arithmetic: Arithmetic
+
+    @property
+    def is_stored_exactly(self) -> bool:
+        """Whether rounding to storage changes neither parameters nor constants."""
+        same = all(np.array_equal(self.params[name], a) for name, a in self.stored.items())
+        return same and self.net == self.stored_net
 
     def uncertain_in(self, layer: nw.Layer, power: int) -> Params:
         """Errors of the parameters and constants of one layer; empty where all are exact."""
         own = layer_params(layer, self.uncertain[power])
-        constants = CONSTANTS.get(type(layer), ())
-        errors = {}
-        for key in constants:
-            value = np.array(getattr(layer, key), np.float64)
-            errors[key] = np.abs(rounded(value, self.arithmetic.storage) - value) ** power
-        own |= errors
+        if power == 1:
+            for key in CONSTANTS.get(type(layer), ()):
+                value = np.array(getattr(layer, key), np.float64)
+                own[key] = np.abs(rounded(value, self.arithmetic.storage) - value)
         return own if any(error.any() for error in own.values()) else {}
 
 
@@ -62,25 +73,36 @@ def prepare(net: nw.Network, params: Params, arithmetic: Arithmetic) -> Model:
         if not np.isfinite(array).all():
             raise ValueError(f"parameter {name!r} holds a number that is not finite")
     exact: Params = {name: array.astype(np.float64) for name, array in params.items()}
-    small = collapse_params(net, exact)
-    uncertain = {power: _uncertain(net, exact, small, arithmetic, power) for power in (1, 2)}
-    return Model(collapsed(net), small, uncertain, arithmetic)
+    small, storage = collapse_params(net, exact), arithmetic.storage
+    stored: Params = {name: rounded(array, storage) for name, array in small.items()}
+    collapse = {power: _collapse(net, exact, small, arithmetic, power) for power in (1, 2)}
+    rounding = {name: np.abs(stored[name] - array) for name, array in small.items()}
+    uncertain = {1: {n: e + rounding[n] for n, e in collapse[1].items()}, 2: collapse[2]}
+    net = collapsed(net)
+    constants = tuple(_with_stored_constants(layer, arithmetic) for layer in net.layers)
+    stored_net = replace(net, layers=constants)
+    return Model(net, small, stored_net, stored, uncertain, arithmetic)
 
 
-def _uncertain(
+def _with_stored_constants(layer: nw.Layer, arithmetic: Arithmetic) -> nw.Layer:
+    constants: dict[str, Any] = {
+        key: float(rounded(np.array(getattr(layer, key)), arithmetic.storage))
+        for key in CONSTANTS.get(type(layer), ())
+    }
+    return replace(layer, **constants)
+
+
+def _collapse(
     net: nw.Network, params: Params, small: Params, arithmetic: Arithmetic, power: int
 ) -> Params:
-    errors = {
-        name: np.abs(rounded(array, arithmetic.storage) - array) ** power
-        for name, array in small.items()
-    }
+    """How far collapsed parameters may be off; zero for the others."""
+    errors: Params = {name: np.zeros_like(array) for name, array in small.items()}
     unit = min(FORMATS["float32"].unit, arithmetic.sums.unit)
     for block in net.layers:
         if isinstance(block, nw.LinearBlock) and not block.shares:
             for name, error in _collapse_errors(block, params, small, unit, power).items():
                 # the stored weight may round to another neighbour than the exact one does
-                again = np.abs(arithmetic.storage.unit * small[name]) ** power
-                errors[name] = errors[name] + error + again * (error > 0)
+                errors[name] = error + np.abs(arithmetic.storage.unit * small[name]) ** power
     return errors
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,20 @@ CHECKS = ("guaranteed", "statistical", "end to end")
 ULP_LIMITS = (0, 1, 2, 4, 8, 16, 64, 256, 1024, 65536)
 
 Index = tuple[int, ...]
+
+
+class Allowed(NamedTuple):
+    """Values within `reach` of the exact ones, of those with rounded parameters, or between."""
+
+    exact: Array
+    stored: Array
+    reach: Array
+
+    @property
+    def bound(self) -> Array:
+        """The largest deviation from the exact values."""
+        bound: Array = self.reach + np.abs(self.stored - self.exact)
+        return bound
 
 
 @dataclass
@@ -103,7 +117,7 @@ def add_piece(
     report: TensorReport,
     piece: Array,
     exact: Array,
-    references: dict[str, tuple[Array, Array]],
+    allowed: dict[str, Allowed],
     start: Index,
     fmt: Format,
 ) -> None:
@@ -117,18 +131,18 @@ def add_piece(
         Of the candidate.
     exact : float array
         Of the exact network, shaped alike.
-    references : dict
-        Check to what the piece is compared with and the bound.
+    allowed : dict
+        Check to the values that the piece may have.
     start : tuple of int
         Index of the piece's first element in the tensor.
     fmt : Format
         In whose last places to count.
     """
-    for check, (reference, bound) in references.items():
-        _take_worst(report.worst[check], piece, reference, bound, start)
+    for check, values in allowed.items():
+        _take_worst(report.worst[check], piece, values, start)
     error = np.abs(piece - exact)
     report.error = max(report.error, float(error.max(initial=0.0)))
-    report.tolerance = max(report.tolerance, float(references[CHECKS[2]][1].max(initial=0.0)))
+    report.tolerance = max(report.tolerance, float(allowed[CHECKS[2]].bound.max(initial=0.0)))
     target = rounded(exact, fmt)
     ulps = np.abs(piece - target) / spacing(target, fmt)
     bins = np.searchsorted(ULP_LIMITS, ulps.ravel(), side="left")
@@ -138,15 +152,17 @@ def add_piece(
     report.elements += piece.size
 
 
-def _take_worst(worst: Worst, piece: Array, reference: Array, bound: Array, start: Index) -> None:
-    error = np.abs(piece - reference)
+def _take_worst(worst: Worst, piece: Array, allowed: Allowed, start: Index) -> None:
+    low = np.minimum(allowed.exact, allowed.stored)
+    high = np.maximum(allowed.exact, allowed.stored)
+    outside = np.maximum(np.maximum(low - piece, piece - high), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        used = np.where(error == 0, 0.0, error / bound)
+        used = np.where(outside == 0, 0.0, outside / allowed.reach)
     if not used.size or (largest := float(used.max())) < worst.used:
         return
     if largest == worst.used and worst.at is not None:
         return
     index = tuple(int(i) for i in np.unravel_index(int(used.argmax()), used.shape))
     worst.used, worst.at = largest, tuple(i + s for i, s in zip(index, start, strict=True))
-    worst.candidate, worst.reference = float(piece[index]), float(reference[index])
-    worst.bound = float(bound[index])
+    worst.candidate, worst.reference = float(piece[index]), float(allowed.exact[index])
+    worst.bound = float(allowed.bound[index])
