@@ -28,13 +28,13 @@ class NotOffered(Exception):
 
 
 def numpy_reference(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
-    """This engine's reference, whichever BLAS NumPy has."""
+    """The reference of this engine, whichever BLAS NumPy has."""
     _only(dtype, "float32")
     return sr.forward(net, params, x)
 
 
 def kernels(winograd: bool) -> Callable[..., Tensors]:
-    """This engine's kernels: only the output, since they fuse all layers."""
+    """The kernels of this engine: only the output, since they fuse all layers."""
 
     def run(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
         _only(dtype, "float32")
@@ -152,5 +152,5 @@ PEERS: dict[str, Callable[[sr.Network, Params, Array, str], Tensors]] = {
     "ncnn": ncnn,
 }
 DTYPES = ("float32", "float16", "bfloat16")
-WINOGRAD = {"kernels, Winograd": (4, 1)}
+WINOGRAD = {"kernels, Winograd": (4, 1), "ncnn": (6, 6)}
 """Peers whose 3 x 3 convolutions are known to be Winograd's, and their tiles."""

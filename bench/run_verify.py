@@ -1,0 +1,238 @@
+"""The oracle against other runtimes: ``python bench/run_verify.py [--data FOLDER] [--calibrate]``.
+
+Every installed runtime runs M5 and XL (x2 and x4) and FSRCNN on real images in every arithmetic
+that it offers; each must be accepted, layer by layer where it shows its tensors, and end to end.
+With ``--calibrate``: the histogram of errors in standard deviations of the statistical model, over
+these and over simulated implementations, from which `SIGMAS` was chosen.
+
+FOLDER holds images; scikit-image's photographs otherwise.  Exit code 1 if any is rejected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import sesr_ref as sr
+import simulated
+from sesr_ref.commands.console import notice, print_json, print_table
+from sesr_ref.exchange.shuffle_order import with_shuffle_mode
+from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.params import shipped
+from sesr_ref.verify.arithmetic import Arithmetic, format_named, rounded
+from sesr_ref.verify.bounds import SIGMAS, walk
+from sesr_ref.verify.model import prepare
+from sesr_ref.verify.tally import CHECKS
+from tensor_peers import DTYPES, PEERS, WINOGRAD, NotOffered, Tensors
+
+NETWORKS = ("sesr-m5-x2", "sesr-m5-x4", "sesr-xl-x2", "sesr-xl-x4", "fsrcnn-x2", "fsrcnn-x4")
+EDGES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, np.inf)
+SUFFIXES = (".png", ".bmp", ".jpg")
+
+
+class Case(NamedTuple):
+    """A network, collapsed and with PyTorch's order of channels, on one image."""
+
+    network: str
+    net: sr.Network
+    params: Params
+    image: str
+    x: Array
+
+
+def cases(folder: Path | None, size: int, count: int) -> Iterator[Case]:
+    """Every network on every image; weights are the shipped ones where there are any."""
+    from sesr_ref.commands.models import network_named
+
+    pictures = dict(images(folder, size, count))
+    for name in NETWORKS:
+        if name in shipped():
+            net, params = sr.load(name)
+            label = f"{name}, trained"
+        else:
+            net = network_named(name)
+            params, label = initialised(net), f"{name}, random"
+        exact: Params = {key: array.astype(np.float64) for key, array in params.items()}
+        small = {k: v.astype(np.float32) for k, v in sr.collapse_params(net, exact).items()}
+        net, small = with_shuffle_mode(sr.collapsed(net), small, "CRD")
+        for picture, x in pictures.items():
+            yield Case(label, net, small, picture, x)
+
+
+def initialised(net: sr.Network, seed: int = 0) -> Params:
+    """Random weights, with slopes as trained networks have them: of both signs, not 0."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: rng.uniform(-0.1, 0.4, a.shape).astype(np.float32) if name.endswith("slope") else a
+        for name, a in sr.initialise(net, seed).items()
+    }
+
+
+def images(folder: Path | None, size: int, count: int) -> Iterator[tuple[str, Array]]:
+    """The middle of each photograph, and a flat, a graded and a black-and-white picture."""
+    if folder is not None:
+        files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES)[:count]
+        named = {file.stem: sr.images.read_luma(file) for file in files}
+    else:
+        from skimage import data
+
+        photographs = ("astronaut", "camera", "coffee", "chelsea", "rocket")[:count]
+        named = {name: sr.images.luma_of(getattr(data, name)()[::3, ::3]) for name in photographs}
+    rows, columns = np.indices((size // 2, size // 2 + 7))
+    drawn: dict[str, Array] = {
+        "flat": np.full(rows.shape, 0.37),
+        "gradient": (rows + 2 * columns) / (3.5 * size),
+        "black and white": (rows // 5 + columns // 7) % 2 * 1.0,
+    }
+    for name, luma in (named | drawn).items():
+        top, left = (max(0, (length - size) // 2) for length in luma.shape)
+        part = luma[top : top + size, left : left + size]
+        yield name, np.ascontiguousarray(part[None, ..., None], np.float32)
+
+
+def tensors_of(peer: str, case: Case, dtype: str) -> Tensors:
+    """What a runtime shows; NotOffered if it is not there or computes in another format."""
+    try:
+        tensors = PEERS[peer](case.net, case.params, case.x, dtype)
+    except (ImportError, RuntimeError) as error:
+        raise NotOffered(str(error).splitlines()[0]) from None
+    for array in tensors.values():
+        if not np.array_equal(array, rounded(array, format_named(dtype))):
+            raise NotOffered(f"{peer} shows tensors that are not {dtype}")
+    return tensors
+
+
+def verify(found: list[Case], peers: list[str]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """A row for each network, runtime and arithmetic; and what was rejected."""
+    rows, rejected = [], []
+    for network in dict.fromkeys(case.network for case in found):
+        for peer in peers:
+            for dtype in DTYPES:
+                row, wrong = _verify(peer, dtype, [c for c in found if c.network == network])
+                rows += [row] if row else []
+                rejected += wrong
+    return rows, rejected
+
+
+def _verify(peer: str, dtype: str, found: list[Case]) -> tuple[tuple[str, ...] | None, list[str]]:
+    used = dict.fromkeys(CHECKS, 0.0)
+    rejected, output, shown = [], 0.0, 0
+    for case in found:
+        try:
+            tensors = tensors_of(peer, case, dtype)
+        except NotOffered as reason:
+            notice(f"{case.network}, {peer}, {dtype}: left out ({reason})")
+            return None, []
+        result = sr.compare(
+            case.net, case.params, case.x, tensors, dtype, winograd=WINOGRAD.get(peer)
+        )
+        if not result.agrees:
+            rejected.append(f"{case.network}, {peer}, {dtype}, {case.image}: {result}")
+        for report in result.tensors.values():
+            for check in used:
+                used[check] = max(used[check], report.worst[check].used)
+        output = max(output, result.tensors[case.net.output].worst["end to end"].used)
+        shown = len(tensors)
+    name, verdict = found[0].network, "REJECTED" if rejected else "accepted"
+    shares = [f"{share:.0%}" for share in (*used.values(), output)]
+    return (name, peer, dtype, str(shown), str(len(found)), *shares, verdict), rejected
+
+
+def calibrate(found: list[Case], peers: list[str]) -> dict[str, dict[str, object]]:
+    """Errors in standard deviations, over all tensors: counts between `EDGES` and the largest."""
+    table: dict[str, dict[str, object]] = {}
+
+    def add(label: str, case: Case, tensors: Tensors, arithmetic: Arithmetic) -> None:
+        values = deviations(case, tensors, arithmetic)
+        row = table.setdefault(label, {"counts": np.zeros(len(EDGES) - 1, int), "largest": 0.0})
+        row["counts"] = row["counts"] + np.histogram(values, EDGES)[0]
+        row["largest"] = max(float(row["largest"]), float(values.max()))  # type: ignore[arg-type]
+
+    for case in found:
+        for dtype in DTYPES:
+            for peer in peers:
+                try:
+                    tensors = tensors_of(peer, case, dtype)
+                except NotOffered:
+                    continue
+                arithmetic = Arithmetic(dtype, winograd=WINOGRAD.get(peer))
+                add(f"{peer}, {dtype}", case, tensors, arithmetic)
+            for order in simulated.ORDERS:
+                tensors = simulated.forward(case.net, case.params, case.x, order, dtype)
+                add(f"simulated, {order}, {dtype}", case, tensors, Arithmetic(dtype))
+    return table
+
+
+def deviations(case: Case, tensors: Tensors, arithmetic: Arithmetic) -> Array:
+    """How far each element lies outside what is exact, end to end, in standard deviations."""
+    model = prepare(case.net, case.params, arithmetic)
+    found = []
+    for name, tensor in walk(model, case.x, {}, (2,)):
+        if name in tensors and name != "input":
+            low = np.minimum(tensor.exact, tensor.stored)
+            high = np.maximum(tensor.exact, tensor.stored)
+            outside = np.maximum(np.maximum(low - tensors[name], tensors[name] - high), 0.0)
+            sigma = np.maximum(tensor.reach(2) / SIGMAS, np.finfo(float).tiny)
+            found.append((outside / sigma).ravel())
+    return np.concatenate(found)
+
+
+def print_histogram(table: dict[str, dict[str, object]]) -> None:
+    """Shares of the elements between the edges; a dot where there are none at all."""
+    columns = ("implementation", *(f"<= {edge:g}" for edge in EDGES[1:]), "largest")
+    rows = []
+    for label, row in table.items():
+        counts = np.asarray(row["counts"])
+        cells = [f"{n / counts.sum():.2g}" if n else "." for n in counts]
+        rows.append((label, *cells, f"{row['largest']:.2f}"))
+    print_table("Errors in standard deviations: shares of all elements", columns, rows)
+    largest = max(float(f"{row['largest']:.3f}") for row in table.values())
+    print(f"largest {largest}; {SIGMAS:g} are allowed, {SIGMAS / largest:.2f} times as many")
+
+
+def main() -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="images, as the networks' input"
+    )
+    parser.add_argument("--size", type=int, default=96, help="rows and columns of each image")
+    parser.add_argument("--images", type=int, default=3, help="photographs, at most")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--runtimes", nargs="+", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--calibrate", action="store_true", help="print the histogram")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    found = [
+        case for case in cases(args.data, args.size, args.images)
+        if case.network.partition(",")[0] in args.networks
+    ]  # fmt: skip
+    if args.calibrate:
+        table = calibrate(found, args.runtimes)
+        if args.json:
+            print_json({label: {k: np.asarray(v).tolist() for k, v in row.items()}
+                        for label, row in table.items()})  # fmt: skip
+        else:
+            print_histogram(table)
+        return 0
+    rows, rejected = verify(found, args.runtimes)
+    columns = (
+        "network", "runtime", "dtype", "tensors", "images", "theorem", "own inputs", "end to end",
+        "output", "",
+    )  # fmt: skip
+    if args.json:
+        print_json({"rows": [dict(zip(columns, row, strict=True)) for row in rows],
+                    "rejected": rejected})  # fmt: skip
+    else:
+        print_table("Largest share of the bounds used", columns, rows)
+        print("\n".join(rejected) or "all accepted")
+    return 1 if rejected else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
