@@ -28,7 +28,7 @@ def prelu(x: Array, slope: Array) -> Array:
     """
     _check_slope(x, slope)
     slope = slope.astype(x.dtype, copy=False)
-    if (slope <= 1).all():
+    if (slope <= 1).all():  # then it is the larger of both; masked copies take three times as long
         y: Array = x * slope
         return np.maximum(y, x, out=y)
     y = np.minimum(x, 0)
