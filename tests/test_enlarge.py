@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from sesr_ref import network as nw
 from sesr_ref.images import Pixels, from_float
 from sesr_ref.network import Network, Resize
 from sesr_ref.ops.arrays import Params
@@ -45,6 +46,27 @@ def test_a_network_that_interpolates_gives_bicubic_interpolation(rng: np.random.
     for net in (BICUBIC, BICUBIC4):
         expected = sr.imresize(image, net.upscale)
         np.testing.assert_allclose(sr.upscale_image(image, net, {}), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("tile", [None, 5])
+def test_a_network_on_rgb_sees_the_colours_themselves(
+    rng: np.random.Generator, channels: int, tile: int | None
+) -> None:
+    net = Network("rgb", 2, 3, (nw.Conv("mix", 12, 3), nw.DepthToSpace("shuffle", 2)))
+    params: Params = {"mix.weight": rng.random((3, 3, 3, 12)) / 30}
+    image = rng.random((11, 17, channels))
+    if channels in (2, 4):
+        image[..., -1] = 1
+    enlarged = sr.upscale_image(image, net, params, tile=tile)
+    colours = image[..., : channels - 1] if channels in (2, 4) else image
+    seen = np.broadcast_to(colours, (11, 17, 3))
+    expected = sr.run(net, params, np.ascontiguousarray(seen)[None])[0]
+    expected = expected.mean(2, keepdims=True) if channels < 3 else expected
+    assert enlarged.shape == (22, 34, channels)
+    np.testing.assert_allclose(enlarged[..., : expected.shape[2]], expected, atol=1e-12)
+    if channels in (2, 4):
+        np.testing.assert_allclose(enlarged[..., -1], 1)
 
 
 def test_the_luma_of_the_result_is_the_networks(rng: np.random.Generator, model: Model) -> None:
@@ -188,8 +210,8 @@ def test_what_is_no_image_is_refused(image: Pixels, message: str) -> None:
         (lambda x: sr.upscale_image(x, BICUBIC, {}, tile=0), "tile"),
         (lambda x: sr.upscale_image(x, BICUBIC, {}, tile=(4, -1)), "tile"),
         (
-            lambda x: sr.upscale_image(x, Network("rgb", 2, 3, (Resize("resize", 2),)), {}),
-            "rgb works on 3 channels",
+            lambda x: sr.upscale_image(x, Network("flow", 2, 2, (Resize("resize", 2),)), {}),
+            "flow works on 2 channels",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Whole images: the network on Y, bicubic on Cb, Cr and transparency; tile by tile."""
+"""Whole images: the network on Y (or RGB), bicubic on what it does not see; tile by tile."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,9 @@ def upscale_image(
 ) -> Pixels:
     """Enlarge an image: the network sees Y, bicubic interpolation enlarges the colours.
 
+    A network on three channels sees RGB instead (a grey image as three equal channels, whose mean
+    comes back).
+
     Transparency is enlarged bicubically by itself; the colours of wholly transparent pixels, which
     nobody sees, do not reach visible ones.
 
@@ -54,7 +58,7 @@ def upscale_image(
         [0, 1].  Grey enlarges as the RGB image of three such channels does (only scores follow the
         field's habit of taking one channel for Y itself).
     net : Network
-        On one channel, with linear blocks or without.
+        On one channel (Y) or three (RGB), with linear blocks or without.
     params : dict of arrays
         Keyed ``layer.parameter``.
     ops : Ops
@@ -73,8 +77,8 @@ def upscale_image(
     Raises
     ------
     ValueError
-        For an array that is no such image, a network on more than one channel, parameters that do
-        not fit or make numbers that are not finite, or a tile below 1.
+        For an array that is no such image, a network on other than one or three channels,
+        parameters that do not fit or make numbers that are not finite, or a tile below 1.
 
     Notes
     -----
@@ -106,8 +110,8 @@ def _check(image: Pixels, net: Network) -> None:
     if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
         low, high = image.min(), image.max()
         raise ValueError(f"an image of floats must lie in [0, 1], got {low:g} to {high:g}")
-    if net.channels != 1:
-        raise ValueError(f"{net.name} works on {net.channels} channels; needed is one on Y alone")
+    if net.channels not in SPACES:
+        raise ValueError(f"{net.name} works on {net.channels} channels; needed is 1 (Y) or 3 (RGB)")
 
 
 @dataclass(frozen=True)
@@ -123,53 +127,89 @@ class _Enlarger:
         height, width = image.shape[:2]
         down = Window.around(rows, margin, height, step)
         across = Window.around(columns, margin, width, step)
-        studio = _to_studio(image, down.seen, across.seen, margin + BICUBIC_REACH)
-        luma = self._luma(studio[..., :1])[down.inside(upscale), across.inside(upscale)]
+        planes = _planes(image, down.seen, across.seen, margin + BICUBIC_REACH, self.space)
+        count = self.net.channels
+        high = self._run(planes[..., :count])[down.inside(upscale), across.inside(upscale)]
         axes = down.bicubic(height, upscale), across.bicubic(width, upscale)
-        return _join(luma, studio[..., 1:], axes, image.dtype)
+        colours = 1 if image.shape[2] < 3 else 3
+        return _join(high, planes[..., count:], axes, image.dtype, self.space, colours)
 
-    def _luma(self, luma: Array) -> Array:
-        high: Array = run(self.net, self.params, np.ascontiguousarray(luma)[None], self.ops)[0]
+    @property
+    def space(self) -> _Space:
+        return SPACES[self.net.channels]
+
+    def _run(self, planes: Array) -> Array:
+        high: Array = run(self.net, self.params, np.ascontiguousarray(planes)[None], self.ops)[0]
         if not np.isfinite(high).all():
             raise ValueError(f"{self.net.name} makes numbers that are not finite of this image")
         return high
 
 
-def _to_studio(image: Pixels, rows: slice, columns: slice, reach: int) -> Array:
-    """Y, or Y, Cb and Cr, of a part of an image, then alpha if there is one."""
-    if image.shape[2] in (1, 3):
-        return _coded(to_float(image[rows, columns]))
-    colours = visible_colours(image, rows, columns, reach)
-    return np.concatenate([_coded(colours), to_float(image[rows, columns, -1:])], axis=2)
+class _Space(NamedTuple):
+    """How colours become the planes that a network sees first, the way back, black and white."""
+
+    encode: Callable[[Array], Array]
+    decode: Callable[[Array, int], Array]
+    black: float
+    white: float
 
 
-def _coded(colours: Array) -> Array:
+def _to_studio(colours: Array) -> Array:
     return grey_to_luma(colours) if colours.shape[2] == 1 else rgb_to_ycbcr(colours)
 
 
-def _decoded(planes: Array) -> Array:
-    """Undo `_coded`; alpha, if there is one, stays."""
-    count = 1 if planes.shape[2] < 3 else 3
-    back = luma_to_grey if count == 1 else ycbcr_to_rgb
-    return np.concatenate([back(planes[..., :count]), planes[..., count:]], axis=2)
+def _from_studio(planes: Array, colours: int) -> Array:
+    return luma_to_grey(planes) if colours == 1 else ycbcr_to_rgb(planes)
+
+
+def _to_three(colours: Array) -> Array:
+    return np.broadcast_to(colours, (*colours.shape[:2], 3))
+
+
+def _from_three(planes: Array, colours: int) -> Array:
+    return planes.mean(axis=2, keepdims=True) if colours == 1 else planes
+
+
+# channels of the network: what it sees
+SPACES = {
+    1: _Space(_to_studio, _from_studio, BLACK, WHITE),
+    3: _Space(_to_three, _from_three, 0.0, 1.0),
+}
+
+
+def _planes(image: Pixels, rows: slice, columns: slice, reach: int, space: _Space) -> Array:
+    """What the network sees of a part of an image, the other planes, alpha if there is one."""
+    if image.shape[2] in (1, 3):
+        return space.encode(to_float(image[rows, columns]))
+    colours = space.encode(visible_colours(image, rows, columns, reach))
+    return np.concatenate([colours, to_float(image[rows, columns, -1:])], axis=2)
 
 
 def _join(
-    luma: Array, others: Array, axes: tuple[Resampling, Resampling], dtype: npt.DTypeLike
+    high: Array,
+    others: Array,
+    axes: tuple[Resampling, Resampling],
+    dtype: npt.DTypeLike,
+    space: _Space,
+    colours: int,
 ) -> Pixels:
-    """Enlarged Y and the other planes, enlarged here, as pixels."""
+    """The network's planes and the others, enlarged here, as pixels."""
     down, across = axes
-    pixels = np.empty((*luma.shape[:2], 1 + others.shape[2]), dtype)
-    band = max(1, BAND_PIXELS // luma.shape[1])  # few rows at a time stay in the caches
+    coded = max(high.shape[2], colours)  # planes of colour; alpha may follow
+    alpha = high.shape[2] + others.shape[2] - coded
+    pixels = np.empty((*high.shape[:2], colours + alpha), dtype)
+    band = max(1, BAND_PIXELS // high.shape[1])  # few rows at a time stay in the caches
 
     def join(top: int) -> None:
         rows = slice(top, top + band)
         first, last = down.taps[rows].min(), down.taps[rows].max() + 1
         some = Resampling(last - first, down.taps[rows] - first, down.weights[rows])
         enlarged = some.apply(across.apply(others[first:last], axis=1), axis=0)
-        y = np.clip(luma[rows], BLACK, WHITE)
-        pixels[rows] = from_float(_decoded(np.concatenate([y, enlarged], axis=2)), dtype)
+        clipped = np.clip(high[rows], space.black, space.white)
+        planes = np.concatenate([clipped, enlarged], axis=2)
+        shown = space.decode(planes[..., :coded], colours)
+        pixels[rows] = from_float(np.concatenate([shown, planes[..., coded:]], axis=2), dtype)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(join, range(0, len(luma), band)))
+        list(pool.map(join, range(0, len(high), band)))
     return pixels
