@@ -1,9 +1,11 @@
-"""The oracle against other runtimes: ``python bench/run_verify.py [--data FOLDER] [--calibrate]``.
+"""The oracle against other runtimes: ``python bench/run_verify.py [--data FOLDER]``.
 
 Every installed runtime runs M5 and XL (x2 and x4) and FSRCNN on real images in every arithmetic
 that it offers; each must be accepted, layer by layer where it shows its tensors, and end to end.
 With ``--calibrate``: the histogram of errors in standard deviations of the statistical model, over
 these and over simulated implementations, from which `SIGMAS` was chosen.
+
+``--bounds`` prints every tensor's error beside the three kinds of bounds.
 
 FOLDER holds images; scikit-image's photographs otherwise.  Exit code 1 if any is rejected.
 """
@@ -195,6 +197,22 @@ def print_histogram(table: dict[str, dict[str, object]]) -> None:
     print(f"largest {largest}; {SIGMAS:g} are allowed, {SIGMAS / largest:.2f} times as many")
 
 
+def print_bounds(case: Case) -> None:
+    """Each tensor's largest error in float32 beside the largest of each kind of bound."""
+    exact_params: Params = {name: array.astype(np.float64) for name, array in case.params.items()}
+    exact = sr.forward(case.net, exact_params, case.x.astype(np.float64))
+    made = sr.forward(case.net, case.params, case.x)
+    kinds = ("guaranteed", "statistical", "carried")
+    bounds = {kind: sr.error_bounds(case.net, case.params, case.x, kind=kind) for kind in kinds}
+    rows = [
+        (name, f"{np.abs(made[name] - exact[name]).max():.1e}",
+         *(f"{bounds[kind][name].max():.1e}" for kind in kinds))
+        for name in made
+    ]  # fmt: skip
+    title = f"{case.network}, {case.image}: largest error of the reference and of each bound"
+    print_table(title, ("tensor", "error", *kinds), rows)
+
+
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -206,12 +224,16 @@ def main() -> int:
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--runtimes", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--calibrate", action="store_true", help="print the histogram")
+    parser.add_argument("--bounds", action="store_true", help="print the bounds beside the errors")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     found = [
         case for case in cases(args.data, args.size, args.images)
         if case.network.partition(",")[0] in args.networks
     ]  # fmt: skip
+    if args.bounds:
+        print_bounds(found[0])
+        return 0
     if args.calibrate:
         table = calibrate(found, args.runtimes)
         if args.json:

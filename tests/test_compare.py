@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import sesr_ref as sr
 from sesr_ref import network as nw
 from sesr_ref.cli import main
 from sesr_ref.verify.arithmetic import FORMATS, rounded
-from sesr_ref.verify.faults import FAULTS, INPUT_FAULTS, right
+from sesr_ref.verify.faults import FAULTS, INPUT_FAULTS
+from sesr_ref.verify.faulty_convolutions import right
 from test_bounds import every_kind, random_params
 
 Array = npt.NDArray[Any]
@@ -299,3 +301,17 @@ def test_command_in_json_states_everything(files: Case, capsys: pytest.CaptureFi
     assert report["error"] == pytest.approx(1e-4, rel=0.4)
     assert sum(report["ulps"].values()) == report["elements"] == 2 * 26 * 34
     assert len(report["worst"]["statistical"]["at"]) == 4
+
+
+def test_memory_depends_on_the_tile_and_not_on_the_image(rng: Rng) -> None:
+    net = sr.sesr(1, 4, linear_blocks=False)
+    params = random_params(net, rng)
+    peaks = []
+    for size in (96, 384):
+        x = rng.random((1, size, size, 1), np.float32)
+        tensors = sr.forward(net, params, x)
+        tracemalloc.start()
+        assert sr.compare(net, params, x, tensors, tile=48).agrees
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]

@@ -13,7 +13,8 @@ from sesr_ref.execute import layer_params
 from sesr_ref.ops.arrays import Array
 from sesr_ref.verify.bounds import SIGMAS, walk
 from sesr_ref.verify.estimates import estimate
-from sesr_ref.verify.faults import FAULTS, INPUT_FAULTS, RESULT_FAULTS, right
+from sesr_ref.verify.faults import FAULTS, INPUT_FAULTS, RESULT_FAULTS
+from sesr_ref.verify.faulty_convolutions import right
 from sesr_ref.verify.model import Model
 from sesr_ref.verify.tally import TensorReport
 from sesr_ref.verify.windows import Window, around

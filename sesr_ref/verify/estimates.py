@@ -65,8 +65,9 @@ def _single(patches: Array, wrong: Array, noise: float) -> Array | None:
 
 def _slopes(layer: nw.PReLU, x: Sequence[Array], params: Params, candidate: Array) -> Estimate:
     below = np.minimum(x[0], 0.0)
-    energy = np.maximum(np.square(below).sum((0, 1, 2)), np.finfo(float).tiny)
-    slope = (below * candidate).sum((0, 1, 2)) / energy
+    energy = np.square(below).sum((0, 1, 2))
+    fit = (below * candidate).sum((0, 1, 2)) / np.where(energy > 0, energy, 1.0)
+    slope = np.where(energy > 0, fit, params["slope"])
     y = RULES[nw.PReLU].forward(layer, REFERENCE, x, {"slope": slope})
     return _describe("slopes", params["slope"], slope), y
 
