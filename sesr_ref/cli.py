@@ -25,6 +25,7 @@ COMMANDS = (
     "demo",
     "train",
     "info",
+    "warmup",
     "cost",
     "collapse",
     "export",

@@ -21,6 +21,7 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     dict
         Operations, which answer None for what they do not take, and what `Ops` says of the others.
     """
+    from sesr_kernels.compiled import cache_folder
     from sesr_kernels.inference import margin, network
     from sesr_kernels.operations import KERNELS
     from sesr_kernels.threads import Threads
@@ -30,6 +31,7 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     operations = {name: partial(kernel, threads=count) for name, kernel in KERNELS.items()}
     return operations | {
         "set_threads": count.set,
+        "cache_folder": cache_folder,
         "network": partial(network, threads=count, winograd=winograd),
         "margin": partial(margin, winograd=winograd),
         "gradients": partial(gradients, threads=count),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -69,9 +70,13 @@ class _Cache(caching.FunctionCache):
     _impl_class = _Files
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        parent: Any = super()
         try:
-            parent: Any = super()
-            parent.save_overload(sig, data)
+            try:
+                parent.save_overload(sig, data)
+            except (EOFError, ValueError, pickle.UnpicklingError):  # an index cut short
+                self.flush()
+                parent.save_overload(sig, data)
         except OSError as error:
             _warn_once(str(error))
 

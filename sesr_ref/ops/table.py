@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sesr_ref.ops import conv, conv_transpose, pointwise, rearrange
@@ -38,6 +39,7 @@ class Ops:
     margin: Callable[..., tuple[int, int] | None] | None = None
     gradients: Callable[..., tuple[float, dict[str, Array]] | None] | None = None
     set_threads: Callable[[int], None] | None = None
+    cache_folder: Callable[[], Path] | None = None
 
 
 REFERENCE = Ops("reference")

@@ -1,0 +1,49 @@
+"""Compile the kernels now rather than at their first use, and keep them on disk."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+from sesr_ref.commands.console import print_line
+from sesr_ref.commands.models import DEFAULT_MODEL, network_named
+from sesr_ref.engine import loss_and_grads
+from sesr_ref.engine import run as run_network
+from sesr_ref.network import Network
+from sesr_ref.ops.table import Ops, fast
+from sesr_ref.params import initialise
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sesr-ref warmup``."""
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", default=DEFAULT_MODEL,
+        help=f"what the kernels shall be ready for (default {DEFAULT_MODEL})",
+    )  # fmt: skip
+    parser.add_argument("--no-training", action="store_true", help="only what enlarging needs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one tiny image and one tiny training step."""
+    net, ops = network_named(args.model), fast(threads=1)
+    jobs = {"enlarging": _enlarge} | ({} if args.no_training else {"training": _train})
+    for name, job in jobs.items():
+        print_line(f"{name}: compiling, up to 20 s the first time ...")
+        begun = time.monotonic()
+        job(net, ops)
+        print_line(f"{name}: ready after {time.monotonic() - begun:.1f} s")
+    if ops.cache_folder is not None:
+        print_line(f"kept in {ops.cache_folder()}")
+    return 0
+
+
+def _enlarge(net: Network, ops: Ops) -> None:
+    run_network(net, initialise(net), np.zeros((1, 8, 8, net.channels), np.float32), ops)
+
+
+def _train(net: Network, ops: Ops) -> None:
+    x = np.zeros((1, 8, 8, net.channels), np.float32)
+    target = np.ones((1, 8 * net.upscale, 8 * net.upscale, net.channels), np.float32)
+    loss_and_grads(net, initialise(net), x, target, ops)

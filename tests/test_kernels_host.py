@@ -1,0 +1,181 @@
+"""Instruction sets, disk cache, processes and threads, and life without Numba."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sesr_ref as sr
+from networks_for_kernels import images, random_params
+
+pytest.importorskip("numba")
+
+ROOT = Path(__file__).resolve().parents[1]
+FEW = """
+import sys
+import numpy as np
+import sesr_ref as sr
+net = sr.Network("few", 2, 1, (sr.network.Conv("a", 9, 3), sr.network.PReLU("p"),
+                               sr.network.Conv("b", 4, 3), sr.network.DepthToSpace("d", 2)))
+rng = np.random.default_rng(0)
+params = {k: rng.standard_normal(s).astype("f4") / 3 for k, s in net.param_shapes().items()}
+x = rng.random((2, 9, 30, 1), np.float32)
+ops = sr.fast(threads=2)
+"""
+CHECK = """
+want = sr.run(net, params, x.astype("f8"))
+assert ops.network(net, params, x) is not None
+assert abs(sr.run(net, params, x, ops) - want).max() < 1e-5
+t = rng.random((2, 18, 60, 1), np.float32)
+_, got = sr.loss_and_grads(net, params, x, t, ops)
+_, want = sr.loss_and_grads(net, {k: v.astype("f8") for k, v in params.items()}, x.astype("f8"),
+                            t.astype("f8"))
+for k in params:
+    assert abs(got[k] - want[k]).max() < 1e-5, k
+from sesr_kernels.host import HOST
+print(HOST.name)
+"""
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a new interpreter that finds the project."""
+    path = os.pathsep.join(str(ROOT / part) for part in (".", "kernels", "weights"))
+    env = os.environ | {"PYTHONPATH": path} | environment
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        ("+avx512f,+avx2,+fma", "avx512"),
+        ("+avx2,+fma,-avx512f", "avx2"),
+        ("+avx2,-fma", "sse2"),
+        ("", "sse2"),
+    ],
+)
+def test_the_instruction_set_follows_the_features(features: str, name: str) -> None:
+    from sesr_kernels.host import choose
+
+    assert choose("x86_64-unknown-linux-gnu", features).name == name
+
+
+def test_other_processors_have_their_path_too() -> None:
+    from sesr_kernels.host import HOSTS, choose
+
+    assert choose("aarch64-unknown-linux-gnu", "+neon").name == "neon"
+    assert choose("arm64-apple-darwin", "").name == "neon"
+    assert choose("riscv64-unknown-linux-gnu", "").name == "scalar"
+    for host in HOSTS.values():  # a tile is whole vectors, its rows fit the margins
+        assert host.tile % host.lanes == 0
+        assert host.outs % 4 == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["scalar", "avx512"])
+def test_every_instruction_sets_blocks_give_the_same_results(name: str, tmp_path: Path) -> None:
+    choice = f"from sesr_kernels import host; host.HOST = host.HOSTS[{name!r}]\n"
+    done = python(choice + FEW + CHECK, SESR_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [name]
+
+
+def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    code = "from sesr_kernels.elementwise import prelu\nimport numpy as np\n" + (
+        "print(prelu(np.full((1, 1, 1, 1), -2, 'f4'), np.full(1, .5, 'f4')).item())"
+    )
+    done = python(code, SESR_CACHE_DIR=str(blocked / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "-1.0"
+    assert done.stderr.count("RuntimeWarning: compiled kernels are not kept") == 1
+
+
+def test_compiled_code_is_kept_and_found_again(tmp_path: Path) -> None:
+    code = "from sesr_kernels import elementwise as e\nimport numpy as np\n" + (
+        "x = np.full((1, 1, 1, 1), -2, 'f4')\nprint(e.prelu(x, np.full(1, .5, 'f4')).item())\n"
+        "print(sum(e._prelu.stats.cache_hits.values()))"
+    )
+    first = python(code, SESR_CACHE_DIR=str(tmp_path))
+    assert first.stdout.split() == ["-1.0", "0"], first.stderr
+    (folder,) = tmp_path.iterdir()
+    assert any(path.suffix == ".nbi" for path in folder.iterdir())
+    assert python(code, SESR_CACHE_DIR=str(tmp_path)).stdout.split() == ["-1.0", "1"]
+    for path in folder.glob("*.nb*"):
+        path.write_bytes(path.read_bytes()[:20])
+    damaged = python(code, SESR_CACHE_DIR=str(tmp_path))
+    assert damaged.stdout.split() == ["-1.0", "0"], damaged.stderr
+
+
+def test_the_caches_name_changes_with_every_source_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sesr_kernels import compiled
+
+    before = compiled.stamp()
+    for source in (ROOT / "kernels" / "sesr_kernels").glob("*.py"):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
+    assert compiled.stamp.__wrapped__() == before
+    (tmp_path / "emit.py").write_text("# changed\n")
+    assert compiled.stamp.__wrapped__() != before
+
+
+def test_a_forked_child_and_a_thread_run_the_same_kernels(rng: np.random.Generator) -> None:
+    net = sr.sesr(1)
+    params = random_params(net, rng)
+    x, ops = images(net, rng, 2, 20, 30), sr.fast(threads=2)
+    want = sr.run(net, params, x, ops=ops)
+    results: list[bool] = []
+    threads = [
+        threading.Thread(
+            target=lambda: results.append(bool((sr.run(net, params, x, ops=ops) == want).all()))
+        )
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_fork_after_use_works(tmp_path: Path) -> None:
+    fork = (
+        "import os\nwant = sr.run(net, params, x, ops)\nchild = os.fork()\n"
+        "same = (sr.run(net, params, x, ops) == want).all()\n"
+        "if child == 0: os._exit(0 if same else 3)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), same)\n"
+    )
+    done = python(FEW + fork)
+    assert done.stdout.split() == ["0", "True"], done.stderr
+
+
+def test_threads_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        sr.fast(threads=0)
+
+
+def test_a_failing_worker_stops_the_others_and_is_told() -> None:
+    from sesr_kernels.threads import Threads, share
+
+    def worker(following: object) -> None:
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"):
+        share(5, worker, Threads(2))
+
+
+def test_without_numba_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(ImportError, match=r"pip install 'sesr-ref\[fast\]'"):
+        sr.fast()
