@@ -48,7 +48,8 @@ def run_band(
     `first_column` is that of the strip with its halo; columns `left` to `right` of the strip are
     the ones to store.
     """
-    done[:] = tensors[:, LOW]
+    for t in range(len(done)):  # not a slice: Numba would compile the words of its error too
+        done[t] = tensors[t, LOW]
     last = program[-1]
     while done[last[TARGET]] < tensors[last[TARGET], HIGH]:
         for i in range(len(program)):
@@ -73,8 +74,7 @@ def run_band(
                 if op[KIND] == STORE:
                     _store(op, row, tensors, places, work, left, right, first_column, result, block)
                 elif row < 0 or row >= tensors[target, ROWS]:
-                    start = _row(tensors, target, row)
-                    work[start : start + tensors[target, PLANES] * tensors[target, PITCH]] = 0
+                    _blank(tensors, target, row, work)
                 elif op[KIND] == CONV:
                     _convolve(op, row, tensors, taps, weights, work)
                 elif op[KIND] == LOAD:
@@ -89,6 +89,14 @@ def _row(tensors: Any, number: int, row: int) -> int:
     """Index of the first float of a row."""
     tensor = tensors[number]
     return tensor[OFFSET] + (row % tensor[DEPTH]) * tensor[PLANES] * tensor[PITCH]  # type: ignore[no-any-return]
+
+
+@compiled
+def _blank(tensors: Any, number: int, row: int, work: Any) -> None:
+    """Zero a row outside the image."""
+    start = _row(tensors, number, row)
+    for i in range(start, start + tensors[number, PLANES] * tensors[number, PITCH]):
+        work[i] = 0
 
 
 @compiled
@@ -155,11 +163,10 @@ def _winograd(
         for first in range(0, tiles, CHUNK):
             _chunk(op, first * TILE, min(CHUNK, tiles - first), tensors, taps, weights, scratch)
     for y in range(row, row + GROUP):
-        start = _row(tensors, op[TARGET], y)
         if y < 0 or y >= target[ROWS]:
-            work[start : start + target[PLANES] * target[PITCH]] = 0
+            _blank(tensors, op[TARGET], y, work)
         else:
-            _clear(target, start, work)
+            _clear(target, _row(tensors, op[TARGET], y), work)
 
 
 @compiled

@@ -75,7 +75,7 @@ class _Cache(caching.FunctionCache):
             try:
                 parent.save_overload(sig, data)
             except (EOFError, ValueError, pickle.UnpicklingError):  # an index cut short
-                self.flush()
+                parent.flush()
                 parent.save_overload(sig, data)
         except OSError as error:
             _warn_once(str(error))
