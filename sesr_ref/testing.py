@@ -14,13 +14,13 @@ from sesr_ref.architectures import sesr
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.params import initialise, load, shipped
-from sesr_ref.verify import proof
+from sesr_ref.verify import equivalence, proof
 
 
 @pytest.fixture(name="assert_equivalent")
 def equivalent_fixture() -> Callable[..., None]:
     """Return `sesr_ref.verify.assert_equivalent`: two networks compute the same."""
-    return proof.assert_equivalent
+    return equivalence.assert_equivalent
 
 
 @pytest.fixture(name="assert_collapses")

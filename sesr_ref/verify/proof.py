@@ -19,15 +19,12 @@ from sesr_ref.execute import backward, check_params, forward
 from sesr_ref.network import LinearBlock, Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.receptive import halo
-from sesr_ref.verify.arithmetic import Arithmetic, format_named, spacing
-from sesr_ref.verify.bounds import error_bounds, walk
+from sesr_ref.verify.arithmetic import format_named, spacing
+from sesr_ref.verify.bounds import error_bounds
 from sesr_ref.verify.exact import Anything, collapse_block, conv2d, fractions
-from sesr_ref.verify.model import prepare
 
 SMALL = 3
 """Channels of the small case in rational arithmetic, which has twice as many inside a block."""
-KNOWN_ULPS = 4
-"""Of an array's largest value: how well equivalent networks' parameters are known."""
 GRADIENT_ROUNDINGS = 1 << 10
 """Units of roundoff, of an array's largest gradient, by which gradients may differ."""
 
@@ -166,7 +163,8 @@ def _equal(name: str, left: Anything, right: Anything) -> Check:
     return Check(name, worst, 0.0 if worst == 0 else np.inf, worst and np.inf)
 
 
-def _check(name: str, left: Array, right: Array, allowed: Array, dtype: str) -> Check:
+def compared(name: str, left: Array, right: Array, allowed: Array, dtype: str) -> Check:
+    """Check that two arrays differ by no more than what is allowed for each element."""
     error = np.abs(left.astype(np.float64) - right)
     with np.errstate(divide="ignore", invalid="ignore"):
         used = np.where(error == 0, 0.0, error / allowed)
@@ -187,7 +185,9 @@ def _weights(net: Network, params: Params, dtype: str) -> Iterator[Check]:
         if block.residual:
             weight = weight + algorithm2(weight)
         allowed = 2 * (block.expand + 2) * unit * (terms + block.residual)
-        yield _check(f"{block.name}: weight", small[f"{block.name}.weight"], weight, allowed, dtype)
+        yield compared(
+            f"{block.name}: weight", small[f"{block.name}.weight"], weight, allowed, dtype
+        )
 
 
 def _tensors(net: Network, params: Params, x: Array, dtype: str, margin: int) -> Iterator[Check]:
@@ -204,7 +204,7 @@ def _tensors(net: Network, params: Params, x: Array, dtype: str, margin: int) ->
         inner = _interior(left[name], x.shape[1], margin)
         for part, where in (("interior", inner), ("border", ~inner)):
             cut = [np.where(where, a, 0.0) for a in (left[name], right[name], allowed)]
-            yield _check(f"{name}: {part}", cut[0], cut[1], cut[2], dtype)
+            yield compared(f"{name}: {part}", cut[0], cut[1], cut[2], dtype)
 
 
 def _interior(
@@ -231,69 +231,4 @@ def _gradients(
     unit = format_named(dtype).unit
     for name, gradient in right.items():
         allowed = np.full(gradient.shape, GRADIENT_ROUNDINGS * unit * np.abs(gradient).max())
-        yield _check(f"{name}: gradient", left[name], gradient, allowed, dtype)
-
-
-def assert_equivalent(
-    net_a: Network,
-    params_a: Params,
-    net_b: Network,
-    params_b: Params,
-    x: Array | None = None,
-    dtype: str = "float64",
-) -> None:
-    """Assert that two networks compute the same, in every tensor that both name and the output.
-
-    Parameters
-    ----------
-    net_a, params_a, net_b, params_b
-        With linear blocks, which are collapsed, or without.
-    x : (n, height, width, channels) float array, optional
-        The input; random unless given.
-    dtype : {"float64", "float32"}
-        In which to run both.  Parameters count as known to a few units in the last place of their
-        own type, so a network collapsed in float32 equals its expanded form.
-
-    Raises
-    ------
-    AssertionError
-        Naming the first tensor that differs by more than both networks' bounds together.
-    ValueError
-        If networks, parameters or the input do not fit.
-
-    Examples
-    --------
-    >>> import sesr_ref as sr
-    >>> net = sr.sesr(blocks=2, features=4, expand=8)
-    >>> params = sr.initialise(net)
-    >>> assert_equivalent(sr.expanded(net), sr.expand_params(net, params), net, params)
-    """
-    if x is None:
-        size = 2 * max(halo(net_a), halo(net_b))
-        x = np.random.default_rng(0).random((1, size + 3, size + 6, net_a.channels))
-    left = _known_tensors(net_a, params_a, x.astype(dtype), dtype)
-    right = _known_tensors(net_b, params_b, x.astype(dtype), dtype)
-    for name, (tensor, allowed) in left.items():
-        if name in right:
-            other, more = right[name]
-            assert tensor.shape == other.shape, f"{name}: shapes {tensor.shape}, {other.shape}"
-            check = _check(name, tensor, other, allowed + more, dtype)
-            assert check.passed, (
-                f"{check.name}: differs by {check.worst:.3g}, {check.used:.3g} times the allowed"
-            )
-
-
-def _known_tensors(
-    net: Network, params: Params, x: Array, dtype: str
-) -> dict[str, tuple[Array, Array]]:
-    """Each tensor with how well it is known, the parameters being rounded ones; output last."""
-    own: Params = {name: array.astype(dtype) for name, array in params.items()}
-    tensors = forward(collapsed(net), collapse_params(net, own), x)
-    model = prepare(net, own, Arithmetic(dtype, dtype))
-    unit = max(format_named(array.dtype.name).unit for array in params.values())
-    for name, array in model.params.items():
-        rounding = KNOWN_ULPS * unit * np.abs(array).max(initial=0.0)
-        model.uncertain[2][name] = model.uncertain[2][name] + rounding**2
-    bounds = {name: tensor.bound(2) for name, tensor in walk(model, x, {}, (2,))}
-    known = {name: (tensors[name], bound) for name, bound in bounds.items()}
-    return known | {"the output": known[net.output]}
+        yield compared(f"{name}: gradient", left[name], gradient, allowed, dtype)
