@@ -14,13 +14,15 @@ from sesr_ref.architectures import sesr
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.params import initialise, load, shipped
-from sesr_ref.verify import equivalence, proof
+from sesr_ref.verify import assert_equivalent, prove
+
+__all__ = ["assert_collapses", "assert_equivalent"]
 
 
 @pytest.fixture(name="assert_equivalent")
 def equivalent_fixture() -> Callable[..., None]:
     """Return `sesr_ref.verify.assert_equivalent`: two networks compute the same."""
-    return equivalence.assert_equivalent
+    return assert_equivalent
 
 
 @pytest.fixture(name="assert_collapses")
@@ -44,7 +46,7 @@ def assert_collapses(net: Network, params: Params) -> None:
     AssertionError
         Naming the checks of `sesr_ref.verify.prove` that fail.
     """
-    failed = [check.name for check in proof.prove(net, params) if not check.passed]
+    failed = [check.name for check in prove(net, params) if not check.passed]
     assert not failed, f"{net.name}: {len(failed)} checks fail, first {failed[0]}"
 
 
