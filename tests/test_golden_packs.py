@@ -269,3 +269,17 @@ def test_command_writes_a_pack_and_refuses_to_write_it_twice(
     manifest = json.loads(capsys.readouterr().out)
     assert manifest["layout"] == "NHWC"
     assert main(["compare", "m.npz", "x.npy", "out/pack"]) == 0
+
+
+def test_packs_of_the_expanded_network_are_compared_as_such(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, params, x = case
+    monkeypatch.chdir(tmp_path)
+    sr.save("m.npz", net, params)
+    np.save("x.npy", x)
+    assert main(["golden", "m.npz", "x.npy", "-o", "pack", "--expanded"]) == 0
+    assert "head.expand" in read_pack("pack").tensors
+    assert main(["compare", "m.npz", "x.npy", "pack", "--expanded"]) == 0
+    assert main(["compare", "m.npz", "x.npy", "pack"]) == 2
+    assert "no tensor 'head.expand'" in capsys.readouterr().err

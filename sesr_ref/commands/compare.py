@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 
+from sesr_ref.collapse import expand_params, expanded
 from sesr_ref.commands.console import print_json, print_table
 from sesr_ref.commands.models import load_file
 from sesr_ref.verify import Comparison, TensorReport, compare
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unfused", action="store_true", help="each layer read exactly the tensors shown: stricter"
     )
+    parser.add_argument(
+        "--expanded", action="store_true", help="linear blocks as two convolutions, not collapsed"
+    )
     parser.add_argument("--json", action="store_true", help="everything, for programs")
 
 
@@ -42,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the verdict on each tensor and the first that is wrong."""
     net, params = load_file(args.model)
     x = read_input(args.input, net)
+    if args.expanded:
+        net, params = expanded(net), expand_params(net, params)
     result = compare(
         net,
         params,

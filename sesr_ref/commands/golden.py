@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sesr_ref.collapse import expand_params, expanded
 from sesr_ref.commands.console import print_json
 from sesr_ref.commands.models import load_file
 from sesr_ref.verify.encodings import KINDS
@@ -24,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=list(KINDS), default="float32")
     parser.add_argument("--files", nargs="+", choices=FILES, default=["npz"])
     parser.add_argument("--layout", choices=list(LAYOUTS), default="NHWC", help="NCHW has OIHW")
+    parser.add_argument(
+        "--expanded", action="store_true", help="linear blocks as two convolutions, not collapsed"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a pack that is there")
     parser.add_argument("--json", action="store_true", help="print the manifest")
 
@@ -32,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the pack and say what is in it."""
     net, params = load_file(args.model)
     x = read_input(args.input, net)
+    if args.expanded:
+        net, params = expanded(net), expand_params(net, params)
     manifest = write_pack(
         args.out, net, params, x, args.dtype, args.files, args.layout, args.overwrite
     )
