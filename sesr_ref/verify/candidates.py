@@ -136,6 +136,8 @@ def _from_bfloat16(array: np.ndarray[Any, np.dtype[Any]]) -> Array:
 def _read_path(
     path: Path, net: Network, shapes: Shapes, dtype: str, stack: ExitStack
 ) -> dict[str, Array]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
     if path.suffix == ".npz":
         return _read_npz(path, shapes, stack)
     if not path.is_dir():
