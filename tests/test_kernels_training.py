@@ -8,7 +8,7 @@ import pytest
 import sesr_ref as sr
 from networks_for_kernels import TRAINABLE, images, random_params, targets
 from sesr_ref.collapse import collapse_params, collapsed
-from sesr_ref.network import Conv, Network, Resize
+from sesr_ref.network import Conv, DepthToSpace, Network, PReLU, Resize
 from sesr_ref.ops.arrays import Params
 
 pytest.importorskip("numba")
@@ -67,6 +67,27 @@ def test_what_the_training_kernels_cannot_take_goes_through_the_reference(
     assert loss == pytest.approx(want_loss, rel=1e-6)
     for name in params:
         np.testing.assert_allclose(grads[name], want[name], rtol=0, atol=1e-6)
+
+
+def test_a_layer_that_nobody_reads_has_no_gradient(rng: np.random.Generator) -> None:
+    layers = (
+        Conv("a", 8, 3), Conv("lost", 8, 3), PReLU("lost_act"),
+        Conv("b", 4, 3, inputs=("a",)), DepthToSpace("c", 2),
+    )  # fmt: skip
+    net = Network("loose", 2, 1, layers)
+    params, x = random_params(net, rng), images(net, rng, 1, 9, 11)
+    target = targets(net, rng, x)
+    ops = sr.fast()
+    np.testing.assert_allclose(
+        sr.run(net, params, x, ops=ops), sr.run(net, params, x), rtol=0, atol=1e-5
+    )
+    assert ops.gradients is not None
+    found = ops.gradients(net, params, x, target)
+    assert found is not None
+    _, want = sr.loss_and_grads(net, params, x, target)
+    for name in params:
+        np.testing.assert_allclose(found[1][name], want[name], rtol=0, atol=1e-6)
+    assert not found[1]["lost.weight"].any()
 
 
 def test_a_nan_reaches_the_loss_and_no_later_step(rng: np.random.Generator) -> None:

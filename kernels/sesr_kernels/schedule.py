@@ -23,6 +23,10 @@ GROUP = 4
 depend on where a band begins."""
 
 
+NEVER = 1 << 60
+"""First row of a tensor that nobody reads."""
+
+
 class Unsupported(Exception):
     """Raised for a network that is not for these kernels."""
 
@@ -80,8 +84,8 @@ class Schedule:
         (tensors, 2) int array
         """
         store = self.operations[-1]
-        lows = np.full(len(self.tensors), np.iinfo(np.int64).max, np.int64)
-        highs = np.full(len(self.tensors), np.iinfo(np.int64).min, np.int64)
+        lows = np.full(len(self.tensors), NEVER, np.int64)
+        highs = np.full(len(self.tensors), -NEVER, np.int64)
         scale = self.tensors[store.target].scale
         lows[store.target], highs[store.target] = low * scale, high * scale
         for op in reversed(self.operations):

@@ -1,0 +1,160 @@
+"""What a training step needs for one network and image size: places, tables, packed parameters."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sesr_kernels import training_step as step
+from sesr_kernels.convolve import OUTS
+from sesr_kernels.emit import LANES
+from sesr_kernels.host import HOST
+from sesr_kernels.packing import round_up
+from sesr_kernels.phases import reach
+from sesr_kernels.rows import ROWS
+
+Array = npt.NDArray[Any]
+Params = dict[str, Array]
+
+
+class Slot(NamedTuple):
+    """Where a parameter's partial sums end up in a row of gradients, and how to read them."""
+
+    start: int
+    size: int
+    unpack: Callable[[Array], Params]
+
+
+class Weight(NamedTuple):
+    """A piece of the packed parameters and how to fill it."""
+
+    start: int
+    pack: Callable[[Params], Array]
+
+
+class Plan:
+    """The program for one network and one size of its input.
+
+    Parameters
+    ----------
+    net : Network
+        Collapsed; read by the names of its layers' kinds and fields.
+    height, width : int
+        Of one input image.
+
+    """
+
+    def __init__(self, net: Any, height: int, width: int) -> None:
+        self.net, self.upscale = net, net.upscale
+        self.channels = {name: shape[2] for name, shape in net.shapes(16, 24).items()}
+        self.geometry = _geometry(height, width, _padding(net))
+        self.planes = 0
+        self.rows: list[list[int]] = []
+        self.shifts: list[int] = []
+        self.numbers: list[float] = []
+        self.weights: list[Weight] = []
+        self.packed_size = 0
+        self.slots: list[Slot] = []
+        self.sums_size = 0
+        self.free: dict[int, list[int]] = {}
+        self.workspaces: deque[tuple[Array, Array]] = deque()
+        self.inputs = self.allocate(net.channels, exact=True)  # first: where `_load` puts it
+        self.ones = self.allocate(1, exact=True)
+        self.places = np.empty((0, 3), np.int64)  # subpixel of each channel
+
+    @cached_property
+    def program(self) -> Array:
+        """What to run, row by row."""
+        return np.array(self.rows, np.int64)
+
+    @cached_property
+    def shift_table(self) -> Array:
+        """Byte offsets of all weight gradients' inputs."""
+        return np.array(self.shifts or [0], np.int64)
+
+    @cached_property
+    def number_table(self) -> Array:
+        """Constants of pointwise steps."""
+        return np.array(self.numbers or [0], np.float32)
+
+    @property
+    def plane_bytes(self) -> int:
+        """Distance of two channels."""
+        return 4 * int(self.geometry[step.PLANE])
+
+    def allocate(self, channels: int, exact: bool = False) -> int:
+        """Byte offset of a tensor, with room for whole groups of channels unless `exact`."""
+        planes = channels if exact else round_up(channels, max(OUTS, ROWS))
+        if self.free.get(planes):
+            return self.free[planes].pop()
+        start = self.planes
+        self.planes += planes
+        return start * self.plane_bytes
+
+    def release(self, offset: int, channels: int) -> None:
+        """Let a later tensor of the same size have this place."""
+        planes = round_up(channels, max(OUTS, ROWS))
+        self.free.setdefault(planes, []).append(offset)
+
+    def pack(self, size: int, fill: Callable[[Params], Array]) -> int:
+        """Byte offset of a new piece of packed parameters."""
+        start = self.packed_size
+        self.weights.append(Weight(start, fill))
+        self.packed_size += round_up(size, 16)
+        return 4 * start
+
+    def reserve(self, size: int, unpack: Callable[[Array], Params]) -> int:
+        """Byte offset of `size` new vectors of partial sums."""
+        start = self.sums_size
+        self.slots.append(Slot(start, size, unpack))
+        self.sums_size += size
+        return 4 * LANES * start
+
+    def packed(self, params: Params) -> Array:
+        """All parameters in the kernels' order."""
+        result = np.zeros(self.packed_size, np.float32)
+        for weight in self.weights:
+            values = weight.pack(params).ravel()
+            result[weight.start : weight.start + len(values)] = values
+        return result
+
+    def workspace(self) -> tuple[Array, Array]:
+        """Planes and partial sums for one thread, from an earlier step if there are any."""
+        try:
+            return self.workspaces.pop()
+        except IndexError:
+            size = self.planes * int(self.geometry[step.PLANE])
+            work = np.zeros(size + 64, np.float32)
+            skip = -work.ctypes.data % 64 // 4
+            work = work[skip : skip + size]
+            first = self.ones // 4
+            work[first : first + int(self.geometry[step.PLANE])] = 1
+            return work, np.zeros(self.sums_size * LANES, np.float32)
+
+
+def _padding(net: Any) -> int:
+    """Columns of zeros between rows, and rows above and below: the farthest tap's distance."""
+    return max([1, *(conv_size(layer) // 2 for layer in net.layers)])
+
+
+def conv_size(layer: Any) -> int:
+    """Width of the convolution kernel a layer turns into; 0 for other layers."""
+    if type(layer).__name__ == "ConvTranspose":
+        return 2 * reach(layer.kernel_size, layer.stride, layer.crop) + 1
+    return int(layer.kernel_size) if type(layer).__name__ == "Conv" else 0
+
+
+def _geometry(height: int, width: int, padding: int) -> Array:
+    pitch = width + padding
+    start = round_up(padding * pitch + padding, LANES)
+    length = (height - 1) * pitch + width
+    tiles = -(-length // HOST.tile)
+    end = start + tiles * HOST.tile + padding * pitch + padding + LANES
+    plane = round_up(end, 32) + 16  # an odd number of cache lines: channels do not alias
+    count = -(-length // LANES)
+    return np.array([height, width, padding, pitch, start, plane, tiles, count], np.int64)
