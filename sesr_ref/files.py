@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+TEMPORARY = ".tmp"
+
 
 @contextmanager
 def atomic_write(path: Path, overwrite: bool = True) -> Iterator[IO[bytes]]:
@@ -33,13 +35,27 @@ def atomic_write(path: Path, overwrite: bool = True) -> Iterator[IO[bytes]]:
         If `path` exists, or does so in the end, and `overwrite` is false.
     IsADirectoryError
         If `path` is a folder.
+    OSError
+        If it cannot be written (a full disk, a missing folder); names `path`.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
-    if not overwrite and path.exists():
+    if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path} exists already")
+    try:
+        with _temporary_beside(path, overwrite) as stream:
+            yield stream
+    except OSError as error:
+        # under the name that the user knows, not under none or the temporary one
+        if error.errno is not None and str(error.filename or TEMPORARY).endswith(TEMPORARY):
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _temporary_beside(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
     # not the whole name: a disk's limit on its length holds for the temporary file as well
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:32]}.", suffix=".tmp", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:32]}.", suffix=TEMPORARY, dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:

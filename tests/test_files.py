@@ -70,8 +70,9 @@ def test_a_disk_that_is_full_at_the_end_leaves_the_old_file(
         with atomic_write(path) as stream:
             stream.write(b"new")
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write()
+    assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["a.bin"]
 
@@ -116,7 +117,21 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
         with atomic_write(tmp_path / "nowhere" / "a.bin"):
             pass
 
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError) as caught:
+        write()
+    assert caught.value.filename == str(tmp_path / "nowhere" / "a.bin")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_a_link_to_nothing_is_a_file_that_exists(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.symlink_to("nothing")
+
+    def write() -> None:
+        with atomic_write(path, overwrite=False):
+            raise AssertionError("the block must not run")
+
+    with pytest.raises(FileExistsError, match=r"a\.bin exists already"):
         write()
 
 

@@ -173,13 +173,8 @@ def write_image(
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"the quality must be 1 to 100, got {quality}")
     check_storable(path, pixels.shape)
-    try:
-        with atomic_write(Path(path), overwrite) as stream:
-            encode(stream, format_of(path), pixels, icc_profile, quality)
-    except OSError as error:
-        if error.errno is not None:  # not under the temporary name
-            error.filename = str(path)
-        raise
+    with atomic_write(Path(path), overwrite) as stream:
+        encode(stream, format_of(path), pixels, icc_profile, quality)
 
 
 def format_of(path: str | Path) -> str:
