@@ -142,9 +142,9 @@ def training_pairs(
     paths = find_images(folder)
     key = _cache_key(paths, folder, upscale)
     flat, index = cache / f"pairs-{key}.npy", cache / f"pairs-{key}.json"
-    if not (flat.is_file() and index.is_file()):
+    if (pairs := _cached(flat, index, upscale)) is None:
         _write_cache(paths, upscale, flat, index, report)
-    pairs = _mapped(flat, json.loads(index.read_text("utf-8")), upscale)
+        pairs = _mapped(flat, json.loads(index.read_text("utf-8")), upscale)
     large = [i for i, low in enumerate(pairs.low) if min(low.shape) >= crop]
     if not large:
         raise ValueError(
@@ -186,6 +186,14 @@ def _write_cache(
         stream.write(json.dumps(entries).encode())
 
 
+def _cached(flat: Path, index: Path, upscale: int) -> Pairs | None:
+    """What an earlier run left, or None where there is nothing or it is damaged."""
+    try:
+        return _mapped(flat, json.loads(index.read_text("utf-8")), upscale)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _mapped(flat: Path, entries: list[dict[str, Any]], upscale: int) -> Pairs:
     samples: Bytes = (
         np.memmap(flat, np.uint8, "r") if flat.stat().st_size else np.empty(0, np.uint8)
@@ -195,6 +203,8 @@ def _mapped(flat: Path, entries: list[dict[str, Any]], upscale: int) -> Pairs:
         start = int(entry["offset"])
         middle = start + int(np.prod(entry["low"]))
         end = middle + int(np.prod(entry["high"]))
+        if not 0 <= start <= middle <= end <= len(samples):
+            raise ValueError("the index does not fit the samples")
         low.append(samples[start:middle].reshape(entry["low"]))
         high.append(samples[middle:end].reshape(entry["high"]))
     return Pairs(upscale, low, high)
@@ -207,4 +217,7 @@ def luma_pair(path: Path, upscale: int) -> tuple[Bytes, Bytes]:
         return np.empty((0, 0), np.uint8), np.empty((0, 0), np.uint8)
     pixels = modcrop(pixels, upscale)
     low = imresize(pixels, 1 / upscale)
-    return from_float(luma_of(low), np.uint8), from_float(luma_of(pixels), np.uint8)
+    try:
+        return from_float(luma_of(low), np.uint8), from_float(luma_of(pixels), np.uint8)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

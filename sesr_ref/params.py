@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -24,11 +25,12 @@ from sesr_ref.ops.arrays import Array, Params
 DESCRIPTION = "network.json"
 MAX_DESCRIPTION_BYTES = 4 << 20
 MAX_PARAMETERS = 1 << 28
+OTHER_FORMATS = (".onnx", ".safetensors", ".pth", ".pt")
 DTYPES = ("float16", "float32", "float64")
 
 
 def initialise(net: Network, seed: int = 0) -> Params:
-    """Glorot-uniform weights; biases and slopes of 0 (Keras' defaults, the official code's).
+    """Draw Glorot-uniform weights; biases and slopes are 0 (Keras' defaults, the official code's).
 
     Parameters
     ----------
@@ -41,7 +43,14 @@ def initialise(net: Network, seed: int = 0) -> Params:
     -------
     dict of float32 arrays
         Keyed ``layer.parameter``.
+
+    Raises
+    ------
+    ValueError
+        If the seed is negative.
     """
+    if seed < 0:
+        raise ValueError(f"the seed must not be negative, got {seed}")
     return {name: _initial(name, shape, seed) for name, shape in net.param_shapes().items()}
 
 
@@ -113,11 +122,13 @@ def save(path: str | Path, net: Network, params: Params, overwrite: bool = True)
     Raises
     ------
     ValueError
-        If `params` do not fit `net`.
+        If `params` do not fit `net` or are not finite.
     FileExistsError
         If the file exists and shall not be overwritten.
     """
     check_params(net, {name: _at_least_float32(array) for name, array in params.items()})
+    for name, array in params.items():
+        _check_finite(name, array)
     text = np.frombuffer(net.to_json().encode(), np.uint8)
     arrays: dict[str, Any] = {DESCRIPTION: text, **params}
     with atomic_write(Path(path), overwrite) as stream:
@@ -143,12 +154,18 @@ def load(name: str | Path) -> tuple[Network, Params]:
     ------
     FileNotFoundError
         If there is neither such a name nor such a file; with the names there are.
+    IsADirectoryError
+        If it is a folder.
     ValueError
         If the file is no .npz of weights, holds pickles, non-finite numbers or parameters that do
         not fit its description, or a shipped file's SHA-256 is not the manifest's.
     """
     entry = shipped().get(str(name))
     path = weights_folder() / entry["file"] if entry else Path(name)
+    if path.is_dir():
+        raise IsADirectoryError(f"{name}: is a folder, not a file of weights")
+    if path.suffix in OTHER_FORMATS and path.is_file():
+        raise ValueError(f"{name}: sesr_ref.load_any reads {path.suffix} files, load only .npz")
     if not path.is_file():
         known = ", ".join(sorted(shipped())) or "none"
         raise FileNotFoundError(f"{name}: no such file, nor a shipped network ({known})")
@@ -168,7 +185,14 @@ def shipped() -> Mapping[str, dict[str, Any]]:
     manifest = weights_folder() / "manifest.json"
     if not manifest.is_file():
         return {}
-    entries: dict[str, dict[str, Any]] = json.loads(manifest.read_text("utf-8"))
+    try:
+        entries: dict[str, dict[str, Any]] = json.loads(manifest.read_text("utf-8"))
+        for entry in entries.values():
+            if Path(entry["file"]).name != entry["file"] or not isinstance(entry["scores"], dict):
+                raise ValueError("an entry is not as weights/ship.py writes it")
+            entry["sha256"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{manifest}: a damaged manifest ({error})") from None
     return entries
 
 
@@ -201,14 +225,19 @@ def _read(archive: zipfile.ZipFile) -> tuple[Network, Params]:
     for name, shape in shapes.items():
         with archive.open(members[name]) as stream:
             array = _read_array(stream, shape, DTYPES)
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} holds numbers that are not finite")
+        _check_finite(name, array)
         params[name] = _at_least_float32(array)
     return net, params
 
 
+def _check_finite(name: str, array: Array) -> None:
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds numbers that are not finite")
+
+
 def _at_least_float32(array: Array) -> Array:
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+    half = isinstance(array, np.ndarray) and array.dtype == np.float16
+    return array.astype(np.float32) if half else array
 
 
 def _read_array(
@@ -218,7 +247,10 @@ def _read_array(
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
         raise ValueError(f".npy version {version} is not (1, 0)")
-    got, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=10_000)
+    try:
+        got, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=10_000)
+    except (SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
+        raise ValueError(f"an .npy header that cannot be read ({type(error).__name__})") from None
     if dtype.hasobject or dtype.name not in dtypes:
         raise ValueError(f"an array of {dtype} (a pickle?) instead of {' or '.join(dtypes)}")
     if shape is not None and got != shape:

@@ -99,12 +99,14 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     adam = Adam(start or initialise(net, recipe.seed), recipe.amsgrad, recipe.average)
     run = _Run(net, out, recipe, adam, pairs.summary())
-    if run.checkpoint.exists():
-        if not resume:
-            raise FileExistsError(f"{out} holds a run already: resume it or name another folder")
-        run.read_checkpoint()
-    begun, first = time.monotonic(), run.step
-    with _stop_requests() as stop:
+    with _alone_in(out), _stop_requests() as stop:
+        if run.checkpoint.exists():
+            if not resume:
+                raise FileExistsError(
+                    f"{out} holds a run already: resume it or name another folder"
+                )
+            run.read_checkpoint()
+        begun, first = time.monotonic(), run.step
         while run.step < recipe.steps:
             loss = run.advance(pairs, ops)
             psnr_db = run.validated(validate)
@@ -116,9 +118,25 @@ def train(
                 report(Progress(run.step, recipe.steps, loss, psnr_db, run.best, speed, left))
             if stop.is_set() and run.step < recipe.steps:
                 raise KeyboardInterrupt
-    if run.step > first or not (out / "weights.npz").exists():
-        save(out / "weights.npz", net, run.adam.averaged)
+        if run.step > first or not (out / "weights.npz").exists():
+            save(out / "weights.npz", net, run.adam.averaged)
     return run.adam.averaged
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system takes back from a process that dies."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows: two runs in one folder are not noticed there
+        yield
+        return
+    with (out / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileExistsError(f"{out}: another run is writing there just now") from None
+        yield
 
 
 class _Run:
@@ -140,11 +158,15 @@ class _Run:
     def advance(self, pairs: Pairs, ops: Ops) -> float:
         rng = np.random.default_rng([self.recipe.seed, self.step])
         x, target = pairs.batch(rng, self.recipe.batch, self.recipe.crop)
-        loss, dparams = loss_and_grads(self.net, self.adam.params, x, target, ops)
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss will tell
+            loss, dparams = loss_and_grads(self.net, self.adam.params, x, target, ops)
         if not math.isfinite(loss):
+            kept = (
+                "the last good checkpoint is kept" if self.checkpoint.exists() else "none is kept"
+            )
             raise FloatingPointError(
                 f"the loss is {loss} at step {self.step}: the learning rate {self.recipe.lr} may "
-                f"be too high; the last good checkpoint is kept in {self.out}"
+                f"be too high; {kept} in {self.out}"
             )
         self.adam.update(dparams, self.recipe.rate(self.step), self.step)
         self.step += 1
@@ -180,17 +202,25 @@ class _Run:
         try:
             with self.checkpoint.open("rb") as stream, np.load(stream) as file:
                 arrays = {key: file[key] for key in file.files}
-            meta = json.loads(arrays.pop("meta").tobytes())
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.checkpoint} cannot be read: {error}") from None
+            self._take(arrays, json.loads(arrays.pop("meta").tobytes()))
+        except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{self.checkpoint} cannot be gone on from: {error}") from None
+
+    def _take(self, arrays: dict[str, Any], meta: dict[str, Any]) -> None:
+        """Go on from a checkpoint's content once it is known to be sound."""
         for key, own in self._identity().items():
             if (got := meta[key]) != own:
-                raise ValueError(f"{self.checkpoint} is of another {key}: {_difference(got, own)}")
+                raise ValueError(f"it is of another {key}: {_difference(got, own)}")
         if arrays.keys() != self.adam.state.keys():
-            raise ValueError(f"{self.checkpoint} holds {sorted(arrays)}")
-        self.adam.state = arrays
-        self.step, self.best = meta["step"], meta["best"]
-        self.losses, self.log = meta["losses"], meta["log"]
+            raise ValueError(f"it holds {sorted(arrays)}")
+        for key, own in self.adam.state.items():
+            sound = arrays[key].shape == own.shape and arrays[key].dtype == own.dtype
+            if not sound or not np.isfinite(arrays[key]).all():
+                raise ValueError(f"{key} must be {own.size} finite numbers of {own.dtype}")
+        if not (isinstance(meta["step"], int) and 0 <= meta["step"] <= self.recipe.steps):
+            raise ValueError(f"step must be 0 to {self.recipe.steps}, got {meta['step']!r:.40}")
+        self.losses, self.log = list(meta["losses"]), list(meta["log"])
+        self.adam.state, self.step, self.best = arrays, meta["step"], meta["best"]
 
     def _identity(self) -> dict[str, Any]:
         recipe = asdict(replace(self.recipe, checkpoint_every=0))
@@ -198,8 +228,8 @@ class _Run:
         return {"network": network, "recipe": recipe, "data": self.data}
 
 
-def _difference(got: dict[str, Any], own: dict[str, Any]) -> str:
-    for key in own:
+def _difference(got: Any, own: dict[str, Any]) -> str:
+    for key in own if isinstance(got, dict) else ():
         if got.get(key) != own[key]:
             return f"{key} was {got.get(key)!s:.80} and is {own[key]!s:.80}"
     return "it has other keys"

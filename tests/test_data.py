@@ -110,3 +110,21 @@ def test_the_eight_turns_differ_and_keep_the_pixels() -> None:
     turns = {turned(image, i).tobytes() for i in range(8)}
     assert len(turns) == 8
     assert np.array_equal(turned(image, 0), image)
+
+
+@pytest.mark.parametrize("text", ["[{}]", "{", '[{"offset": 0, "low": [9, 9], "high": [900, 9]}]'])
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "in/a.png", (20, 20))
+    cache = tmp_path / "cache"
+    first = training_pairs(tmp_path / "in", 2, 4, cache)
+    (index,) = cache.glob("*.json")
+    index.write_text(text)
+    again = training_pairs(tmp_path / "in", 2, 4, cache)
+    assert np.array_equal(first.low[0], again.low[0])
+    assert np.array_equal(first.high[0], again.high[0])
+
+
+def test_an_image_with_transparency_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "in/glass.png", (20, 20, 4))
+    with pytest.raises(ValueError, match=r"glass\.png: .*transparent"):
+        training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache")

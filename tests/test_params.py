@@ -181,7 +181,7 @@ def test_a_shipped_file_must_have_the_manifests_sha256(
     net = small()
     path = tmp_path / "net.npz"
     sr.save(path, net, sr.initialise(net))
-    manifest = {"mine": {"file": "net.npz", "sha256": sha256_of(path)}}
+    manifest = {"mine": {"file": "net.npz", "sha256": sha256_of(path), "scores": {}}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     monkeypatch.setattr(params_module, "weights_folder", lambda: tmp_path)
     assert sr.load("mine")[0] == net
@@ -202,3 +202,37 @@ def test_x4_takes_over_all_of_x2_but_the_tail() -> None:
 def test_a_transfer_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to transfer"):
         sr.transfer(sr.fsrcnn(), sr.initialise(small()))
+
+
+def test_what_load_refuses_is_not_saved(tmp_path: Path) -> None:
+    net = small()
+    params = sr.initialise(net)
+    params["act0.slope"][1] = np.nan
+    with pytest.raises(ValueError, match=r"act0\.slope holds numbers that are not finite"):
+        sr.save(tmp_path / "net.npz", net, params)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", [b"{'descr': (((", b"'''abc", b"(" * 3000])
+def test_a_header_that_is_no_python_is_refused(tmp_path: Path, text: bytes) -> None:
+    bad = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    with pytest.raises(ValueError, match=r"bad\.npz"):
+        sr.load(altered(tmp_path, **{"act0.slope.npy": bad}))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": {}}', '{"a": {"file": "../x", "scores": {}}}'])
+def test_a_damaged_manifest_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    monkeypatch.setattr(params_module, "weights_folder", lambda: tmp_path)
+    with pytest.raises(ValueError, match=r"manifest\.json: a damaged manifest"):
+        sr.load("a")
+
+
+def test_a_folder_and_another_format_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        sr.load(tmp_path)
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"load_any reads \.onnx"):
+        sr.load(tmp_path / "m.onnx")

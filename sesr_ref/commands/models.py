@@ -130,6 +130,8 @@ def network_named(name: str) -> Network:
     ------
     FileNotFoundError
         If it is none of these.
+    ValueError
+        If the file holds no network.
     """
     if (match := NAME.fullmatch(name)) and name not in shipped():
         upscale = int(match["upscale"])
@@ -139,5 +141,8 @@ def network_named(name: str) -> Network:
             return sesr(11, 32, upscale)
         return sesr(int(match["blocks"]), upscale=upscale)
     if name.endswith(".json") and Path(name).is_file():
-        return Network.from_json(Path(name).read_text("utf-8"))
+        try:
+            return Network.from_json(Path(name).read_text("utf-8"))
+        except ValueError as error:  # also what is no UTF-8
+            raise ValueError(f"{name}: {error}") from None
     return load_file(name)[0]

@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
     start = transfer(net, load_file(args.start_from)[1], args.seed) if args.start_from else None
     ops = engine_named(args.engine)
     with _threads(args.threads, ops):
+        validate = _validation(args.val, net, ops)  # first: it tells sooner what is missing
         pairs = _pairs(args)
-        validate = _validation(args.val, net, ops)
         with _record(args.out, ops), progress(recipe.steps, "training") as update:
             train(
                 net, pairs, args.out, recipe, start=start, validate=validate, ops=ops,
@@ -106,17 +106,24 @@ def run(args: argparse.Namespace) -> int:
 @contextmanager
 def _record(out: Path, ops: Ops) -> Iterator[None]:
     """Note in OUT/run.json how the run was made: its command and the hours it has taken so far."""
-    path, begun = out / "run.json", time.monotonic()
-    before = json.loads(path.read_text("utf-8")) if path.is_file() else {"hours": 0.0}
+    path, begun, before = out / "run.json", time.monotonic(), _hours_in(out / "run.json")
     try:
         yield
     finally:
-        hours = before["hours"] + (time.monotonic() - begun) / 3600
+        hours = before + (time.monotonic() - begun) / 3600
         command = shlex.join(["sesr-ref", *sys.argv[1:]]).replace(" --resume", "")
         facts = {"command": command, "engine": ops.name, "hours": hours}
-        if hours - before["hours"] > 1e-4 or not path.is_file():
+        if hours - before > 1e-4 or not path.is_file():
             with atomic_write(path) as stream:
                 stream.write(json.dumps(facts, indent=2).encode())
+
+
+def _hours_in(path: Path) -> float:
+    """Hours that earlier parts of the run took; 0 if that is not known."""
+    try:
+        return float(json.loads(path.read_text("utf-8"))["hours"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _network(args: argparse.Namespace) -> Network:
