@@ -14,7 +14,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from sesr_ref.commands.console import one_line
 
@@ -48,16 +50,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(arguments)
-    args = parser.parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
-        sys.stdout.reconfigure(errors="backslashreplace")
-    if args.command is None:
-        parser.print_help()
-        return 2
-    _end_politely()
+    name = "sesr-ref"
     try:
+        parser = _parser(arguments)
+        args, unknown = parser.parse_known_args(arguments)
+        name = f"sesr-ref {args.command}" if args.command else name
+        if unknown:
+            parser.prog = name  # the command's help is the one to see
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+            sys.stdout.reconfigure(errors="backslashreplace")
+        if args.command is None:
+            parser.print_help()
+            return 2
+        _end_politely()
         code = int(args.run(args))
         sys.stdout.flush()  # a reader that has gone away shows here, not when Python ends
         return code
@@ -70,8 +78,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
         if os.environ.get("SESR_REF_TRACEBACK"):
             traceback.print_exc()
-        print(f"sesr-ref {args.command}: {one_line(error)}", file=sys.stderr)
+        print(f"{name}: {one_line(error)}", file=sys.stderr)
         return 2
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that states a mistake in one line; argparse puts the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2 and one line on standard error."""
+        text = " ".join(message.split())
+        self.exit(2, f"{self.prog}: {text} (see {self.prog} --help)\n")
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started without standard output or error one that goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  (for good)
 
 
 def _end_politely() -> None:
@@ -81,7 +105,7 @@ def _end_politely() -> None:
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sesr-ref",
         description="Enlarge images with SESR networks; train, verify and cost them.",
         epilog="SESR_REF_TRACEBACK=1 shows where an error came from.",

@@ -49,7 +49,12 @@ def test_arguments_that_argparse_refuses_exit_with_2(argv: list[str], capsys: Ca
     with pytest.raises(SystemExit) as stop:
         cli.main(argv)
     assert stop.value.code == 2
-    assert "Traceback" not in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    command = f"sesr-ref {argv[0]}" if argv[0] in cli.COMMANDS else "sesr-ref"
+    assert out == ""
+    assert err.startswith(f"{command}: ")
+    assert err.endswith(f" (see {command} --help)\n")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -132,6 +137,40 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -
     monkeypatch.setattr("sesr_ref.commands.info.run", interrupted)
     assert cli.main(["info", "x"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_interrupt_while_commands_are_imported_is_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sesr_ref.cli._module", interrupted)
+    assert cli.main(["info", "x"]) == 130
+    assert capsys.readouterr().err == "sesr-ref: interrupted\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")
+@pytest.mark.parametrize(
+    ("arguments", "code", "out", "err"),
+    [
+        ("info sesr-m3-x2 >&-", 0, "", ""),
+        ("info sesr-m3-x2 2>&-", 0, "sesr-m3-x2: x2", ""),
+        ("info nothing >&-", 2, "", "sesr-ref info: nothing"),
+        ("info nothing 2>&-", 2, "", ""),
+        ("info --nonsense >&- 2>&-", 2, "", ""),
+    ],
+)
+def test_closed_streams_change_no_exit_code(arguments: str, code: int, out: str, err: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m sesr_ref {arguments}"], cwd=Path(__file__).parents[1],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={"PYTHONPATH": "kernels:weights", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == code
+    for stream, expected in ((done.stdout, out), (done.stderr, err)):
+        assert stream.startswith(expected)
+        assert stream if expected else not stream
 
 
 def test_tables_are_aligned_and_progress_is_silent_without_a_terminal(capsys: Capture) -> None:
