@@ -215,7 +215,8 @@ def test_bicubic_alone_needs_no_weights(folder: Path, capsys: Capture) -> None:
         (["-n", "bicubic", "--data", "set", "-s", "0"], "-s must be at least 1"),
         (["-n", "bicubic", "--data", "set", "--max-pixels", "9"], "more than the limit of 9"),
         (["-n", "model.npz", "--data", "set", "-s", "4"], "enlarges by 2, not 4"),
-        (["-n", "model.npz", "--data", "set", "--tile", "0"], "tile"),
+        (["-n", "model.npz", "--data", "set", "-t", "0"], "e: --tile must be at least 1, got 0"),
+        (["-n", "bicubic", "--data", "set", "--max-pixels", "0"], "e: --max-pixels must be at"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -238,3 +239,10 @@ def test_validation_while_training_is_the_score_of_the_folder(tmp_path: Path) ->
     params = sr.initialise(net)
     mean = score_folder(tmp_path, {"net": network(net, params)}, 2).mean()["net"]
     assert validation_psnr(tmp_path, 2)(net, params) == pytest.approx(mean.psnr_db, abs=1e-9)
+
+
+def test_validation_names_the_image_that_it_cannot_score(tmp_path: Path) -> None:
+    pixels = np.full((12, 12, 4), 9, np.uint8)
+    write_image(tmp_path / "glass.png", pixels)
+    with pytest.raises(ValueError, match=r"glass\.png: the image has transparent pixels"):
+        validation_psnr(tmp_path, 2)

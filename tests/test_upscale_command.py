@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,10 +184,18 @@ MISTAKES = {
     "quality": (["a.png", "-o", "x.jpg", "--quality", "101"], "--quality must be 1 to 100"),
     "limit": (["a.png", "-o", "x.jpg", "--max-pixels", "0"], "--max-pixels must be at least 1"),
     "other enlargement": (["a.png", "-o", "x.png", "-s", "4"], "enlarges by 2, not 4"),
+    "empty output": (["a.png", "-o", ""], "the name of an input or of the output is empty"),
+    "empty input": (["", "-o", "x.png"], "the name of an input or of the output is empty"),
+    "a suffix alone": (["a.png", "-o", ".png"], ".png: is a suffix without a name before it"),
+    "a pipe": (["pipe.png", "-o", "x.png"], "pipe.png: not a regular file"),
+    "a link to itself": (["a.png", "-o", "loop.png"], "loop.png: exists already"),
+    "a link to itself as a folder": (["a.png", "b.png", "-o", "loop.png"], "is a file, but"),
+    "a link to nothing": (["a.png", "-o", "dangling.png"], "dangling.png: exists already"),
     "target is a folder": (["text", "a.png", "-o", "full"], "full/a.png: is a folder"),
 }
 
 
+@pytest.mark.skipif(os.name != "posix", reason="makes pipes and links")
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_is_one_line_and_writes_nothing(here: Path, capsys: Capture, case: str) -> None:
     for folder in ("sub", "empty", "full/a.png"):
@@ -195,6 +205,9 @@ def test_a_mistake_is_one_line_and_writes_nothing(here: Path, capsys: Capture, c
     (here / "text.png").rename(here / "text")
     sr.write_image("rgba.png", _pixels(channels=4))
     (here / "text.png").write_text("no image")
+    os.mkfifo("pipe.png")
+    Path("loop.png").symlink_to("loop.png")
+    Path("dangling.png").symlink_to("nothing")
     before = {name: (here / name).read_bytes() for name in tree(here)}
     arguments, message = MISTAKES[case]
     assert upscale(*arguments) == 2
@@ -218,6 +231,50 @@ def test_floats_that_are_no_pixels_are_refused_by_name(
     assert error.startswith("sesr-ref upscale: a.tif: ")
     assert message in error
     assert tree(here) == {"a.tif"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_file_whose_reading_fails_is_named(here: Path, capsys: Capture) -> None:
+    assert upscale("/proc/self/mem", "-o", "x.png") == 2
+    assert capsys.readouterr().err == "sesr-ref upscale: /proc/self/mem: Input/output error\n"
+
+
+def test_a_read_only_disk_stops_at_the_first_image(
+    here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png"):
+        sr.write_image(name, _pixels())
+
+    def read_only(dir: Path) -> None:  # noqa: A002
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "temporary name")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    assert upscale("a.png", "b.png", "-o", "out") == 2
+    assert capsys.readouterr().err == "sesr-ref upscale: out: Read-only file system\n"
+
+
+def test_what_another_program_writes_meanwhile_is_skipped(
+    here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png"):
+        sr.write_image(name, _pixels())
+
+    def slow(*arguments: Any) -> Pixels:
+        Path("out/a.png").write_bytes(b"theirs")
+        return _pixels()
+
+    monkeypatch.setattr("sesr_ref.commands.upscale.upscale_image", slow)
+    assert upscale("a.png", "b.png", "-o", "out") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 written, 1 skipped")
+    assert Path("out/a.png").read_bytes() == b"theirs"
+
+
+def test_a_quality_that_no_output_has_is_noticed(here: Path, capsys: Capture) -> None:
+    sr.write_image("a.png", _pixels())
+    assert upscale("a.png", "-o", "b.png", "-q", "50") == 0
+    assert capsys.readouterr().err == "--quality means nothing to png\n"
+    assert upscale("a.png", "-o", "b.jpg", "-q", "50") == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")

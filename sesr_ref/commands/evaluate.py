@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    for option, value in (("--tile", args.tile), ("--max-pixels", args.max_pixels)):
+        if value is not None and value < 1:
+            raise ValueError(f"{option} must be at least 1, got {value}")
     engine = engine_named(args.engine)
     methods: dict[str, Method] = {}
     if args.model == BASELINE:

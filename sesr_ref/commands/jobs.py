@@ -50,11 +50,9 @@ def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
     OSError
         If a folder cannot be read or the output is of the wrong kind.
     ValueError
-        If there is no image, two would become one file, or an output is an input.
+        If there is no image, two would become one file, an output is an input, or a name is empty.
     """
-    for name in inputs:
-        if not Path(name).exists():
-            raise FileNotFoundError(f"{name}: no such file or folder")
+    _check_names(inputs, out)
     one = len(inputs) == 1 and not Path(inputs[0]).is_dir()
     if one and _names_file(out):
         jobs = [Job(Path(inputs[0]), _as_file(out, suffix))]
@@ -64,6 +62,16 @@ def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
             raise ValueError(f"{', '.join(inputs)}: no image there ({', '.join(SUFFIXES)})")
     _check_apart(jobs)
     return Plan(jobs, one)
+
+
+def _check_names(inputs: Sequence[str], out: str) -> None:
+    if not out or "" in inputs:
+        raise ValueError("the name of an input or of the output is empty")
+    if Path(out).name.lower() in SUFFIXES and not (Path(out).is_dir() or out.endswith("/")):
+        raise ValueError(f"{out}: is a suffix without a name before it")
+    for name in inputs:
+        if not Path(name).exists():
+            raise FileNotFoundError(f"{name}: no such file or folder")
 
 
 def _names_file(out: str) -> bool:
@@ -79,7 +87,7 @@ def _as_file(out: str, suffix: str | None) -> Path:
 
 def _as_folder(out: str, inputs: Sequence[str]) -> Path:
     folder = Path(out)
-    is_file = folder.exists() and not folder.is_dir()
+    is_file = os.path.lexists(folder) and not folder.is_dir()
     if is_file or (folder.suffix.lower() in SUFFIXES and not folder.is_dir() and out[-1] != "/"):
         what = "is a file" if is_file else "names a file"
         raise NotADirectoryError(f"{out}: {what}, but {', '.join(inputs)} needs a folder to go to")
@@ -108,13 +116,13 @@ def images_in(folder: Path, besides: Path) -> Iterator[Path]:
     def stop(error: OSError) -> None:
         raise error
 
-    left_out = besides.resolve()
+    left_out = os.path.realpath(besides)
     for root, folders, names in os.walk(folder, onerror=stop):
         here = Path(root)
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(".") and (here / name).resolve() != left_out
+            if not name.startswith(".") and os.path.realpath(here / name) != left_out
         )
         for name in sorted(names):
             path = here / name
@@ -125,13 +133,13 @@ def images_in(folder: Path, besides: Path) -> Iterator[Path]:
 
 def _check_apart(jobs: Sequence[Job]) -> None:
     """Raise ValueError if two jobs write one file or one writes what another reads."""
-    sources = {job.source.resolve() for job in jobs}
+    sources = {os.path.realpath(job.source) for job in jobs}
     targets: dict[str, Path] = {}
     for source, target in jobs:
         key = os.path.normcase(target)
         if key in targets:
             raise ValueError(f"{targets[key]} and {source} would both become {target}")
-        if target.resolve() in sources:
+        if os.path.realpath(target) in sources:
             raise ValueError(f"{target}: is an input itself; name another output")
         if target.is_dir():
             raise IsADirectoryError(f"{target}: is a folder")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
 
+HAVE_QUALITY = {"jpeg", "webp"}
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """What the next image would meet as well."""
 
@@ -74,8 +76,11 @@ def run(args: argparse.Namespace) -> int:
     suffix = f".{args.format}" if args.format else None
     jobs, one = plan(args.inputs, args.out, suffix)
     _check_numbers(args)
-    if one and not args.overwrite and jobs[0].target.exists():
+    if one and not args.overwrite and os.path.lexists(jobs[0].target):
         raise FileExistsError(f"{jobs[0].target}: exists already; --overwrite replaces it")
+    deaf = {format_of(job.target) for job in jobs} - HAVE_QUALITY
+    if args.quality is not None and deaf:
+        notice(f"--quality means nothing to {', '.join(sorted(deaf))}")
     net, params = load_model(args.model, args.upscale)
     work = Work(net, params, engine_named(args.engine), args)
     with progress(100, "enlarging") as show:
@@ -116,13 +121,17 @@ class Work:
 
     def do(self, job: Job, one: bool, show: Callable[[float], None]) -> None:
         """Do one job; a failure among several is noted, and the others go on."""
-        if job.target.exists() and not self.args.overwrite:
+        if os.path.lexists(job.target) and not self.args.overwrite:
             self.skipped.append(job.target)
             return
         show(0)
         try:
             entry = self._enlarge(job, show)
         except (ValueError, OSError, MemoryError) as error:
+            appeared = isinstance(error, FileExistsError) and os.path.lexists(job.target)
+            if appeared and not one:  # somebody else wrote it meanwhile
+                self.skipped.append(job.target)
+                return
             message = one_line(error)
             text = message if str(job.source) in message else f"{job.source}: {message}"
             if isinstance(error, OSError) and (one or error.errno in DISK_ERRORS):
@@ -182,8 +191,12 @@ def _make_folder(folder: Path, out: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder to write to")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        error.filename = str(folder)
+        raise
 
 
 def _losses(image: Image, target: Path) -> list[str]:

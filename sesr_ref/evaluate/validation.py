@@ -37,12 +37,18 @@ def validation_psnr(
 
     Raises
     ------
-    OSError, ValueError
-        If there is no image in the folder or one cannot be read.
+    OSError
+        If an image cannot be read.
+    ValueError
+        If there is no image in the folder, or one is damaged, too small or not opaque.
     """
     pairs = []
     for path in find_high(folder):
-        high = modcrop(opaque(read_image(path).pixels), upscale)
+        try:
+            high = modcrop(opaque(read_image(path).pixels), upscale)
+        except ValueError as error:
+            text = str(error)
+            raise ValueError(text if text.startswith(f"{path}") else f"{path}: {text}") from None
         pairs.append((imresize(high, 1 / upscale), luma_float64(high)))
 
     def score(net: Network, params: Params) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,14 +77,22 @@ def read_image(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
     OSError
         If the file cannot be read.
     ValueError
-        If it is no such image, damaged, incomplete or too large.
+        If it is no such image, damaged, incomplete or too large, or a pipe or device.
     ImportError
         If the extra ``images`` is not installed.
     """
     from sesr_ref.images.decode import decode
 
-    with Path(path).open("rb") as stream:
-        return decode(stream, str(path), max_pixels)
+    mode = Path(path).stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a pipe may wait forever
+        raise ValueError(f"{path}: not a regular file")
+    try:
+        with Path(path).open("rb") as stream:
+            return decode(stream, str(path), max_pixels)
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def read_luma(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
