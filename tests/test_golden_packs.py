@@ -254,6 +254,68 @@ def test_nothing_is_half_written_and_nothing_else_overwritten(
         write_pack(tmp_path / "pack", net, params, x, files=("hex",))
 
 
+def test_only_a_pack_and_nothing_beside_it_is_overwritten(case: Case, tmp_path: Path) -> None:
+    net, params, x = case
+    pack = tmp_path / "pack"
+
+    def refused(message: str, folder: Path = pack) -> None:
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(FileExistsError, match=message):
+            write_pack(folder, net, params, x, overwrite=True)
+        assert sorted(tmp_path.rglob("*")) == before
+
+    pack.mkdir()
+    (pack / "manifest.json").write_text('{"name": "a web app"}')
+    refused("is no golden pack")
+    (pack / "manifest.json").unlink()
+    pack.rmdir()
+    write_pack(pack, net, params, x)
+    (pack / "notes.txt").write_text("mine")
+    refused("holds 'notes.txt', which is not of the pack")
+    (pack / "notes.txt").unlink()
+    (pack / "tensors.npz").unlink()
+    (pack / "tensors.npz").mkdir()
+    refused("holds 'tensors.npz'")
+    (pack / "tensors.npz").rmdir()
+    (tmp_path / "link").symlink_to(pack)
+    refused(f"link is a link; name {pack} itself", tmp_path / "link")
+    write_pack(pack, net, params, x, files=("bin",), overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pack"]
+    assert read_pack(pack).net == sr.collapsed(net)
+
+
+def test_an_old_pack_stays_until_the_new_one_is_in_place(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, params, x = case
+    write_pack(tmp_path / "pack", net, params, x)
+    before, rename = digest(tmp_path / "pack"), Path.rename
+
+    def fail_for_the_new(self: Path, target: Path) -> Path:
+        if self.name.endswith(".old") or target.name.endswith(".old"):
+            return rename(self, target)
+        raise OSError("disk gone")
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new)
+    with pytest.raises(OSError, match="disk gone"):
+        write_pack(tmp_path / "pack", net, params, x, "float16", overwrite=True)
+    assert digest(tmp_path / "pack") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+
+
+def test_command_does_not_overwrite_its_own_input(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, params, x = case
+    monkeypatch.chdir(tmp_path)
+    sr.save("m.npz", net, params)
+    write_pack("pack", net, params, x)
+    np.save("pack/x.npy", x)
+    assert main(["golden", "m.npz", "pack/x.npy", "-o", "pack", "--overwrite"]) == 2
+    assert "pack/x.npy is inside pack" in capsys.readouterr().err
+    assert Path("pack/x.npy").is_file()
+
+
 def test_command_writes_a_pack_and_refuses_to_write_it_twice(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the pack and say what is in it."""
+    _check_apart(args)
     net, params = load_file(args.model)
     x = read_input(args.input, net)
     if args.expanded:
@@ -47,3 +48,10 @@ def run(args: argparse.Namespace) -> int:
         size = sum(file.stat().st_size for file in args.out.iterdir())
         print(f"{args.out}: {len(manifest['arrays'])} arrays, {size / 1e6:.1f} MB")
     return 0
+
+
+def _check_apart(args: argparse.Namespace) -> None:
+    """A pack that replaces another must not be made from that one's files."""
+    for source in (args.model, args.input):
+        if args.out.resolve() in (path := Path(source).resolve()).parents and path.exists():
+            raise ValueError(f"{source} is inside {args.out}, which is to be written")

@@ -26,14 +26,19 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.verify.encodings import ENCODINGS, KINDS, Stored, from_npz, restore, store, to_npz
 from sesr_ref.verify.exact import exact_params, exact_tensors
+from sesr_ref.verify.pack_folder import (
+    FORMAT,
+    MANIFEST,
+    VERSION,
+    check_target,
+    put_in_place,
+    read_manifest,
+)
 
-FORMAT = "sesr-ref golden pack"
-VERSION = 1
 FILES = ("npz", *ENCODINGS)
 LAYOUTS = {"NHWC": ("NHWC", "HWIO"), "NCHW": ("NCHW", "OIHW")}
 MAX_VALUES = 1 << 28
 MAX_TEXT_VALUES = 1 << 24
-MAX_MANIFEST_BYTES = 16 << 20
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
 
 
@@ -75,7 +80,7 @@ def write_pack(
     layout : {"NHWC", "NCHW"}
         Of tensors; weights are HWIO or OIHW with it.
     overwrite : bool
-        Whether a pack that is there is replaced.
+        Whether a pack that is there is replaced, if its folder holds nothing else.
 
     Returns
     -------
@@ -88,11 +93,12 @@ def write_pack(
         For an option that is unknown, values beyond the type's range or too many, parameters or
         images that do not fit.
     FileExistsError
-        If the folder exists and shall not be overwritten, or is no pack.
+        If the folder exists and shall not be overwritten, is a link, or holds more than a pack.
     """
     folder = Path(folder)
     _check_options(dtype, files, layout)
-    _check_target(folder, overwrite)
+    check_target(folder, overwrite)
+    folder = folder.resolve()
     small = collapsed(net)
     values = sum(
         n * math.prod(s) for n in x.shape[:1] for s in small.shapes(*x.shape[1:3]).values()
@@ -102,13 +108,11 @@ def write_pack(
         raise ValueError(f"{values} values are more than the {limit} that such a pack may hold")
     arrays = {"tensor": exact_tensors(net, params, x), "parameter": exact_params(net, params)}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:32]}.", dir=folder.parent))
     try:
         manifest = _write_files(temporary, small, arrays, dtype, files, layout)
         temporary.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        put_in_place(temporary, folder, overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return manifest
@@ -121,13 +125,6 @@ def _check_options(dtype: str, files: Sequence[str], layout: str) -> None:
         raise ValueError(f"a pack's files must be some of {FILES}, got {tuple(files)}")
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {sorted(LAYOUTS)}, got {layout!r}")
-
-
-def _check_target(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not overwrite:
-        raise FileExistsError(f"{folder} exists already")
-    if folder.exists() and not (folder / "manifest.json").is_file():
-        raise FileExistsError(f"{folder} is no golden pack: not overwritten")
 
 
 def _write_files(
@@ -167,7 +164,7 @@ def _write_files(
         "layout": layout, "byte_order": "little", "versions": _versions(),
         "arrays": entries, "sha256": hashes,
     }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
     return manifest
 
 
@@ -219,7 +216,9 @@ def read_pack(folder: str | Path) -> Pack:
         If a file cannot be read.
     """
     folder = Path(folder)
-    manifest = _read_manifest(folder / "manifest.json")
+    manifest = read_manifest(folder / MANIFEST)
+    if manifest.get("version") != VERSION:
+        raise ValueError(f"{folder}: version {manifest.get('version')}, this reads {VERSION}")
     try:
         _check_hashes(folder, manifest["sha256"])
         return _read_arrays(folder, manifest)
@@ -227,20 +226,6 @@ def read_pack(folder: str | Path) -> Pack:
         raise ValueError(f"{folder}: a damaged golden pack ({error!r})") from None
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise ValueError(f"{path}: larger than any manifest")
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: no manifest ({error})") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path}: not of a {FORMAT}")
-    if manifest.get("version") != VERSION:
-        raise ValueError(f"{path}: version {manifest.get('version')}, this reads {VERSION}")
-    return manifest
 
 
 def _check_hashes(folder: Path, hashes: dict[str, str]) -> None:
