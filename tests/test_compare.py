@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from sesr_ref.cli import main
 from sesr_ref.verify.arithmetic import FORMATS, rounded
 from sesr_ref.verify.faults import FAULTS, INPUT_FAULTS
 from sesr_ref.verify.faulty_convolutions import right
+from sesr_ref.verify.inputs import read_input
 from test_bounds import every_kind, random_params
 
 Array = npt.NDArray[Any]
@@ -264,6 +267,54 @@ def test_bad_files_are_refused_in_one_line(case: Case, tmp_path: Path) -> None:
     for name in ("none.npy", "none.npz", "none"):
         with pytest.raises(OSError, match=f"{name}: no such file or folder"):
             sr.compare(net, params, x, tmp_path / name)
+
+
+HEADERS = [b"{'descr': (((", b"'''abc", b"(" * 3000, b"{'descr': 5}", b"\xff\x00",
+           b"{'descr': 5, 'fortran_order': False, 'shape': (1,)}",
+           b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,)}" % 10**30]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_malformed_headers_are_refused_by_name(case: Case, tmp_path: Path, header: bytes) -> None:
+    net, params, x, _ = case
+    data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    path = write(tmp_path / "odd.npy", data)
+    with pytest.raises(ValueError, match=r"odd\.npy: not a \.npy file of numbers"):
+        read_input(path, net)
+    with pytest.raises(ValueError, match=r"odd\.npy: not a \.npy file of numbers"):
+        sr.compare(net, params, x, path)
+    with zipfile.ZipFile(tmp_path / "odd.npz", "w") as archive:
+        archive.writestr("shuffle0.npy", data)
+    with pytest.raises(ValueError, match=r"odd\.npz: shuffle0: not a \.npy file of numbers"):
+        sr.compare(net, params, x, tmp_path / "odd.npz")
+
+
+def test_archives_that_are_misnamed_damaged_or_encrypted_are_refused_by_name(
+    case: Case, tmp_path: Path
+) -> None:
+    net, params, x, tensors = case
+    save_all(tmp_path / "t.npz", tensors)
+    misnamed = write(tmp_path / "t.npy", (tmp_path / "t.npz").read_bytes())
+    with pytest.raises(ValueError, match=r"t\.npy: not a \.npy file of numbers"):
+        read_input(misnamed, net)
+    with pytest.raises(ValueError, match=r"t\.npy: not a \.npy file of numbers"):
+        sr.compare(net, params, x, misnamed)
+    np.savez_compressed(tmp_path / "z.npz", shuffle0=tensors["shuffle0"])
+    data = bytearray((tmp_path / "z.npz").read_bytes())
+    with zipfile.ZipFile(tmp_path / "z.npz") as archive:
+        start = archive.infolist()[0].header_offset + 30 + len("shuffle0.npy") + 20
+        size = archive.infolist()[0].compress_size
+    damaged, encrypted = bytearray(data), bytearray(data)
+    damaged[start : start + size - 40] = b"\xff" * (size - 40)
+    for at in (6, data.index(b"PK\x01\x02") + 8):
+        encrypted[at] |= 1
+    for content in (damaged, encrypted):
+        with pytest.raises(ValueError, match=r"z\.npz: not an \.npz file \(.*shuffle0"):
+            sr.compare(net, params, x, write(tmp_path / "z.npz", bytes(content)))
+    with zipfile.ZipFile(tmp_path / "l.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("shuffle0.npy", b"1234567")
+    with pytest.raises(ValueError, match=r"l\.npz: not an \.npz file \(.* as NumPy does not"):
+        sr.compare(net, params, x, tmp_path / "l.npz")
 
 
 @pytest.fixture

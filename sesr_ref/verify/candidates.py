@@ -6,6 +6,7 @@ import difflib
 import itertools
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +18,8 @@ import numpy as np
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array
 from sesr_ref.verify.golden import read_pack
+from sesr_ref.verify.npy import MAX_HEADER_BYTES, map_npy
 
-MAX_HEADER_BYTES = 10_000
 RAW_SUFFIXES = (".bin", ".raw")
 RAW_DTYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "float64": "<f8"}
 BLOCK_ROWS = 64
@@ -164,11 +165,7 @@ def _unknown(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
 
 
 def _read_npy(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
-    try:
-        array: Array = np.load(path, mmap_mode="r", max_header_size=MAX_HEADER_BYTES)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a .npy file of numbers ({error})") from None
-    return array
+    return map_npy(path)
 
 
 def _read_raw(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
@@ -197,8 +194,17 @@ def _read_npz(path: Path, shapes: Shapes, stack: ExitStack) -> dict[str, Array]:
                 if info.file_size > 8 * math.prod(shapes[name]) + MAX_HEADER_BYTES:
                     raise ValueError(f"{path}: {name!r} claims {info.file_size} bytes")
                 file = folder / f"{len(tensors)}.npy"
-                file.write_bytes(archive.read(info))
-                tensors[name] = _read_npy(file, (), "")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+                file.write_bytes(_unpacked(archive, info))
+                tensors[name] = map_npy(file, f"{path}: {name}")
+    except zipfile.BadZipFile as error:
         raise ValueError(f"{path}: not an .npz file ({error})") from None
     return tensors
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"{info.filename} is compressed as NumPy does not")
+    try:
+        return archive.read(info)
+    except (EOFError, NotImplementedError, RuntimeError, zlib.error) as error:  # damaged, encrypted
+        raise zipfile.BadZipFile(f"{info.filename}: {error}") from None

@@ -7,14 +7,11 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sesr_ref.ops.arrays import Array
-
-Stored = npt.NDArray[Any]
+from sesr_ref.verify.npy import Stored, read_npy
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,10 @@ def to_npz(arrays: Mapping[str, Stored]) -> bytes:
 def from_npz(data: bytes) -> dict[str, Stored]:
     """Undo `to_npz`; ValueError for pickles and for members that would unpack to more."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-            raise ValueError("a pack's .npz is not compressed")
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        members = archive.infolist()
+        if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in members):
+            raise ValueError("a pack's .npz is neither compressed nor encrypted")
+        return {
+            info.filename.removesuffix(".npy"): read_npy(archive.open(info), info.filename)
+            for info in members
+        }

@@ -24,8 +24,9 @@ from sesr_ref.collapse import collapsed
 from sesr_ref.files import sha256_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.verify.encodings import ENCODINGS, KINDS, Stored, from_npz, restore, store, to_npz
+from sesr_ref.verify.encodings import ENCODINGS, KINDS, from_npz, restore, store, to_npz
 from sesr_ref.verify.exact import exact_params, exact_tensors
+from sesr_ref.verify.npy import Stored
 from sesr_ref.verify.pack_folder import (
     FORMAT,
     MANIFEST,

@@ -9,8 +9,7 @@ import numpy as np
 from sesr_ref.images import read_image, read_luma, to_float
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array
-
-MAX_HEADER_BYTES = 10_000
+from sesr_ref.verify.npy import read_npy
 
 
 def read_input(path: str | Path, net: Network) -> Array:
@@ -49,10 +48,8 @@ def read_input(path: str | Path, net: Network) -> Array:
 
 
 def _read_array(path: Path) -> Array:
-    try:
-        array = np.load(path, max_header_size=MAX_HEADER_BYTES)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a .npy file of numbers ({error})") from None
+    with path.open("rb") as stream:
+        array = read_npy(stream, str(path))
     if array.dtype.kind != "f":
         raise ValueError(f"{path} must hold floating-point numbers, got {array.dtype}")
     x: Array = array if array.dtype == np.float64 else array.astype(np.float32)
