@@ -64,6 +64,7 @@ def test_arguments_that_argparse_refuses_exit_with_2(argv: list[str], capsys: Ca
         (["info", "sesr-m0-x2"], "blocks must be 1 to 1000, got 0"),
         (["info", "sesr-m5-x3"], "upscale must be a power of two"),
         (["collapse", "none.npz", "-o", "x.npz"], "none.npz: no such file"),
+        (["collapse", "none.npz", "-o", "x.onnx"], "x.onnx: the name must end in .npz"),
         (["train", "--data", "none", "--out", "out", "--lr", "0"], "lr must be positive, got 0.0"),
         (["train", "--data", "none", "--out", "out", "--blocks", "0"], "blocks must be 1 to 1000"),
         (["train", "--data", "none", "--out", "out"], "none: no such folder"),

@@ -73,8 +73,23 @@ def test_the_json_says_what_was_written(model: Path, tmp_path: Path, capsys: Cap
 def test_the_text_is_one_line(model: Path, tmp_path: Path, capsys: Capture) -> None:
     assert export(model, "-o", tmp_path / "m.safetensors") == 0
     text = capsys.readouterr().out
+    assert text.startswith(f"wrote {tmp_path / 'm.safetensors'}: sesr-m2-f4-x4, x4, ")
     assert text.count("\n") == 1
-    assert "dtype float32" in text
+    assert " parameters, float32, " in text
+    for size, end in (("9x14", "input 9x14\n"), ("dynamic", "input dynamic\n")):
+        assert export(model, "-o", tmp_path / "m.onnx", "--size", size, "--overwrite") == 0
+        assert capsys.readouterr().out.endswith(end)
+
+
+def test_what_cannot_be_expanded_any_more_is_said(
+    model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    small, out = tmp_path / "small.npz", tmp_path / "m.onnx"
+    assert export(model, "-o", out, "--expanded") == 0
+    assert capsys.readouterr().err == ""
+    assert export(model, "-o", small) == 0
+    assert export(small, "-o", out, "--expanded", "--overwrite") == 0
+    assert capsys.readouterr().err == f"{small} has no linear blocks: --expanded changes nothing\n"
 
 
 @pytest.mark.parametrize("suffix", LOADERS)

@@ -22,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Collapse in float64 and round once."""
+    if args.out.suffix.lower() != ".npz":
+        raise ValueError(
+            f"{args.out}: the name must end in .npz (sesr-ref export writes other formats)"
+        )
     net, params = load_file(args.model)
     small = collapsed(net)
     exact = collapse_params(net, {k: v.astype("float64") for k, v in params.items()})

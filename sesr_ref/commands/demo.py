@@ -7,6 +7,7 @@ interpolation, and both are compared with the original.  Without PHOTO it is sci
 from __future__ import annotations
 
 import argparse
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from sesr_ref.ops.arrays import Array, Params
 COLLAPSE_TOLERANCE = 1e-10
 """Largest difference of any tensor, relative to its largest value, in float64."""
 PROOF_PIXELS = 64
-CROP_PIXELS, CROP_ZOOM = 104, 2
+CROP_PIXELS, CROP_ZOOM = 72, 4
+FILES = ("enlarged.png", "side-by-side.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 1 if the network loses to bicubic or the collapse is not exact."""
+    _check_apart(args.photo, args.out)
     net, params = load_model(args.model, args.upscale)
     photo = modcrop(_photo(args.photo), net.upscale)
     low = imresize(photo, 1 / net.upscale)
@@ -57,6 +60,12 @@ def run(args: argparse.Namespace) -> int:
         _print(facts, files)
     exact = facts["collapse_difference"] <= COLLAPSE_TOLERANCE
     return 0 if exact and facts["psnr_db"] > facts["bicubic_psnr_db"] else 1
+
+
+def _check_apart(photo: Path | None, out: Path) -> None:
+    written = {os.path.realpath(out / name) for name in FILES}
+    if photo is not None and os.path.realpath(photo) in written:
+        raise ValueError(f"{photo}: would be replaced by the result; name another folder with -o")
 
 
 def _photo(path: Path | None) -> Pixels:
@@ -85,6 +94,7 @@ def _facts(
         "bicubic_psnr_db": psnr(y, luma_of(bicubic), border=net.upscale),
         "collapse_difference": collapse_difference(net, params, luma_of(low)),
         "parameters": costs.parameters,
+        "slopes": costs.slopes,
         "macs": costs.macs,
     }
 
@@ -110,7 +120,7 @@ def _write(
         image[rows, columns].repeat(CROP_ZOOM, 0).repeat(CROP_ZOOM, 1)
         for image in (nearest, bicubic, enlarged, photo)
     ]
-    files = [out / "enlarged.png", out / "side-by-side.png"]
+    files = [out / name for name in FILES]
     write_image(files[0], enlarged, overwrite=overwrite)
     write_image(files[1], np.concatenate(crops, axis=1), overwrite=overwrite)
     return files
@@ -135,9 +145,10 @@ def _print(facts: dict[str, Any], files: list[Path]) -> None:
         ("PSNR of bicubic (Y)", f"{facts['bicubic_psnr_db']:.2f} dB"),
         (f"PSNR of {facts['model']} (Y)", f"{facts['psnr_db']:.2f} dB"),
         ("collapsed against expanded, largest difference", f"{facts['collapse_difference']:.1e}"),
-        ("parameters, collapsed", f"{facts['parameters']:,}"),
+        ("parameters, collapsed", f"{facts['parameters']:,} weights + {facts['slopes']:,} slopes"),
         ("multiply-accumulates for this image", f"{facts['macs'] / 1e9:.2f} G"),
     ]
     title = f"A photograph of {width} x {height} pixels, reduced to {low_width} x {low_height}"
-    print_table(title, ("", ""), rows)
-    print(f"wrote {files[0]} and {files[1]} (pixels, bicubic, {facts['model']}, original)")
+    print_table(title, ("quantity", "value"), rows)
+    strip = f"pixels, bicubic, {facts['model']}, original"
+    print(f"wrote {files[0]} ({width} x {height}) and {files[1]} ({strip})")

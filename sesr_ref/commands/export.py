@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sesr_ref.collapse import expand_params, expanded
-from sesr_ref.commands.console import print_json
+from sesr_ref.collapse import collapsed, expand_params, expanded
+from sesr_ref.commands.console import notice, print_json
 from sesr_ref.exchange import load_any, to_onnx
 from sesr_ref.exchange.dialects import DIALECTS
 from sesr_ref.exchange.formats import SAVERS
@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     suffix = args.out.suffix.lower()
     _check_options(args, suffix)
     net, params = load_any(args.model)
+    if args.expanded and collapsed(net) == net:
+        notice(f"{args.model} has no linear blocks: --expanded changes nothing")
     if suffix == ".onnx":
         net, params = _export_onnx(args, net, params)
     else:
@@ -69,8 +71,19 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(facts)
     else:
-        print(", ".join(f"{key} {value}" for key, value in facts.items()))
+        print(_in_words(facts))
     return 0
+
+
+def _in_words(facts: dict[str, Any]) -> str:
+    text = (
+        f"wrote {facts['file']}: {facts['network']}, x{facts['upscale']}, "
+        f"{facts['parameters']} parameters, {facts['dtype']}, {facts['bytes']} bytes"
+    )
+    if "opset" not in facts:
+        return text
+    size = facts["size"] if facts["size"] == "dynamic" else "{}x{}".format(*facts["size"])
+    return f"{text}, opset {facts['opset']}, input {size}"
 
 
 def _check_options(args: argparse.Namespace, suffix: str) -> None:
