@@ -237,6 +237,32 @@ def test_bad_candidates_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tail": np.nan}, "tail holds nan at"),
+        ({"shuffle0": np.zeros((1, 2, 3, 4))}, "shuffle0 must have shape"),
+        ({"shuffle0": np.zeros((2, 26, 34, 1), np.uint8)}, "shuffle0 must hold floating"),
+        ({"blok0": np.zeros(3)}, "the network has no tensor 'blok0'"),
+        ({"shuffle0": None}, "the candidate lacks the output"),
+    ],
+)
+def test_what_is_wrong_with_files_is_said_with_their_name(
+    case: Case, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    net, params, x, tensors = case
+    changed = {k: v for k, v in (tensors | change).items() if v is not None}
+    if "tail" in change:
+        changed["tail"] = np.full_like(tensors["tail"], np.nan)
+    save_all(tmp_path / "c.npz", changed)
+    (tmp_path / "c").mkdir()
+    for name, array in changed.items():
+        np.save(tmp_path / "c" / f"{name}.npy", array)
+    for path in (tmp_path / "c.npz", tmp_path / "c"):
+        with pytest.raises(ValueError, match=f"^{path}: {message}"):
+            sr.compare(net, params, x, path)
+
+
 def write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path

@@ -17,11 +17,13 @@ import numpy as np
 
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array
+from sesr_ref.verify.encodings import KINDS
 from sesr_ref.verify.golden import read_pack
 from sesr_ref.verify.npy import MAX_HEADER_BYTES, map_npy
 
 RAW_SUFFIXES = (".bin", ".raw")
 RAW_DTYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "float64": "<f8"}
+INTEGERS = {name for name, kind in KINDS.items() if kind.is_integer}
 BLOCK_ROWS = 64
 
 Candidate = Array | Mapping[str, Array] | str | Path
@@ -63,35 +65,36 @@ def read_candidate(
         If a file cannot be read.
     """
     shapes = {name: (x_shape[0], *shape) for name, shape in net.shapes(*x_shape[1:3]).items()}
-    tensors: dict[str, Array] = {}
     if isinstance(candidate, (str, Path)):
-        tensors = _read_path(Path(candidate), net, shapes, dtype, stack)
-    elif isinstance(candidate, Mapping):
-        tensors.update(candidate)
-    else:
-        tensors[net.output] = candidate
-    _check_names(net, tensors, shapes)
-    ordered = [name for name in shapes if name in tensors]
-    for name in ordered:
-        tensors[name] = _checked(name, tensors.pop(name), shapes[name], dtype)
-    return tensors
+        path = Path(candidate)
+        tensors = _read_path(path, net, shapes, dtype, stack)
+        try:
+            return _all_checked(net, tensors, shapes, dtype)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    given = candidate if isinstance(candidate, Mapping) else {net.output: candidate}
+    return _all_checked(net, given, shapes, dtype)
 
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def _check_names(net: Network, tensors: Mapping[str, Array], shapes: Shapes) -> None:
+def _all_checked(
+    net: Network, tensors: Mapping[str, Array], shapes: Shapes, dtype: str
+) -> dict[str, Array]:
     for name in tensors:
         _check_known(name, shapes)
     if net.output not in tensors:
         raise ValueError(f"the candidate lacks the output, {net.output!r}")
+    ordered = [name for name in shapes if name in tensors]
+    return {name: _checked(name, tensors[name], shapes[name], dtype) for name in ordered}
 
 
-def _check_known(name: str, shapes: Shapes) -> None:
+def _check_known(name: str, shapes: Shapes, label: str = "") -> None:
     if name not in shapes:
         close = difflib.get_close_matches(str(name), shapes, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(shapes)}"
-        raise ValueError(f"the network has no tensor {name!r}; {hint}")
+        raise ValueError(f"{label}the network has no tensor {name!r}; {hint}")
 
 
 def _checked(name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Array:
@@ -144,7 +147,7 @@ def _read_path(
     if not path.is_dir():
         return {net.output: _read_file(path, net.output, shapes, dtype)}
     if (path / "manifest.json").is_file():
-        return read_pack(path).tensors
+        return _read_pack(path)
     tensors: dict[str, Array] = {}
     for file in sorted(path.iterdir()):
         if file.suffix in READERS:
@@ -154,6 +157,16 @@ def _read_path(
     if not tensors:
         raise ValueError(f"{path} holds no .npy or .bin files")
     return tensors
+
+
+def _read_pack(path: Path) -> dict[str, Array]:
+    pack = read_pack(path)
+    if integers := {e["dtype"] for e in pack.manifest["arrays"]} & INTEGERS:
+        raise ValueError(
+            f"{path}: a pack of {min(integers)} is for a test bench to read; "
+            "only packs of floats can be compared"
+        )
+    return pack.tensors
 
 
 def _read_file(path: Path, name: str, shapes: Shapes, dtype: str) -> Array:
@@ -190,7 +203,7 @@ def _read_npz(path: Path, shapes: Shapes, stack: ExitStack) -> dict[str, Array]:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
-                _check_known(name, shapes)
+                _check_known(name, shapes, f"{path}: ")
                 if info.file_size > 8 * math.prod(shapes[name]) + MAX_HEADER_BYTES:
                     raise ValueError(f"{path}: {name!r} claims {info.file_size} bytes")
                 file = folder / f"{len(tensors)}.npy"

@@ -2,46 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
-FORMAT = "sesr-ref golden pack"
-VERSION = 1
-MANIFEST = "manifest.json"
-MAX_MANIFEST_BYTES = 16 << 20
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest of any version.
-
-    Parameters
-    ----------
-    path : Path
-        Of the manifest.
-
-    Returns
-    -------
-    dict
-        Of our format; nothing else is checked.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    OSError
-        If it cannot be read.
-    """
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise ValueError(f"{path}: larger than any manifest")
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no manifest ({error})") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path}: not of a {FORMAT}")
-    return manifest
+from sesr_ref.verify.manifest import MANIFEST, read_manifest
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
