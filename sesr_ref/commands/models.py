@@ -59,6 +59,8 @@ def engine_named(name: str) -> Ops:
         if name == "fast":
             raise
         return REFERENCE
+    if ops.cache_folder is not None and not any(ops.cache_folder().glob("*.nbi")):
+        notice("compiling the kernels, once, up to 20 s (sesr-ref warmup does it ahead) ...")
     if name == "auto" and (trouble := _trouble_with(ops)):
         notice(f"the fast kernels do not work here, NumPy is used: {trouble}")
         return REFERENCE
