@@ -92,6 +92,8 @@ def ssim(reference: Pixels, image: Pixels, border: int = 0, peak: float | None =
 def shave(image: Pixels, border: int) -> Pixels:
     """Leave out `border` pixels on each side: a view; ValueError if nothing is left."""
     height, width = image.shape[:2]
+    if not isinstance(border, (int, np.integer)):
+        raise ValueError(f"the border must be a whole number of pixels, got {border!r}")
     if border < 0 or min(height, width) <= 2 * border:
         raise ValueError(f"a border of {border} leaves nothing of {height} x {width} pixels")
     return image[border : height - border, border : width - border]
@@ -101,6 +103,9 @@ def _pair(
     reference: Pixels, image: Pixels, border: int, peak: float | None
 ) -> tuple[tuple[Float64, Float64], float]:
     """Both images in float64 without their border, and the peak."""
+    for x in (reference, image):
+        if not isinstance(x, np.ndarray):
+            raise ValueError(f"an image must be a NumPy array, got {type(x).__name__}")
     if reference.shape != image.shape or reference.dtype != image.dtype:
         raise ValueError(
             f"images to compare must agree in shape and dtype, got {reference.shape} "

@@ -192,6 +192,8 @@ SMALL = sr.sesr(1, 2, expand=2)
         (np.zeros((2, 4, 4, 3), np.uint8), "height, width"),
         (np.zeros((0, 4, 3), np.uint8), "at least one pixel"),
         (np.zeros((4, 4), np.int16), "int16"),
+        ([[0.5]], "must be a NumPy array, got list"),
+        (None, "must be a NumPy array, got NoneType"),
         (np.full((4, 4), np.nan), "not finite"),
         (np.full((4, 4), np.inf, np.float32), "not finite"),
         (np.full((4, 4), 255.0), r"must lie in \[0, 1\], got 255 to 255"),

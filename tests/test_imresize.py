@@ -85,9 +85,14 @@ def test_one_pixel_is_enlarged() -> None:
         (np.zeros((0, 4), np.uint8), 2, "at least one pixel"),
         (np.full((4, 4), np.nan), 2, "not finite"),
         (np.full((4, 4), -np.inf, np.float32), 2, "not finite"),
-        (np.zeros((4, 4), np.uint8), 0, "positive number, got 0"),
-        (np.zeros((4, 4), np.uint8), -2, "positive number, got -2"),
-        (np.zeros((4, 4), np.uint8), np.nan, "positive number, got nan"),
+        ([[1, 2], [3, 4]], 2, "must be a NumPy array, got list"),
+        (np.zeros((4, 4), np.uint8), "2", "positive number up to 65536, got 2"),
+        (np.zeros((4, 4), np.uint8), 1e9, "positive number up to 65536, got 1000000000.0"),
+        (np.zeros((4, 4), np.uint8), 1e-9, "positive number up to 65536, got 1e-09"),
+        (np.zeros((4, 4), np.uint8), 65536, "would have 262144 x 262144 pixels"),
+        (np.zeros((4, 4), np.uint8), 0, "positive number up to 65536, got 0"),
+        (np.zeros((4, 4), np.uint8), -2, "positive number up to 65536, got -2"),
+        (np.zeros((4, 4), np.uint8), np.nan, "positive number up to 65536, got nan"),
     ],
 )
 def test_what_cannot_be_resized_is_refused(image: np.ndarray, scale: float, message: str) -> None:

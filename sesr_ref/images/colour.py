@@ -157,6 +157,8 @@ def ycbcr_to_rgb(ycbcr: Array) -> Array:
 
 
 def _three(image: Pixels, name: str) -> Pixels:
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"{name} must be a NumPy array, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"{name} must be (height, width, 3), got shape {image.shape}")
     return image

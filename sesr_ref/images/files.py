@@ -16,6 +16,8 @@ from sesr_ref.images.resample import check_image
 from sesr_ref.ops.arrays import Array
 
 DEFAULT_MAX_PIXELS = 100_000_000
+OVERSHOOT = 0.5
+"""More than bicubic interpolation can make of [0, 1] on either side."""
 SUFFIXES = {
     ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".bmp": "bmp",
     ".tif": "tiff", ".tiff": "tiff",
@@ -155,8 +157,9 @@ def write_image(
     path : path
         Its suffix states the format (see `SUFFIXES`); its folder must exist.
     pixels : (height, width) or (height, width, channels) array
-        As `Image.pixels`.  Formats that hold no 16 bit (JPEG, WebP, BMP) get 8, PNG gets 16 for
-        float.
+        As `Image.pixels`; floats that interpolation carried a little beyond [0, 1] are clipped
+        where the format holds integers.  Formats that hold no 16 bit (JPEG, WebP, BMP) get 8, PNG
+        gets 16 for float.
     icc_profile : bytes, optional
         Stored with it, but in BMP.
     quality : int, optional
@@ -172,13 +175,16 @@ def write_image(
         If it cannot be written; nothing is left behind.
     ValueError
         If the format cannot hold the size or the transparency, for an unknown suffix, or pixels
-        that are no image.
+        that are no image, such as floats from 0 to 255.
     ImportError
         If the extra ``images`` is not installed.
     """
     from sesr_ref.images.encode import encode
 
     check_image(pixels)
+    if pixels.dtype.kind == "f" and not -OVERSHOOT <= pixels.min() <= pixels.max() <= 1 + OVERSHOOT:
+        low, high = pixels.min(), pixels.max()
+        raise ValueError(f"an image of floats must lie in [0, 1], got {low:g} to {high:g}")
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"the quality must be 1 to 100, got {quality}")
     check_storable(path, pixels.shape)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import numpy as np
 
 from sesr_ref.images.colour import PEAKS, Pixels, check_pixels
 from sesr_ref.ops.resampling import resample_matrix
+
+MAX_SCALE = 65536
+MAX_SAMPLES = 1 << 33
 
 
 def imresize(image: Pixels, scale: float) -> Pixels:
@@ -22,7 +26,7 @@ def imresize(image: Pixels, scale: float) -> Pixels:
     image : (height, width) or (height, width, channels) array
         uint8, uint16, float32 or float64, which is also the result's dtype.
     scale : float
-        Above 0; 0.5 halves, 2 doubles.
+        From 1/65536 to 65536; 0.5 halves, 2 doubles.
 
     Returns
     -------
@@ -32,8 +36,8 @@ def imresize(image: Pixels, scale: float) -> Pixels:
     Raises
     ------
     ValueError
-        For another rank or dtype, an image without pixels, floats that are not finite, or a scale
-        that is not a positive number.
+        For another rank or dtype, an image without pixels, floats that are not finite, a scale
+        outside its range, or a result of more than 2**33 samples.
 
     Notes
     -----
@@ -41,8 +45,7 @@ def imresize(image: Pixels, scale: float) -> Pixels:
     bit-equal to the low-resolution files that MATLAB wrote for Set5 and Set14, x2 and x4.
     """
     check_image(image)
-    if not (scale > 0 and math.isfinite(scale)):
-        raise ValueError(f"the scale must be a positive number, got {scale}")
+    _check_scale(image, scale)
     for axis in (0, 1):
         resized = resample_matrix(image.shape[axis], scale).apply(image, axis)
         if image.dtype.kind == "u":
@@ -77,8 +80,18 @@ def modcrop(image: Pixels, upscale: int) -> Pixels:
     return image[:height, :width]
 
 
+def _check_scale(image: Pixels, scale: float) -> None:
+    if not (isinstance(scale, Real) and 1 / MAX_SCALE <= scale <= MAX_SCALE):
+        raise ValueError(f"the scale must be a positive number up to {MAX_SCALE}, got {scale}")
+    height, width = (math.ceil(size * scale) for size in image.shape[:2])
+    if height * width * math.prod(image.shape[2:]) > MAX_SAMPLES:
+        raise ValueError(f"scaled by {scale} the image would have {width} x {height} pixels")
+
+
 def check_image(image: Pixels) -> None:
     """Raise ValueError unless `image` has an image's rank, size, dtype and finite values."""
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"an image must be a NumPy array, got {type(image).__name__}")
     if image.ndim not in (2, 3):
         raise ValueError(
             f"an image must be (height, width) or (height, width, channels), got {image.shape}"
