@@ -140,6 +140,29 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -
     assert "interrupted" in capsys.readouterr().err
 
 
+INTERRUPTED = """
+import os, signal, sys
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == {!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.modules.pop("datetime", None)
+sys.meta_path.insert(0, CtrlC())
+import sesr_ref_main
+raise SystemExit(sesr_ref_main.main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends the signal of Ctrl-C")
+@pytest.mark.parametrize("module", ["numpy", "datetime", "sesr_ref.commands.upscale"])
+def test_an_interrupt_while_anything_is_imported_is_130_and_one_line(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(module)], cwd=Path(__file__).parents[1],
+        capture_output=True, text=True, timeout=60, check=False, env={"PYTHONPATH": "."},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "sesr-ref: interrupted\n")
+
+
 def test_an_interrupt_while_commands_are_imported_is_130(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

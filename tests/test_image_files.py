@@ -390,6 +390,11 @@ def test_what_a_file_cannot_hold_is_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_interpolation_carries_beyond_white_is_clipped(tmp_path: Path) -> None:
+    sr.write_image(tmp_path / "a.bmp", np.array([[-0.2, 0.0], [1.0, 1.3]]))
+    np.testing.assert_array_equal(sr.read_image(tmp_path / "a.bmp").pixels, [[0, 0], [255, 255]])
+
+
 def test_a_quality_outside_its_range_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 to 100, got 0"):
         sr.write_image(tmp_path / "a.jpg", _picture((3,)), quality=0)
