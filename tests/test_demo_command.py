@@ -41,6 +41,13 @@ def test_the_table_has_heads_and_the_sizes_are_stated(here: Path, capsys: Captur
     assert sr.read_image("out/side-by-side.png").pixels.shape == (288, 4 * 288, 3)
 
 
+def test_a_photograph_of_floats_is_taken(here: Path) -> None:
+    checks = np.indices((40, 44)).sum(axis=0) // 3 % 2
+    sr.write_image("checks.tif", checks.astype(np.float32))
+    assert demo("checks.tif", "-o", "out") in (0, 1)
+    assert sr.read_image("out/enlarged.png").pixels.shape == (40, 44)
+
+
 def test_json_counts_what_info_counts(here: Path, capsys: Capture) -> None:
     demo("photo.png", "-o", "out", "--json")
     facts = json.loads(capsys.readouterr().out)

@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     _check_apart(args.photo, args.out)
     net, params = load_model(args.model, args.upscale)
     photo = modcrop(_photo(args.photo), net.upscale)
-    low = imresize(photo, 1 / net.upscale)
-    bicubic = imresize(low, net.upscale)
+    low = _resized(photo, 1 / net.upscale)
+    bicubic = _resized(low, net.upscale)
     enlarged = upscale_image(low, net, params, ops=engine_named(args.engine))
     facts = _facts(net, params, photo, low, bicubic, enlarged)
     files = _write(args.out, args.overwrite, low, bicubic, enlarged, photo)
@@ -78,6 +78,12 @@ def _photo(path: Path | None) -> Pixels:
         raise ImportError("the photograph needs scikit-image; or name one of your own") from error
     with resources.as_file(shipped) as file:
         return read_image(file).pixels
+
+
+def _resized(image: Pixels, scale: float) -> Pixels:
+    """Resize, and clip floats as `imresize` does integers: what is shown has a black and white."""
+    resized = imresize(image, scale)
+    return resized.clip(0, 1) if resized.dtype.kind == "f" else resized
 
 
 def _facts(
