@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -241,8 +242,12 @@ def test_bounds_refuse_what_they_do_not_know(rng: Rng) -> None:
         sr.error_bounds(net, params, x, dtype="int8")
     with pytest.raises(ValueError, match="float32 tensors cannot come of sums in float16"):
         sr.error_bounds(net, params, x, accumulate="float16")
-    with pytest.raises(ValueError, match="tile's size must be one of"):
-        sr.error_bounds(net, params, x, winograd=(3, 3))
+    bad: list[Any] = [(3, 3), (-1, 4), 4, (4,), (4, 4, 4), (4.0, 4), "4x4", ("4", "4"), (0, 2)]
+    for winograd in bad:
+        with pytest.raises(
+            ValueError, match=r"winograd must be a tile's .*, got " + re.escape(repr(winograd))
+        ):
+            sr.error_bounds(net, params, x, winograd=winograd)
     params["head.weight"][0, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match=r"'head\.weight' holds a number that is not finite"):
         sr.error_bounds(net, params, x)

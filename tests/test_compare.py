@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -366,6 +367,39 @@ def test_command_says_agrees_differs_or_misuse(
     for arguments in (["none.npy"], ["m.npz"], ["bad.npy", "--accumulate", "bfloat16"]):
         assert main(["compare", "m.npz", "x.npy", *arguments]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_table_fits_a_page_however_wrong_the_candidate(
+    files: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, _, _, tensors = files
+    far = {name: array * np.float32(-1e6) for name, array in tensors.items()}
+    save_all(Path("far.npz"), far)
+    np.save("near.npy", tensors[net.output] + np.float32(2e-3))
+    assert main(["compare", "m.npz", "x.npy", "far.npz"]) == 1
+    table = capsys.readouterr().out.splitlines()[:-1]
+    assert max(map(len, table)) <= 100
+    wrong = [line for line in table if "differs" in line]
+    assert wrong
+    assert all("> 1000 x" in line for line in wrong)
+    assert main(["compare", "m.npz", "x.npy", "near.npy"]) == 1
+    assert re.search(r" \d\d+ x ", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("text", ["a", "-1x4", "3x", "3x3", "x4", "4x4x4", "4x ", ""])
+def test_a_tile_that_is_none_is_refused_with_its_value(
+    files: Case, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", "m.npz", "x.npy", "good.npz", f"--winograd={text}"])
+    assert f"--winograd: must be ROWSxCOLUMNS, each of 1, 2, 4, 6, got {text!r}" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("text", ["4x4", "4x1", "4"])
+def test_tiles_are_rows_and_columns(files: Case, text: str) -> None:
+    assert main(["compare", "m.npz", "x.npy", "good.npz", "--winograd", text]) == 0
 
 
 def test_command_in_json_states_everything(files: Case, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from sesr_ref.cli import main
 from sesr_ref.verify import read_pack, write_pack
 from sesr_ref.verify.encodings import ENCODINGS, KINDS, restore, store
 from sesr_ref.verify.exact import conv2d, conv_transpose2d, exact_params, exact_tensors, fractions
+from sesr_ref.verify.golden import expected_bytes
 from test_bounds import every_kind, random_params
 
 Array = npt.NDArray[Any]
@@ -371,3 +372,31 @@ def test_packs_of_the_expanded_network_are_compared_as_such(
     assert main(["compare", "m.npz", "x.npy", "pack", "--expanded"]) == 0
     assert main(["compare", "m.npz", "x.npy", "pack"]) == 2
     assert "no tensor 'head.expand'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("files", [["npz"], ["npz", "bin", "c", "hex"]])
+@pytest.mark.parametrize("dtype", list(KINDS))
+def test_the_size_to_come_is_about_right(
+    rng: Rng, tmp_path: Path, dtype: str, files: list[str]
+) -> None:
+    net = sr.sesr(1, 4, linear_blocks=False)
+    params, x = random_params(net, rng), rng.random((1, 40, 50, 1), np.float32)
+    write_pack(tmp_path / "pack", net, params, x, dtype, files)
+    size = sum(file.stat().st_size for file in (tmp_path / "pack").iterdir())
+    assert expected_bytes(net, x, dtype, files) == pytest.approx(size, rel=0.25)
+
+
+def test_command_says_beforehand_that_a_pack_will_be_large(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, params, x = case
+    monkeypatch.chdir(tmp_path)
+    sr.save("m.npz", net, params)
+    np.save("x.npy", x)
+    assert main(["golden", "m.npz", "x.npy", "-o", "small"]) == 0
+    assert not capsys.readouterr().err
+    monkeypatch.setattr("sesr_ref.commands.golden.NOTICE_BYTES", 1000)
+    assert main(["golden", "m.npz", "x.npy", "-o", "large"]) == 0
+    assert capsys.readouterr().err == "large: about 0 MB to write\n"
+    assert main(["golden", "m.npz", "x.npy", "-o", "large"]) == 2
+    assert capsys.readouterr().err.splitlines() == ["sesr-ref golden: large exists already"]

@@ -185,3 +185,16 @@ def test_command_proves_and_says_so_in_its_exit_code(
     assert "FAIL" in capsys.readouterr().out
     sr.save("plain.npz", sr.collapsed(net), sr.collapse_params(net, sr.load("m.npz")[1]))
     assert main(["prove", "plain.npz"]) == 2
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.5", "one"])
+def test_a_seed_that_is_none_is_refused_with_option_and_value(
+    seed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["prove", "m.npz", f"--seed={seed}"])
+    message = f"--seed: must be an integer of at least 0, got {seed!r}"
+    assert message in capsys.readouterr().err
+    net = NETWORKS["paper"]
+    with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
+        prove(net, sr.initialise(net), -1)

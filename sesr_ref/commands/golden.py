@@ -10,11 +10,14 @@ import argparse
 from pathlib import Path
 
 from sesr_ref.collapse import expand_params, expanded
-from sesr_ref.commands.console import print_json
+from sesr_ref.commands.console import notice, print_json
 from sesr_ref.commands.models import load_file
 from sesr_ref.verify.encodings import KINDS
-from sesr_ref.verify.golden import FILES, LAYOUTS, write_pack
+from sesr_ref.verify.golden import FILES, LAYOUTS, expected_bytes, write_pack
 from sesr_ref.verify.inputs import read_input
+from sesr_ref.verify.pack_folder import check_target
+
+NOTICE_BYTES = 50_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the pack and say what is in it."""
     _check_apart(args)
+    check_target(args.out, args.overwrite)
     net, params = load_file(args.model)
     x = read_input(args.input, net)
     if args.expanded:
         net, params = expanded(net), expand_params(net, params)
+    if (size := expected_bytes(net, x, args.dtype, args.files)) > NOTICE_BYTES:
+        notice(f"{args.out}: about {size / 1e6:.0f} MB to write")
     manifest = write_pack(
         args.out, net, params, x, args.dtype, args.files, args.layout, args.overwrite
     )

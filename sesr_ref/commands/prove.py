@@ -16,9 +16,15 @@ from sesr_ref.verify.proof import Check, prove
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref prove``."""
     parser.add_argument("model", metavar="MODEL", help="shipped name or file, with linear blocks")
-    parser.add_argument("--seed", type=int, default=0, help="of the random image")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the random image")
     parser.add_argument("--all", action="store_true", help="print every check")
     parser.add_argument("--json", action="store_true", help="every check, for programs")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, got {text!r}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sesr_ref.limits import is_int
 from sesr_ref.ops.arrays import Array
+from sesr_ref.verify.winograd import TILES
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ def gamma(count: int, unit: float) -> float:
     return total / (1 - total) if total < 1 else math.inf
 
 
+def _is_tile(value: object) -> bool:
+    sizes = value if isinstance(value, (tuple, list)) else ()
+    return len(sizes) == 2 and all(is_int(size) and size in TILES for size in sizes)
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """How an implementation computes: sums in `accumulate`, every named tensor kept in `dtype`.
@@ -126,6 +133,10 @@ class Arithmetic:
     def __post_init__(self) -> None:
         if self.storage.precision > self.sums.precision:
             raise ValueError(f"{self.dtype} tensors cannot come of sums in {self.accumulate}")
+        if self.winograd is not None and not _is_tile(self.winograd):
+            raise ValueError(
+                f"winograd must be a tile's rows and columns, two of {TILES}, got {self.winograd!r}"
+            )
 
     @property
     def storage(self) -> Format:

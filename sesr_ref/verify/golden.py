@@ -102,12 +102,7 @@ def write_pack(
     check_target(folder, overwrite)
     folder = folder.resolve()
     small = collapsed(net)
-    values = sum(
-        n * math.prod(s) for n in x.shape[:1] for s in small.shapes(*x.shape[1:3]).values()
-    )
-    limit = MAX_VALUES if set(files) <= {"npz", "bin"} else MAX_TEXT_VALUES
-    if values > limit:
-        raise ValueError(f"{values} values are more than the {limit} that such a pack may hold")
+    _count(small, x, files)
     arrays = {"tensor": exact_tensors(net, params, x), "parameter": exact_params(net, params)}
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:32]}.", dir=folder.parent))
@@ -118,6 +113,41 @@ def write_pack(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return manifest
+
+
+def expected_bytes(net: Network, x: Array, dtype: str, files: Sequence[str]) -> int:
+    """About how large the pack's tensors are that `write_pack` with these arguments would write.
+
+    Parameters
+    ----------
+    net, x, dtype, files
+        As for `write_pack`.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If there are more values than a pack may hold.
+    """
+    kind = KINDS[dtype]
+    sample, _ = store(np.linspace(-1, 1, 1 << 12), kind)
+    written = [ENCODINGS[key].write("", sample, kind) for key in files if key in ENCODINGS]
+    binary: int = sample.nbytes if "npz" in files else 0
+    total = binary + sum(len(data) for data in written)
+    return _count(collapsed(net), x, files) * total // len(sample)
+
+
+def _count(net: Network, x: Array, files: Sequence[str]) -> int:
+    """Values of all tensors; ValueError for more than such files may hold."""
+    shapes = net.shapes(*x.shape[1:3]).values()
+    values: int = x.shape[0] * sum(math.prod(shape) for shape in shapes)
+    limit = MAX_VALUES if set(files) <= {"npz", "bin"} else MAX_TEXT_VALUES
+    if values > limit:
+        raise ValueError(f"{values} values are more than the {limit} that such a pack may hold")
+    return values
 
 
 def _check_options(dtype: str, files: Sequence[str], layout: str) -> None:

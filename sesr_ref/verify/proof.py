@@ -76,8 +76,10 @@ def prove(
     Raises
     ------
     ValueError
-        If there are no linear blocks, or ones that have no expanded form.
+        If there are no linear blocks, or ones that have no expanded form, or for a negative seed.
     """
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, got {seed}")
     check_params(net, params)
     if not any(isinstance(layer, LinearBlock) for layer in net.layers):
         raise ValueError(f"{net.name} has no linear blocks: there is no collapse to prove")
