@@ -415,6 +415,20 @@ def test_command_in_json_states_everything(files: Case, capsys: pytest.CaptureFi
     assert len(report["worst"]["statistical"]["at"]) == 4
 
 
+def test_the_guide_s_worked_example_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rng: Rng
+) -> None:
+    pytest.importorskip("imageio")
+    guide = (Path(__file__).parents[1] / "docs" / "verification.md").read_text("utf-8")
+    example = guide.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    sr.write_image("photo.png", rng.integers(0, 256, (20, 24, 3), np.uint8))
+    exec(example, {})
+    assert main(["compare", "sesr-m5-x2", "photo.png", "my_tensors/"]) == 0
+    head = capsys.readouterr().out.splitlines()[0]
+    assert head.split()[1:] == guide.split("my_tensors/\ntensor")[1].splitlines()[0].split()
+
+
 def test_memory_depends_on_the_tile_and_not_on_the_image(rng: Rng) -> None:
     net = sr.sesr(1, 4, linear_blocks=False)
     params = random_params(net, rng)
