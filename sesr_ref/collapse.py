@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from sesr_ref.execute import check_params
+from sesr_ref.execute import check_network, check_params
 from sesr_ref.network import Add, Conv, Layer, LinearBlock, Network, NetworkError
 from sesr_ref.ops.arrays import Array, Params
 
@@ -64,6 +64,7 @@ def collapsed(net: Network) -> Network:
 
 
 def _rewrite(net: Network, rule: Rewrite) -> Network:
+    check_network(net)
     if not any(_blocks(net)):
         return net
     layers: list[Layer] = []

@@ -15,6 +15,7 @@ from typing import Any
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
+from sesr_ref.limits import positive
 
 TRANSPOSED = ("output", "input")
 """Where the taps of a transposed convolution are counted: at which resolution."""
@@ -141,15 +142,14 @@ def cost(
     Raises
     ------
     ValueError
-        If a size is not a positive integer or the convention is unknown.
+        If a size is not an integer from 1 to 2**20 or the convention is unknown.
 
     Notes
     -----
     Bhardwaj et al. (MLSys 2022), section 3.2: P = 25 f + 9 m f^2 + 25 f s^2, MACs = H W P.
     """
-    for key, value in (("height", height), ("width", width), ("element_bytes", element_bytes)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{key} must be a positive integer, got {value!r}")
+    height, width = positive("height", height), positive("width", width)
+    element_bytes = positive("element_bytes", element_bytes)
     if transposed not in TRANSPOSED:
         raise ValueError(f"transposed must be one of {TRANSPOSED}, got {transposed!r}")
     net = collapsed(net)

@@ -5,7 +5,7 @@ No tape: the named tensors of the forward pass are what the backward pass needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,8 +136,22 @@ def check_runnable(
         raise ValueError("the images hold NaN or infinite values")
 
 
+def check_network(net: nw.Network) -> None:
+    """Raise ValueError unless `net` is a Network."""
+    if not isinstance(net, nw.Network):
+        raise ValueError(
+            "a Network is needed, such as sesr() makes and load() reads with its parameters, "
+            f"got {net!r:.200}"
+        )
+
+
 def check_params(net: nw.Network, params: Params) -> None:
     """Raise ValueError unless `params` are the parameters of `net` in name, shape and dtype."""
+    check_network(net)
+    if not isinstance(params, Mapping):
+        raise ValueError(
+            f"{net.name}: parameters must be a dict of arrays, got {type(params).__name__}"
+        )
     needed = net.param_shapes()
     if missing := sorted(set(needed) - set(params)):
         raise ValueError(f"{net.name}: parameter {missing[0]!r} is missing")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Collection
 from typing import Any
 
 MAX_SIZE = 1 << 16
 """Largest number of channels, kernel size or enlargement that a description may state."""
+MAX_SIDE = 1 << 20
+"""Largest height or width of an image whose cost is asked for, in pixels."""
+MAX_NPU_SIDE = 1 << 15
+"""The same where an NPU's passes are estimated: the search for stripes takes longer with it."""
 MAX_LAYERS = 10_000
 """Largest number of layers in one network."""
 MAX_NAME = 200
@@ -29,6 +35,43 @@ def check_name(name: object, what: str) -> None:
 def is_int(value: object) -> bool:
     """Whether it is an integer; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def integer(value: object) -> int | None:
+    """Return the integer that `value` is, of Python or NumPy; None for a bool and what is none."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def positive(key: str, value: object, limit: int = MAX_SIDE) -> int:
+    """Return `value` as an int; raise ValueError, naming it, unless it is one from 1 to `limit`."""
+    number = integer(value)
+    if number is None or number < 1:
+        raise ValueError(f"{key} must be a positive integer, got {value!r:.200}")
+    if number > limit:
+        raise ValueError(f"{key} must be at most {limit}, got {value!r:.200}")
+    return number
+
+
+def image_size(height: object, width: object) -> tuple[int, int]:
+    """Return both as ints; raise ValueError unless they are from 1 to `MAX_NPU_SIDE`."""
+    return positive("height", height, MAX_NPU_SIDE), positive("width", width, MAX_NPU_SIDE)
+
+
+def tile_shape(tile: object) -> tuple[int, int]:
+    """Rows and columns of a tile stated as one integer or as two; ValueError for anything else."""
+    if (side := integer(tile)) is not None:
+        parts: list[int | None] = [side, side]
+    else:
+        parts = [integer(part) for part in tile] if isinstance(tile, Collection) else []
+    if len(parts) != 2 or parts[0] is None or parts[1] is None:
+        raise ValueError(f"a tile must be an integer or two, (rows, columns), got {tile!r:.200}")
+    rows, columns = parts[0], parts[1]
+    if rows < 1 or columns < 1:
+        raise ValueError(f"a tile must be at least 1 x 1, got {rows} x {columns}")
+    return rows, columns
 
 
 def require(owner: Any, condition: bool, key: str, needed: str) -> None:

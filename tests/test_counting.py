@@ -93,6 +93,8 @@ def test_groups_divide_the_macs() -> None:
         ({"height": 0}, "height must be a positive integer, got 0"),
         ({"width": -3}, "width must be a positive integer, got -3"),
         ({"width": 2.0}, "width must be a positive integer"),
+        ({"height": True}, "height must be a positive integer, got True"),
+        ({"height": 1 << 21}, "height must be at most 1048576, got 2097152"),
         ({"transposed": "both"}, "transposed must be one of"),
         ({"element_bytes": 0}, "element_bytes must be a positive integer"),
     ],
@@ -101,6 +103,17 @@ def test_impossible_arguments_are_named(change: dict[str, object], message: str)
     arguments: dict[str, object] = {"height": 5, "width": 5} | change
     with pytest.raises(ValueError, match=message):
         cost(sr.sesr(1, 4), **arguments)  # type: ignore[arg-type]
+
+
+def test_integers_of_numpy_are_integers() -> None:
+    counted = cost(sr.sesr(1, 4), np.int64(8), np.uint8(9))  # type: ignore[arg-type]
+    assert counted == cost(sr.sesr(1, 4), 8, 9)
+    assert type(counted.macs) is int
+
+
+def test_what_is_no_network_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"a Network is needed, .* got 'sesr-m5-x2'"):
+        cost("sesr-m5-x2", 8, 8)  # type: ignore[arg-type]
 
 
 def test_rows_add_up_and_are_immutable() -> None:

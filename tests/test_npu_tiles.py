@@ -185,6 +185,14 @@ def test_impossible_tiles_are_refused(tile: tuple[int, int], message: str) -> No
         sr.plan_tiles(M5, 20, 20, sr.ETHOS_N78_4TOPS, tile=tile)
 
 
+def test_a_tile_may_be_one_integer_of_numpy_and_is_nothing_but_integers() -> None:
+    plan = sr.plan_tiles(M5, 20, 20, sr.ETHOS_N78_4TOPS, tile=np.int64(4))  # type: ignore[arg-type]
+    assert plan.tile == (4, 4)
+    for tile in ((1, 1, 1), (2.5, 2), 2.5, "3"):
+        with pytest.raises(ValueError, match="a tile must be an integer or two, "):
+            sr.plan_tiles(M5, 20, 20, sr.ETHOS_N78_4TOPS, tile=tile)  # type: ignore[arg-type]
+
+
 def test_a_sweep_states_what_there_really_is_and_what_does_not_run() -> None:
     found = sweep(M5, 270, 480, sr.ETHOS_N78_4TOPS, "multipliers", (0.8, 1.0, 2.0), "depth-first")
     assert [p.factor for p in found] == [0.75, 1.0, 2.0]

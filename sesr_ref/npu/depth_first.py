@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
-from sesr_ref.npu.estimator import check_positive, estimate
-from sesr_ref.npu.hardware import Npu
+from sesr_ref.limits import image_size, positive
+from sesr_ref.npu.estimator import estimate
+from sesr_ref.npu.hardware import Npu, check_npu
 from sesr_ref.npu.stripes import ple_code_bytes, round_up
 from sesr_ref.receptive import WINDOWS, halo, spans
 
@@ -172,9 +173,12 @@ def depth_first(
     Raises
     ------
     ValueError
-        If not even the narrowest strip fits the SRAM, or sizes are not positive.
+        If not even the narrowest strip fits the SRAM, or a size is not an integer from 1 to 2**15.
     """
-    check_positive(step_rows=step_rows, strips=1 if strips is None else strips)
+    height, width = image_size(height, width)
+    step_rows = positive("step_rows", step_rows)
+    strips = strips if strips is None else positive("strips", strips)
+    check_npu(npu)
     whole = estimate(net, height, width, npu, "ideal", bits)
     weights = sum(p.weights.total for p in whole.passes)
     margin = halo(net)

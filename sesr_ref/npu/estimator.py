@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sesr_ref.collapse import collapsed
+from sesr_ref.limits import image_size
 from sesr_ref.network import Conv, DepthToSpace, Network
 from sesr_ref.npu.cascade import cascade
-from sesr_ref.npu.hardware import Npu
+from sesr_ref.npu.hardware import Npu, check_npu
 from sesr_ref.npu.lowering import Operation, lower
 from sesr_ref.npu.placement import Placement
 from sesr_ref.npu.timing import TIMING, mce_cycles, ple_patches
@@ -159,14 +160,15 @@ def estimate(
     Raises
     ------
     ValueError
-        If a size is not positive, the model unknown, a kind of layer without a rule, or the SRAM
-        too small for one stripe of a pass.
+        If a size is not an integer from 1 to 2**15, the model unknown, a kind of layer without
+        a rule, or the SRAM too small for one stripe of a pass.
 
     Notes
     -----
     Bhardwaj et al. (MLSys 2022), Table 3, whose configuration is inferred: it states none.
     """
-    check_positive(height=height, width=width)
+    height, width = image_size(height, width)
+    check_npu(npu)
     if model not in TIMING:
         raise ValueError(f"model must be one of {MODELS}, got {model!r}")
     if bits not in BITS:
@@ -177,13 +179,6 @@ def estimate(
     else:
         passes = estimate_operations(lower(net, height, width), npu, model, bits)
     return Estimate(net.name, height, width, npu, model, bits, passes)
-
-
-def check_positive(**values: object) -> None:
-    """Raise ValueError, naming it, for a value that is no positive integer."""
-    for key, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{key} must be a positive integer, got {value!r}")
 
 
 def estimate_operations(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MAX_TOML_BYTES = 1 << 20
+MAX_TOML_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +194,15 @@ def npu_named(name: str) -> Npu:
     return PRESETS[name]
 
 
+def check_npu(npu: Npu) -> None:
+    """Raise ValueError unless `npu` is an Npu."""
+    if not isinstance(npu, Npu):
+        raise ValueError(
+            f"an Npu is needed, such as npu_named({ETHOS_N78_4TOPS.name!r}) returns, "
+            f"got {npu!r:.200}"
+        )
+
+
 def npu_from_toml(path: str | Path) -> Npu:
     """Read an NPU from a TOML file.
 
@@ -210,7 +219,8 @@ def npu_from_toml(path: str | Path) -> Npu:
     Raises
     ------
     ValueError
-        For malformed TOML, an unknown or missing key, or an impossible value.
+        For malformed TOML, an unknown or missing key, an impossible value, or what is no regular
+        file of at most 64 KiB.
     OSError
         If the file cannot be read.
     """
@@ -245,7 +255,10 @@ def _parsed(path: Path) -> dict[str, Any]:
             raise ImportError(
                 "TOML on Python 3.10 needs tomli: pip install 'sesr-ref[all]'"
             ) from error
-    content = path.read_bytes()[: MAX_TOML_BYTES + 1]
+    if not path.is_file() and path.exists():
+        raise ValueError(f"{path}: no regular file")
+    with path.open("rb") as file:
+        content = file.read(MAX_TOML_BYTES + 1)
     if len(content) > MAX_TOML_BYTES:
         raise ValueError(f"{path}: larger than {MAX_TOML_BYTES} bytes, no description of an NPU")
     try:

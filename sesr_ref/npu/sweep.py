@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sesr_ref.limits import image_size
 from sesr_ref.network import Network
 from sesr_ref.npu.depth_first import depth_first
 from sesr_ref.npu.estimator import estimate
-from sesr_ref.npu.hardware import Npu
+from sesr_ref.npu.hardware import Npu, check_npu
 from sesr_ref.npu.tiles import plan_tiles
 
 
@@ -98,8 +99,10 @@ def sweep(
     Raises
     ------
     ValueError
-        For an unknown resource or execution.
+        For an unknown resource or execution, or a size that is not an integer from 1 to 2**15.
     """
+    height, width = image_size(height, width)
+    check_npu(npu)
     if resource not in SCALED:
         raise ValueError(f"resource must be one of {sorted(SCALED)}, got {resource!r}")
     if execution not in EXECUTIONS:

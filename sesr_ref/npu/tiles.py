@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sesr_ref.collapse import collapsed
+from sesr_ref.limits import image_size, positive, tile_shape
 from sesr_ref.network import Network
 from sesr_ref.npu.depth_first import DepthFirst, depth_first
-from sesr_ref.npu.estimator import MODELS, Estimate, check_positive, estimate
-from sesr_ref.npu.hardware import Npu
+from sesr_ref.npu.estimator import MODELS, Estimate, estimate
+from sesr_ref.npu.hardware import Npu, check_npu
 from sesr_ref.receptive import halo
 
 MAX_CUTS = 24
@@ -122,7 +123,7 @@ def plan_tiles(
     npu: Npu,
     model: str = "physical",
     bits: int = 8,
-    tile: tuple[int, int] | None = None,
+    tile: int | tuple[int, int] | None = None,
     candidates: int = 5,
 ) -> TilePlan:
     """Search the tile shape that is fastest.
@@ -140,7 +141,7 @@ def plan_tiles(
         that just fails to stay on chip looks almost free.
     bits : {8, 16}
         Of activations and weights.
-    tile : (int, int), optional
+    tile : int or (int, int), optional
         Rows and columns; takes this tile instead of searching.
     candidates : int
         How many of the fastest to keep.
@@ -152,12 +153,15 @@ def plan_tiles(
     Raises
     ------
     ValueError
-        If a size is not positive, the model unknown, or no tile fits the SRAM.
+        If a size is not an integer from 1 to 2**15, the model unknown, or no tile fits the SRAM.
     """
-    check_positive(height=height, width=width, candidates=candidates)
+    height, width = image_size(height, width)
+    candidates = positive("candidates", candidates)
+    given = None if tile is None else {tile_shape(tile)}
+    check_npu(npu)
     net = collapsed(net)
     search = _TileSearch(net, height, width, npu, model, bits)
-    ranked = search.ranked(search.sizes() if tile is None else {tile})[:candidates]
+    ranked = search.ranked(given or search.sizes())[:candidates]
     best, *others = (search.under_every_model(size) for size in ranked)
     return TilePlan(
         net.name, height, width, npu, search.halo, model, best, (best, *others),
@@ -213,8 +217,6 @@ class _TileSearch:
         times: dict[tuple[int, int], tuple[float, int, tuple[int, int]]] = {}
         problem = ValueError("no tile to try")
         for tile in sizes:
-            if min(tile) < 1:
-                raise ValueError(f"a tile must be at least 1 x 1, got {tile[0]} x {tile[1]}")
             count = self.count(tile)
             try:
                 times[tile] = count * self.one(tile, self.model).latency_ms, count, tile
