@@ -24,7 +24,14 @@ from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 
 if TYPE_CHECKING:
     from sesr_ref.exchange import from_onnx, load_any, to_onnx
-    from sesr_ref.npu import ETHOS_N78_4TOPS, ETHOS_N78_4TOPS_1MB, Npu, estimate, plan_tiles
+    from sesr_ref.npu import (
+        ETHOS_N78_4TOPS,
+        ETHOS_N78_4TOPS_1MB,
+        Npu,
+        estimate,
+        npu_named,
+        plan_tiles,
+    )
     from sesr_ref.verify import compare, error_bounds
 
 __all__ = [
@@ -55,6 +62,7 @@ __all__ = [
     "load",
     "load_any",
     "loss_and_grads",
+    "npu_named",
     "plan_tiles",
     "psnr",
     "read_image",
@@ -75,7 +83,8 @@ __all__ = [
 _LATER = {
     **dict.fromkeys(("from_onnx", "load_any", "to_onnx"), "sesr_ref.exchange"),
     **dict.fromkeys(
-        ("ETHOS_N78_4TOPS", "ETHOS_N78_4TOPS_1MB", "Npu", "estimate", "plan_tiles"), "sesr_ref.npu"
+        ("ETHOS_N78_4TOPS", "ETHOS_N78_4TOPS_1MB", "Npu", "estimate", "npu_named", "plan_tiles"),
+        "sesr_ref.npu",
     ),
     **dict.fromkeys(("compare", "error_bounds"), "sesr_ref.verify"),
 }
@@ -85,3 +94,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'sesr_ref' has no attribute {name!r}")
     return getattr(importlib.import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

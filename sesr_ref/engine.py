@@ -6,12 +6,13 @@ Both collapse first.  Training through the collapse is a composition of function
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
 from sesr_ref.collapse import collapse_params, collapse_params_vjp, collapsed
 from sesr_ref.execute import backward, check_params, check_runnable, forward, output
+from sesr_ref.limits import tile_shape
 from sesr_ref.network import PRIMITIVES, Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.pointwise import l1_loss, l1_loss_vjp
@@ -57,14 +58,16 @@ def run(
     Raises
     ------
     ValueError
-        If parameters or images do not fit, or the tile is not positive.
+        If parameters or images do not fit or are not finite, or the tile is not positive integers.
     """
-    small, small_params = _collapsed_for(net, params, x)
+    check_params(net, params)
+    _check_finite_params(params)
+    small, small_params = _collapsed_for(net, params, x, ops)
     if tile is None:
         return _run_whole(small, small_params, x, ops)
     n, height, width, channels = x.shape
     y = np.empty((n, height * net.upscale, width * net.upscale, channels), x.dtype)
-    shape = cast("Tile", getattr(tile, "tile", tile))
+    shape = tile_shape(getattr(tile, "tile", tile))
     margin, step = (ops.margin and ops.margin(small)) or (halo(small), 1)
     for rows, columns, high, inner in _tiles(height, width, shape, margin, step, net.upscale):
         part = _run_whole(small, small_params, np.ascontiguousarray(x[:, rows, columns]), ops)
@@ -72,8 +75,16 @@ def run(
     return y
 
 
-def _collapsed_for(net: Network, params: Params, x: Array) -> tuple[Network, Params]:
+def _check_finite_params(params: Params) -> None:
+    for name, value in params.items():
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} holds NaN or infinite values")
+
+
+def _collapsed_for(net: Network, params: Params, x: Array, ops: Ops) -> tuple[Network, Params]:
     """The small network and its parameters, collapsed in the images' precision if that is more."""
+    if not isinstance(ops, Ops):
+        raise ValueError(f"ops must be REFERENCE or what fast() returns, got {ops!r:.200}")
     check_params(net, params)
     small = collapsed(net)
     if getattr(x, "dtype", None) == np.float64:
@@ -93,12 +104,10 @@ Slices = tuple[slice, slice]
 
 
 def _tiles(
-    height: int, width: int, tile: Tile, margin: int, step: int, upscale: int
+    height: int, width: int, tile: tuple[int, int], margin: int, step: int, upscale: int
 ) -> Iterator[tuple[slice, slice, Slices, Slices]]:
     """Input rows and columns of each tile with its halo, its place in the output, its middle."""
-    tile_height, tile_width = (tile, tile) if isinstance(tile, int) else tile
-    if tile_height < 1 or tile_width < 1:
-        raise ValueError(f"a tile must be at least 1 x 1, got {tile_height} x {tile_width}")
+    tile_height, tile_width = tile
     for top in range(0, height, tile_height):
         rows, high_rows, inner_rows = _span(top, tile_height, height, margin, step, upscale)
         for left in range(0, width, tile_width):
@@ -144,13 +153,16 @@ def loss_and_grads(
     Raises
     ------
     ValueError
-        If parameters, images and targets do not fit.
+        If parameters, images and targets do not fit, or images or targets are not finite.
+        Parameters that are not finite give a loss that is not, which is how `train` notices.
 
     Notes
     -----
     Bhardwaj et al. (MLSys 2022), section 3.3: the forward and backward pass see the small weights.
     """
-    small, small_params = _collapsed_for(net, params, x)
+    small, small_params = _collapsed_for(net, params, x, ops)
+    if not isinstance(target, np.ndarray):
+        raise ValueError(f"the target must be an array, got {type(target).__name__}")
     expected = (x.shape[0], x.shape[1] * net.upscale, x.shape[2] * net.upscale, x.shape[3])
     if target.shape != expected or target.dtype != x.dtype:
         raise ValueError(
@@ -159,6 +171,8 @@ def loss_and_grads(
         )
     if not x.size:
         raise ValueError(f"no loss of no pixels: the images have shape {x.shape}")
+    if not np.isfinite(target).all():
+        raise ValueError("the target holds NaN or infinite values")
     result = None
     if ops.gradients is not None:
         result = ops.gradients(small, small_params, x, target)

@@ -241,9 +241,59 @@ def test_loss_asks_a_gradient_kernel_first_and_takes_no_for_an_answer() -> None:
         (np.ones((0, 5, 4, 1)), np.ones((0, 10, 8, 1)), "no loss of no pixels"),
         (np.ones((1, 5, 4, 3)), np.ones((1, 10, 8, 3)), "takes images of 1 channel"),
         (np.full((1, 5, 4, 1), np.nan), np.ones((1, 10, 8, 1)), "hold NaN or infinite"),
+        (np.ones((1, 5, 4, 1)), np.full((1, 10, 8, 1), np.nan), "the target holds NaN or infinite"),
+        (np.ones((1, 5, 4, 1)), np.full((1, 10, 8, 1), -np.inf), "the target holds NaN or inf"),
+        (np.ones((1, 5, 4, 1)), None, "the target must be an array, got NoneType"),
+        (np.ones((1, 5, 4, 1)), [1.0], "the target must be an array, got list"),
     ],
 )
 def test_targets_that_do_not_fit_are_refused(x: Array, target: Array, message: str) -> None:
     net = small_sesr()
     with pytest.raises(ValueError, match=message):
         sr.loss_and_grads(net, parameters(net, 0), x, target)
+
+
+def test_a_tile_may_be_an_integer_of_numpy() -> None:
+    net, x = small_sesr(), images((1, 7, 5, 1), 1)
+    params = parameters(net, 0)
+    for tile in (np.int64(3), (np.uint8(3), 3), [3, 3], np.array([3, 3])):
+        np.testing.assert_array_equal(
+            sr.run(net, params, x, tile=tile),  # type: ignore[arg-type]
+            sr.run(net, params, x, tile=3),
+        )
+
+
+@pytest.mark.parametrize(
+    "tile", [2.5, float("nan"), (2.5, 2), (None, 2), "3", "33", (3,), (1, 2, 3), True, {}]
+)
+def test_a_tile_of_anything_else_is_refused_with_its_value(tile: Any) -> None:
+    net = small_sesr()
+    with pytest.raises(ValueError, match="a tile must be an integer or two, ") as caught:
+        sr.run(net, parameters(net, 0), images((1, 7, 5, 1), 1), tile=tile)
+    assert str(caught.value).endswith(f"got {tile!r}")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_run_refuses_parameters_that_are_not_finite(value: float) -> None:
+    net = small_sesr()
+    params = parameters(net, 0)
+    params["tail.project"][0, 0, 0, 0] = value
+    with pytest.raises(ValueError, match=r"tail\.project holds NaN or infinite values"):
+        sr.run(net, params, images((1, 5, 4, 1), 1))
+
+
+def test_arguments_of_another_kind_are_named() -> None:
+    net, x = small_sesr(), images((1, 5, 4, 1), 1)
+    params: Any = parameters(net, 0)
+    wrong: Any
+    for wrong in ("fast", None, sr.fast):
+        with pytest.raises(
+            ValueError, match=r"ops must be REFERENCE or what fast\(\) returns, got "
+        ):
+            sr.run(net, params, x, wrong)
+    wrong = "sesr-m5-x2"
+    with pytest.raises(ValueError, match=r"a Network is needed, .* got 'sesr-m5-x2'"):
+        sr.run(wrong, params, x)
+    wrong = list(params)
+    with pytest.raises(ValueError, match="parameters must be a dict of arrays, got list"):
+        sr.run(net, wrong, x)

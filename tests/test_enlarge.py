@@ -178,6 +178,13 @@ def test_black_and_white_stay_so(value: int) -> None:
         np.testing.assert_array_equal(sr.upscale_image(image, BICUBIC, {}), value)
 
 
+def _with_weights_that_overflow(image: Pixels) -> Pixels:
+    shapes = SMALL.param_shapes().items()
+    weights: Params = {name: np.full(shape, 1e100) for name, shape in shapes}
+    with np.errstate(all="ignore"):
+        return sr.upscale_image(image + 255, SMALL, weights)
+
+
 def _nan_weights(net: Network) -> Params:
     return {name: array * np.nan for name, array in sr.initialise(net).items()}
 
@@ -207,7 +214,8 @@ def test_what_is_no_image_is_refused(image: Pixels, message: str) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: sr.upscale_image(x, SMALL, _nan_weights(SMALL)), "not finite"),
+        (lambda x: sr.upscale_image(x, SMALL, _nan_weights(SMALL)), "NaN or infinite values"),
+        (_with_weights_that_overflow, "makes numbers that are not finite"),
         (lambda x: sr.upscale_image(x, SMALL, {}), "missing"),
         (lambda x: sr.upscale_image(x, BICUBIC, {}, tile=0), "tile"),
         (lambda x: sr.upscale_image(x, BICUBIC, {}, tile=(4, -1)), "tile"),

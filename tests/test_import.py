@@ -54,6 +54,10 @@ def test_public_names_exist_and_functions_are_documented() -> None:
         assert getattr(sr, name).__doc__, name
 
 
+def test_names_that_are_loaded_later_are_listed() -> None:
+    assert set(sr.__all__) <= set(dir(sr))
+
+
 def test_the_core_names_of_the_design_are_public() -> None:
     core = {
         "REFERENCE", "Network", "Ops", "backward", "collapse_params", "collapse_params_vjp",

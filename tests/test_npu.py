@@ -2,7 +2,9 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -277,6 +279,25 @@ def test_a_toml_that_is_no_text_or_is_not_there(tmp_path: Path) -> None:
         npu_from_toml(path)
     with pytest.raises(FileNotFoundError):
         npu_from_toml(tmp_path / "none.toml")
+    path.write_bytes(b"#" * 65537)
+    with pytest.raises(ValueError, match="larger than 65536 bytes"):
+        npu_from_toml(path)
+    with pytest.raises(ValueError, match="no regular file"):
+        npu_from_toml(tmp_path)
+
+
+def test_sizes_may_be_integers_of_numpy_and_an_npu_has_to_be_one() -> None:
+    net = sr.sesr(1, 4)
+    size: Any = (np.int64(8), np.int32(9))
+    estimated = sr.estimate(net, size[0], size[1], sr.ETHOS_N78_4TOPS)
+    assert estimated == sr.estimate(net, 8, 9, sr.npu_named("ethos-n78-4tops"))
+    name: Any = "ethos-n78-4tops"
+    for function in (sr.estimate, sr.plan_tiles):
+        with pytest.raises(ValueError, match=r"an Npu is needed, such as .* got 'ethos-n78-4tops'"):
+            function(net, 8, 8, name)
+    for height in (1 << 16, 10**30):
+        with pytest.raises(ValueError, match="height must be at most 32768"):
+            sr.estimate(net, height, 8, sr.ETHOS_N78_4TOPS)
 
 
 def test_unknown_presets_are_answered_with_those_there_are() -> None:
