@@ -17,6 +17,7 @@ import numpy as np
 import sesr_ref as sr
 from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.exchange.onnx_out import to_onnx
+from sesr_ref.exchange.shuffle_order import with_shuffle_mode
 from sesr_ref.execute import layer_params
 from sesr_ref.ops.arrays import Array, Params
 
@@ -69,6 +70,7 @@ def _torch(net: sr.Network, params: Params, threads: int, wrap: Callable[[Any], 
 
 def torch_function(net: sr.Network, params: Params) -> Callable[[Any], Any]:
     """A network without linear blocks as a function of PyTorch tensors (NCHW)."""
+    net, params = with_shuffle_mode(net, params, "CRD")  # the order of F.pixel_shuffle
     import torch
     from torch.nn import functional as F
 
@@ -173,7 +175,7 @@ def ncnn(net: sr.Network, params: Params, size: Size, threads: int) -> Run:
 
     def run(x: Array) -> Array:
         extractor = model.create_extractor()
-        extractor.input("input", library.Mat(x.reshape(1, *size)))
+        extractor.input("input", library.Mat(x.reshape(1, *size)).clone())  # a view else
         return np.array(extractor.extract(net.output)[1]).reshape(1, *_high(net, size), 1)
 
     return run
@@ -226,9 +228,8 @@ def ncnn_model(net: sr.Network, params: Params) -> tuple[str, bytes]:
             fields = {0: p["slope"].size}
             blob += p["slope"].astype(np.float32).tobytes()
         else:
-            fields = {"ReLU": {}, "Add": {0: 0}, "DepthToSpace": {0: getattr(layer, "block", 0)}}[
-                kind
-            ]
+            shuffle = {0: getattr(layer, "block", 0), 1: int(getattr(layer, "mode", "") == "DCR")}
+            fields = {"ReLU": {}, "Add": {0: 0}, "DepthToSpace": shuffle}[kind]
         names = {"Conv": "Convolution", "ConvTranspose": "Deconvolution", "Add": "BinaryOp",
                  "DepthToSpace": "PixelShuffle"}  # fmt: skip
         text = " ".join(f"{key}={value}" for key, value in fields.items())
