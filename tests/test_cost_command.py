@@ -81,9 +81,21 @@ def test_a_plot_is_written_whole_and_not_over_another(
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["cost.png"]
+    capsys.readouterr()
     assert main(command) == 2
-    assert "exists" in capsys.readouterr().err
+    refused = capsys.readouterr()
+    assert "exists" in refused.err
+    assert refused.out == ""
+    assert main([*command, "--overwrite"]) == 0
     assert path.read_bytes() == content
+
+
+def test_marks_and_shares_above_one_hundred_percent_are_explained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = printed(capsys, "sesr-m5-x2", *SIZE, *NPU)
+    assert "*: the longest passes, which together take at least half of the time" in text
+    assert "hence above 100 % with it" in text
 
 
 def test_a_network_read_from_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +132,16 @@ def test_an_npu_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (("sesr-m1-x2", *SIZE, *NPU, "--tile", "0x4"), "at least 1 x 1, got 4 x 0"),
         (("sesr-m1-x2", *SIZE, "--tile", "auto"), "--tile needs --npu"),
         (("sesr-m1-x2", *SIZE, "--model", "ideal"), "--model needs --npu"),
+        (
+            ("sesr-m1-x2", *SIZE, *NPU, "--tile", "auto", "--plot", "p.png"),
+            "--plot has no effect with --tile",
+        ),
+        (
+            ("sesr-m1-x4", *SIZE, *NPU, "--tile", "auto", "--compose-shuffles"),
+            "--compose-shuffles has no effect with --tile",
+        ),
+        (("fsrcnn-x2", *SIZE, *NPU, "--transposed", "input"), "--transposed has no effect"),
+        (("sesr-m1-x2", *SIZE, *NPU, "--overwrite"), "--overwrite has no effect without --plot"),
         (("no-such-net", *SIZE), "no-such-net"),
         (("vdsr-x2", *SIZE, *NPU, "--compose-shuffles"), "does not end in depth-to-space"),
     ],

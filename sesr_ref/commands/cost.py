@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="add up x4 as the paper did: the body, then each depth-to-space by itself",
     )  # fmt: skip
     parser.add_argument(
-        "--transposed", choices=TRANSPOSED, default="output",
+        "--transposed", choices=TRANSPOSED,
         help="resolution at which transposed convolutions are counted (default output)",
     )  # fmt: skip
     parser.add_argument("--plot", metavar="PNG", help="write roofline, timeline and sweeps")
@@ -72,12 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the counts, the estimate or the tile plan."""
+    _check_options(args)
     net = collapsed(network_named(args.model))
     if args.hardware_variant:
         net = hardware_variant(net)
     npu = _npu(args)
     if npu is None:
-        _print_cost(cost(net, args.height, args.width, args.transposed, args.bits // 8), args.json)
+        transposed = args.transposed or "output"
+        _print_cost(cost(net, args.height, args.width, transposed, args.bits // 8), args.json)
         return 0
     if args.tile is not None:
         model, tile = args.estimator or "physical", _tile(args.tile)
@@ -98,15 +100,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _npu(args: argparse.Namespace) -> Npu | None:
-    if args.npu_file:
+    if args.npu_file is not None:
         return npu_from_toml(Path(args.npu_file))
-    if args.npu:
-        return npu_named(args.npu)
-    for option in ("estimator", "tile", "plot", "compose_shuffles"):
-        if getattr(args, option):
-            name = {"estimator": "model"}.get(option, option).replace("_", "-")
-            raise ValueError(f"--{name} needs --npu or --npu-file")
-    return None
+    return None if args.npu is None else npu_named(args.npu)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse options that would have no effect, and a plot that could not be written."""
+    given = {name for name, value in vars(args).items() if value not in (None, False)}
+    if not given & {"npu", "npu_file"}:
+        for option in ("estimator", "tile", "plot", "compose_shuffles"):
+            if option in given:
+                name = {"estimator": "model"}.get(option, option).replace("_", "-")
+                raise ValueError(f"--{name} needs --npu or --npu-file")
+    elif "transposed" in given:
+        raise ValueError("--transposed has no effect on the estimate for an NPU: leave one out")
+    for option in ("plot", "compose_shuffles"):
+        if {"tile", option} <= given:
+            raise ValueError(f"--{option.replace('_', '-')} has no effect with --tile")
+    if "overwrite" in given and "plot" not in given:
+        raise ValueError("--overwrite has no effect without --plot")
+    if "plot" in given and not args.overwrite and Path(args.plot).exists():
+        raise FileExistsError(f"{args.plot} exists already (--overwrite replaces it)")
 
 
 def _tile(text: str) -> tuple[int, int] | None:
@@ -208,7 +223,9 @@ def _print_estimate(result: Estimate, as_json: bool) -> None:
     energy = "" if result.joules is None else f", {1e3 * result.joules:.2f} mJ"
     print(
         f"{result.dram_bytes / 1e6:.2f} MB, {result.latency_ms:.2f} ms, "
-        f"{result.frames_per_second:.2f} FPS{energy}; * half of the time.  {INFERRED}"
+        f"{result.frames_per_second:.2f} FPS{energy}.  {INFERRED}\n"
+        "*: the longest passes, which together take at least half of the time.  used: of the MACs "
+        "that the\nengine could do in the pass's time without Winograd, hence above 100 % with it."
     )
 
 
