@@ -14,6 +14,7 @@ help:
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "sesr-ref needs Python 3.10 or newer; try: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "setting up $(VENV): about 850 MB, takes a minute or more"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --prefer-binary --editable ".[all]" --group dev
