@@ -8,10 +8,11 @@ import pytest
 
 from sesr_ref.cli import main
 from sesr_ref.collapse import collapsed
-from sesr_ref.commands.cost import bottlenecks, hardware_variant
+from sesr_ref.commands.cost import bottlenecks
 from sesr_ref.commands.models import network_named
 from sesr_ref.npu import ETHOS_N78_4TOPS, estimate
 from sesr_ref.npu.figures import nominal_frame_rates
+from sesr_ref.npu.variant import hardware_variant
 from sesr_ref.peer_architectures import carn_m
 
 SIZE = ("--height", "60", "--width", "80")

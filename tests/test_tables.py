@@ -15,6 +15,7 @@ Table = dict[type[Layer], object]
 
 PARTIAL = {
     "CONSTANTS": "kinds whose description holds numbers; the others have none",
+    "REPLACED": "kinds that the hardware variant has another for; the others stay",
     "ESTIMATORS": "kinds with parameters that a fault may be fitted to",
 }
 """Names of tables in which a kind may be missing, and what its absence means."""

@@ -16,7 +16,6 @@ from sesr_ref.collapse import collapsed
 from sesr_ref.commands.console import notice, print_json, print_table
 from sesr_ref.commands.models import network_named
 from sesr_ref.counting import TRANSPOSED, Cost, cost
-from sesr_ref.network import Add, Layer, Network, PReLU, ReLU
 from sesr_ref.npu import (
     MODELS,
     PRESETS,
@@ -30,6 +29,7 @@ from sesr_ref.npu import (
     npu_named,
     plan_tiles,
 )
+from sesr_ref.npu.variant import hardware_variant
 
 MARKED_SHARE = 0.5
 """The longest passes that make up this share of the time are marked."""
@@ -131,35 +131,6 @@ def _tile(text: str) -> tuple[int, int] | None:
     if not (match := re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)):
         raise ValueError(f"--tile must be auto or WIDTHxHEIGHT such as 400x300, got {text!r}")
     return int(match[2]), int(match[1])
-
-
-def hardware_variant(net: Network) -> Network:
-    """ReLU for every PReLU, and no addition of the network's input.
-
-    Parameters
-    ----------
-    net : Network
-        Collapsed.
-
-    Returns
-    -------
-    Network
-
-    Notes
-    -----
-    Bhardwaj et al. (MLSys 2022), section 4.5: the networks of Table 3.
-    """
-    left_out: dict[str, str] = {}
-    layers: list[Layer] = []
-    for layer, inputs in net.steps():
-        read = tuple(left_out.get(name, name) for name in inputs)
-        if isinstance(layer, Add) and "input" in read:
-            left_out[layer.name] = next(name for name in read if name != "input")
-        elif isinstance(layer, PReLU):
-            layers.append(ReLU(layer.name, inputs=read))
-        else:
-            layers.append(dataclasses.replace(layer, inputs=read))
-    return dataclasses.replace(net, layers=tuple(layers))
 
 
 def _print_cost(counted: Cost, as_json: bool) -> None:
