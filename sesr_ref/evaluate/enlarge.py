@@ -25,6 +25,7 @@ from sesr_ref.images.colour import (
     ycbcr_to_rgb,
 )
 from sesr_ref.images.resample import check_image
+from sesr_ref.limits import tile_shape
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.resampling import Resampling
@@ -92,7 +93,7 @@ def upscale_image(
     image = rgb.reshape(height, width, -1)
     enlarged = np.empty((height * net.upscale, width * net.upscale, image.shape[2]), rgb.dtype)
     done = 0
-    tile_height, tile_width = tile if isinstance(tile, tuple) else (tile, tile)
+    tile_height, tile_width = (None, None) if tile is None else tile_shape(tile)
     for rows in spans(height, tile_height):
         for columns in spans(width, tile_width):
             place = scaled(rows, net.upscale), scaled(columns, net.upscale)

@@ -47,7 +47,5 @@ def spans(size: int, length: int | None) -> Iterator[slice]:
     if length is None:
         count = -(-size // LARGEST_TILE)
         length = -(-size // count)
-    if length < 1:
-        raise ValueError(f"a tile must be at least 1 x 1, got {length}")
     for start in range(0, size, length):
         yield slice(start, min(start + length, size))
