@@ -15,7 +15,7 @@ from sesr_ref.execute import backward, check_params, check_runnable, forward, ou
 from sesr_ref.limits import tile_shape
 from sesr_ref.network import PRIMITIVES, Network
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.ops.pointwise import l1_loss, l1_loss_vjp
+from sesr_ref.ops.pointwise import LOSSES, Loss
 from sesr_ref.ops.table import REFERENCE, Ops
 from sesr_ref.receptive import halo
 
@@ -126,9 +126,14 @@ def _span(
 
 
 def loss_and_grads(
-    net: Network, params: Params, x: Array, target: Array, ops: Ops = REFERENCE
+    net: Network,
+    params: Params,
+    x: Array,
+    target: Array,
+    ops: Ops = REFERENCE,
+    loss: str = "l1",
 ) -> tuple[float, Params]:
-    """L1 loss and the gradients of the network's own parameters, trained through the collapse.
+    """The loss and the gradients of the network's own parameters, trained through the collapse.
 
     Parameters
     ----------
@@ -142,24 +147,30 @@ def loss_and_grads(
         High-resolution images.
     ops : Ops
         The implementation.
+    loss : str
+        ``"l1"``, the mean absolute error over all elements, or ``"charbonnier"``, the same softened
+        at 0: the mean of ``sqrt(error**2 + 1e-6)``.
 
     Returns
     -------
     loss : float
-        Mean absolute error over all elements.
+        Of that name.
     dparams : dict of arrays
         Keyed as `params`.
 
     Raises
     ------
     ValueError
-        If parameters, images and targets do not fit, or images or targets are not finite.
+        If parameters, images and targets do not fit, images or targets are not finite, or there is
+        no such loss.
         Parameters that are not finite give a loss that is not, which is how `train` notices.
 
     Notes
     -----
     Bhardwaj et al. (MLSys 2022), section 3.3: the forward and backward pass see the small weights.
     """
+    if loss not in LOSSES:
+        raise ValueError(f"the loss must be one of {sorted(LOSSES)}, got {loss!r:.40}")
     small, small_params = _collapsed_for(net, params, x, ops)
     if not isinstance(target, np.ndarray):
         raise ValueError(f"the target must be an array, got {type(target).__name__}")
@@ -175,14 +186,14 @@ def loss_and_grads(
         raise ValueError("the target holds NaN or infinite values")
     result = None
     if ops.gradients is not None:
-        result = ops.gradients(small, small_params, x, target)
-    loss, dsmall = result or _loss_and_grads(small, small_params, x, target, ops)
-    return loss, collapse_params_vjp(net, params, dsmall)
+        result = ops.gradients(small, small_params, x, target, LOSSES[loss].epsilon)
+    value, dsmall = result or _loss_and_grads(small, small_params, x, target, ops, LOSSES[loss])
+    return value, collapse_params_vjp(net, params, dsmall)
 
 
 def _loss_and_grads(
-    net: Network, params: Params, x: Array, target: Array, ops: Ops
+    net: Network, params: Params, x: Array, target: Array, ops: Ops, loss: Loss
 ) -> tuple[float, Params]:
     tensors = forward(net, params, x, ops)
     y = tensors[net.output]
-    return l1_loss(y, target), backward(net, params, tensors, l1_loss_vjp(1.0, y, target), ops)
+    return loss.value(y, target), backward(net, params, tensors, loss.vjp(1.0, y, target), ops)

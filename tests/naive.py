@@ -114,6 +114,11 @@ def l1_loss(y: Array, target: Array) -> float:
     return math.fsum(abs(a - b) for a, b in zip(y.flat, target.flat, strict=True)) / y.size
 
 
+def charbonnier_loss(y: Array, target: Array) -> float:
+    pairs = zip(y.flat, target.flat, strict=True)
+    return math.fsum(math.hypot(a - b, 1e-3) for a, b in pairs) / y.size
+
+
 def cubic(t: float, a: float) -> float:
     """Keys' kernel (1981), the one formula behind both kinds of bicubic."""
     t = abs(t)

@@ -38,6 +38,26 @@ def test_gradients_are_those_of_the_float64_reference(
         )
 
 
+def test_charbonnier_gradients_are_those_of_the_float64_reference(
+    rng: np.random.Generator,
+) -> None:
+    net = sr.sesr(2)
+    params, x = sr.initialise(net), images(net, rng, 2, 13, 17)  # values of an image's size
+    near = sr.run(net, params, x)
+    target = near + np.float32(2e-3) * rng.standard_normal(near.shape).astype(np.float32)
+    target[0, :3] = near[0, :3]  # errors of about nothing
+    loss, grads = sr.loss_and_grads(net, params, x, target, sr.fast(), loss="charbonnier")
+    exact: Params = {name: value.astype(np.float64) for name, value in params.items()}
+    want_loss, want = sr.loss_and_grads(
+        net, exact, x.astype(np.float64), target.astype(np.float64), loss="charbonnier"
+    )
+    assert loss == pytest.approx(want_loss, rel=1e-4)
+    for name in params:
+        np.testing.assert_allclose(
+            grads[name], want[name], rtol=0, atol=1e-3 * abs(want[name]).max()
+        )
+
+
 def test_gradients_have_the_same_bits_with_any_number_of_threads(rng: np.random.Generator) -> None:
     net = sr.sesr(2)
     params = random_params(net, rng)

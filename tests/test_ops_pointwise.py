@@ -221,14 +221,36 @@ def test_l1_loss_vjp_is_the_adjoint(rng: np.random.Generator) -> None:
     assert not pointwise.l1_loss_vjp(1.0, y, y).any()
 
 
-def test_l1_loss_needs_two_arrays_alike() -> None:
+@DTYPES
+def test_charbonnier_loss_is_its_definition(rng: np.random.Generator, dtype: Any) -> None:
+    y = random(rng, *SHAPE, dtype=dtype)
+    target = y + random(rng, *SHAPE, dtype=dtype) * np.array([0, 1e-3, 0.1, 10], dtype)
+    expected = naive.charbonnier_loss(y, target)
+    assert pointwise.charbonnier_loss(y, target) == pytest.approx(expected, rel=1e-6)
+    assert type(pointwise.charbonnier_loss(y, target)) is float
+    assert pointwise.charbonnier_loss_vjp(1.0, y, target).dtype == dtype
+
+
+def test_charbonnier_loss_vjp_is_the_adjoint(rng: np.random.Generator) -> None:
+    target = random(rng, *SHAPE)
+    y = target + random(rng, *SHAPE) * np.array([0, 1e-3, 3e-3, 1])
+    assert_vjp(
+        lambda y: np.asarray(pointwise.charbonnier_loss(y, target)),
+        lambda dloss, y: [pointwise.charbonnier_loss_vjp(float(dloss), y, target)],
+        y,
+    )
+    assert not pointwise.charbonnier_loss_vjp(1.0, y, y).any()
+
+
+@pytest.mark.parametrize("loss", pointwise.LOSSES.values(), ids=pointwise.LOSSES)
+def test_a_loss_needs_two_arrays_alike(loss: pointwise.Loss) -> None:
     y = np.ones(SHAPE)
     for target in (y[:1], y.astype(np.float32), y[0]):
         with pytest.raises(ValueError, match="must be alike"):
-            pointwise.l1_loss(y, target)
+            loss.value(y, target)
         with pytest.raises(ValueError, match="must be alike"):
-            pointwise.l1_loss_vjp(1.0, y, target)
+            loss.vjp(1.0, y, target)
     with pytest.raises(ValueError, match="not empty"):
-        pointwise.l1_loss(y[:0], y[:0])
+        loss.value(y[:0], y[:0])
     with pytest.raises(ValueError, match="not empty"):
-        pointwise.l1_loss_vjp(1.0, y[:0], y[:0])
+        loss.vjp(1.0, y[:0], y[:0])

@@ -37,9 +37,14 @@ def _plan(net: Any, height: int, width: int) -> Plan | None:
 
 
 def gradients(
-    net: Any, params: Params, x: Array, target: Array, threads: Threads | None = None
+    net: Any,
+    params: Params,
+    x: Array,
+    target: Array,
+    epsilon: float = 0.0,
+    threads: Threads | None = None,
 ) -> tuple[float, Params] | None:
-    """L1 loss of a network without linear blocks, and the gradients of its parameters.
+    """Loss of a network without linear blocks, and the gradients of its parameters.
 
     Parameters
     ----------
@@ -51,6 +56,8 @@ def gradients(
         Low-resolution images.
     target : (n, upscale * height, upscale * width, channels) float32 array
         High-resolution images.
+    epsilon : float
+        The loss is the mean of ``sqrt(error**2 + epsilon**2)``: 0 for l1, else Charbonnier's.
     threads : Threads, optional
         How many share the images; the result's bits do not depend on it.
 
@@ -65,7 +72,7 @@ def gradients(
     plan = _plan(net, x.shape[1], x.shape[2])
     if plan is None:
         return None
-    losses, rows = _run(plan, plan.packed(params), x, target, threads or Threads())
+    losses, rows = _run(plan, plan.packed(params), x, target, threads or Threads(), epsilon)
     total = rows.sum(0)
     result: Params = {}
     for slot in plan.slots:
@@ -112,17 +119,17 @@ def _weight_plan(net: Single, height: int, width: int) -> Plan:
 
 
 def _run(
-    plan: Plan, packed: Array, x: Array, target: Array, threads: Threads
+    plan: Plan, packed: Array, x: Array, target: Array, threads: Threads, epsilon: float = 0.0
 ) -> tuple[Array, Array]:
     losses, rows = np.zeros(len(x)), np.empty((len(x), plan.sums_size), np.float32)
-    dloss = np.float32(1 / target.size)
+    dloss, soft = np.float32(1 / target.size), np.float32(epsilon**2)
 
     def worker(following: Callable[[], int]) -> None:
         work, sums = plan.workspace()
         while (i := following()) >= 0:
             losses[i] = step.train_image(
                 plan.program, plan.shift_table, plan.number_table, plan.geometry, x[i], target[i],
-                plan.places, work, sums, rows[i], packed.ctypes.data, plan.upscale, dloss,
+                plan.places, work, sums, rows[i], packed.ctypes.data, plan.upscale, dloss, soft,
             )  # fmt: skip
         plan.workspaces.append((work, sums))
 

@@ -7,6 +7,7 @@ are no ragged edges.  Every step leaves that padding zero.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ BLOCK_BYTES = ROWS * COLUMNS * VECTOR_BYTES
 def train_image(
     program: Any, shifts: Any, numbers: Any, geometry: Any, image: Any, target: Any, places: Any,
     work: Any, sums: Any, gradients: Any, weights: int, upscale: int, dloss: Any,
+    soft: Any,
 ) -> float:  # fmt: skip
-    """Run `program` on one image; returns the sum of absolute errors."""
+    """Run `program` on one image; returns the sum of errors, ``sqrt(error**2 + soft)``."""
     base = work.ctypes.data + 4 * geometry[START]
     _load(image, work, geometry)
     sums[:] = 0
@@ -64,7 +66,7 @@ def train_image(
                 x, other = base + op[1] + c * op[2], base + op[3] + c * op[4]
                 add(x, other, geometry[COUNT], base + op[5] + 4 * c * geometry[PLANE])
         elif kind == LOSS:
-            loss += _loss(op, work, geometry, target, places, upscale, dloss)
+            loss += _loss(op, work, geometry, target, places, upscale, dloss, soft)
         else:
             _pointwise(op, work, numbers, geometry)
     collapse(sums.ctypes.data, gradients.ctypes.data, len(gradients))
@@ -142,9 +144,9 @@ def _correlate(op: Any, shifts: Any, base: int, sums: int, geometry: Any) -> Non
 
 @compiled
 def _loss(
-    op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, dloss: Any
+    op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, dloss: Any, soft: Any
 ) -> float:
-    """Absolute errors against the target's subpixels, and their gradient (or that as given)."""
+    """Errors against the target's subpixels, and their gradient (or that as given)."""
     total = 0.0
     for c in range(len(places)):
         row, column, channel = places[c, 0], places[c, 1], places[c, 2]
@@ -154,10 +156,14 @@ def _loss(
                 value = work[op[1] // 4 + start + x]
                 given = target[y * upscale + row, x * upscale + column, channel]
                 error = value - given
-                total += abs(error)
+                size = abs(error)
                 sign = dloss if error > 0 else -dloss
-                if not (error > 0 or error < 0):
+                if soft > 0:
+                    size = math.sqrt(error * error + soft)
+                    sign = error / size * dloss
+                elif not (error > 0 or error < 0):
                     sign = error  # 0 or NaN
+                total += size
                 if op[3]:
                     sign = given
                 work[op[2] // 4 + start + x] = sign
