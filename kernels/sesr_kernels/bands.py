@@ -15,6 +15,7 @@ from sesr_kernels import schedule as sc
 from sesr_kernels.compiled import compiled
 from sesr_kernels.convolve import OUTS, RELU, VECTORS, convolution
 from sesr_kernels.emit import LANES
+from sesr_kernels.resampling import blend_rows, inside, spread_row
 from sesr_kernels.winograd import POINTS, TAPS, gather, multiply, spread
 
 MARGIN = 16
@@ -23,12 +24,14 @@ MARGIN = 16
 # columns of an operation's row in the program
 (KIND, TARGET, SOURCE, SECOND, THIRD, SIZE, REACH, RATIO, FLAGS, CHANNELS, GROUPS, WEIGHT, BIAS,
  SLOPE, NUMBER, FIELDS) = range(16)  # fmt: skip
+BUFFER, FIRSTS = WEIGHT, BIAS  # of an enlargement: its tensor of one row, its rows of `places`
 # columns of a tensor's row
 OFFSET, DEPTH, PLANES, PITCH, WIDTH, LOW, HIGH, ROWS, COLUMNS = range(9)
 
 conv1, conv3, conv5 = (convolution(width) for width in (1, 3, 5))
 LOAD, CONV, ACTIVATION, ADD, CONCAT = sc.LOAD, sc.CONV, sc.ACTIVATION, sc.ADD, sc.CONCAT
 SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD = sc.SHUFFLE, sc.AFFINE, sc.CLIP, sc.STORE, sc.WINOGRAD
+RESIZE = sc.RESIZE
 GROUP = sc.GROUP
 TILE = VECTORS * LANES
 CHUNK = max(1, 192 // TILE)
@@ -79,6 +82,8 @@ def run_band(
                     _convolve(op, row, tensors, taps, weights, work)
                 elif op[KIND] == LOAD:
                     _load(row, tensors, work, image, first_column)
+                elif op[KIND] == RESIZE:
+                    _resize(op, row, tensors, taps, places, numbers, work)
                 else:
                     _other(op, row, tensors, places, numbers, weights, work)
             done[target] = max(done[target], top)
@@ -255,6 +260,24 @@ def _other(
                 else:
                     value *= numbers[op[SLOPE] + c]
             work[y + i] = value
+
+
+@compiled
+def _resize(
+    op: Any, row: int, tensors: Any, taps: Any, places: Any, numbers: Any, work: Any
+) -> None:
+    source, target = tensors[op[SOURCE]], tensors[op[TARGET]]
+    ratio, count, edge = op[RATIO], op[SIZE], op[FLAGS]
+    above = row // ratio + places[op[FIRSTS] + row % ratio, 0]
+    for t in range(count):
+        taps[t] = _row(tensors, op[SOURCE], inside(above + t, source[ROWS], edge)) + MARGIN
+    between = tensors[op[BUFFER], OFFSET] + MARGIN
+    out, weights = _row(tensors, op[TARGET], row) + MARGIN, op[NUMBER]
+    for c in range(target[COLUMNS]):
+        blend_rows(work, taps, c * source[PITCH], count, source[WIDTH], numbers,
+                   weights + row % ratio * count, between)  # fmt: skip
+        spread_row(work, between, source[WIDTH], op[REACH], edge, places, op[FIRSTS], ratio, count,
+                   numbers, weights, out + c * target[PITCH])  # fmt: skip
 
 
 @compiled

@@ -20,6 +20,7 @@ from sesr_kernels.convolve import OUTS
 from sesr_kernels.lowering import lower
 from sesr_kernels.packing import pack, pad_outputs, round_up
 from sesr_kernels.phases import phase_weight
+from sesr_kernels.resampling import phases
 from sesr_kernels.shuffles import combined
 from sesr_kernels.threads import Threads, share
 from sesr_kernels.winograd import POINTS, packed_points
@@ -86,6 +87,9 @@ class Plan:
         elif op.kind == sc.SHUFFLE:
             row[bands.NUMBER] = len(self.places)
             self.places += combined(tensors[op.source].channels, [(op.size, op.layer)])[1]
+        elif op.kind == sc.RESIZE:
+            row[bands.BUFFER], row[bands.FIRSTS] = op.buffer, len(self.places)
+            self.places += [(first, 0, 0) for first in phases(op.ratio, op.layer.mode).firsts]
         return row
 
     def _convolution(self, op: sc.Operation, row: list[int]) -> None:
@@ -162,6 +166,7 @@ _NUMBERS: dict[int, Callable[[Any], list[float]]] = {
         [1.0, layer.offset] if type(layer).__name__ == "Shift" else [layer.factor, 0.0]
     ),
     sc.CLIP: lambda layer: [layer.low, layer.high],
+    sc.RESIZE: lambda layer: [w for row in phases(layer.upscale, layer.mode).weights for w in row],
 }
 
 
@@ -281,10 +286,12 @@ def _jobs(plan: Plan, n: int, height: int, width: int, threads: int) -> Iterator
     many = max(1, min(-(-threads // (n * strips)), height // shortest))
     while (n * strips * many) % threads and (many + 1) * shortest <= height:
         many += 1
+    # bands begin where steps do: the rings were rehearsed from such a row on
+    edges = [height * b // many // plan.step * plan.step for b in range(many)] + [height]
     for image in range(n):
         for b in range(many):
             for s in range(strips):
-                yield Job(image, height * b // many, height * (b + 1) // many,
+                yield Job(image, edges[b], edges[b + 1],
                           width * s // strips, width * (s + 1) // strips)  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sesr_kernels.convolve import AFTER, BEFORE, PRELU, RELU
 from sesr_kernels.phases import reach
+from sesr_kernels.resampling import MODES, phases
 from sesr_kernels.schedule import (
     ACTIVATION,
     ADD,
@@ -19,6 +20,7 @@ from sesr_kernels.schedule import (
     CONCAT,
     CONV,
     LOAD,
+    RESIZE,
     SHUFFLE,
     STORE,
     WINOGRAD,
@@ -213,6 +215,15 @@ def _shuffle(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
     p.emit(SHUFFLE, target, source=source, ratio=layer.block, size=layer.block, layer=layer.mode)
 
 
+def _resize(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
+    source = p.number[inputs[0]]
+    given, found = p.schedule.tensors[source], phases(layer.upscale, layer.mode)
+    buffer = p.tensor(1, given.scale)
+    target = p.number[layer.name] = p.tensor(given.channels, given.scale * layer.upscale)
+    p.emit(RESIZE, target, source=source, size=found.size, reach=found.reach, ratio=layer.upscale,
+           flags=MODES[layer.mode][2], layer=layer, buffer=buffer)  # fmt: skip
+
+
 def _elementwise(kind: int) -> Rule:
     def rule(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
         target = p.number[layer.name] = p.like(inputs[0])
@@ -233,4 +244,5 @@ RULES: dict[str, Rule] = {
     "Shift": _elementwise(AFFINE),
     "Scale": _elementwise(AFFINE),
     "Clip": _elementwise(CLIP),
+    "Resize": _resize,
 }

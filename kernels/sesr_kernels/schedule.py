@@ -16,7 +16,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
 
-LOAD, CONV, ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD = range(10)
+LOAD, CONV, ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD, RESIZE = range(11)
 
 GROUP = 4
 """Rows that Winograd's algorithm makes at once, from a multiple of it on: so a row's bits do not
@@ -35,7 +35,8 @@ class Operation(NamedTuple):
     """One operation on rows; tensors are numbers, -1 stands for none.
 
     A row of `target` needs `reach` more rows of `source` to each side; `source` has one row for
-    `ratio` rows of the target.  `second` and `third` are read at the target's own row.
+    `ratio` rows of the target.  `second` and `third` are read at the target's own row; `buffer` is
+    a tensor of one row to work in.
     """
 
     kind: int
@@ -49,6 +50,7 @@ class Operation(NamedTuple):
     flags: int = 0
     layer: Any = None
     activation: Any = None
+    buffer: int = -1
 
 
 @dataclass
