@@ -82,7 +82,7 @@ def _check_finite_params(params: Params) -> None:
 
 
 def _collapsed_for(net: Network, params: Params, x: Array, ops: Ops) -> tuple[Network, Params]:
-    """The small network and its parameters, collapsed in the images' precision if that is more."""
+    """The small network and its parameters, collapsed in the higher precision of the two given."""
     if not isinstance(ops, Ops):
         raise ValueError(f"ops must be REFERENCE or what fast() returns, got {ops!r:.200}")
     check_params(net, params)
@@ -91,7 +91,7 @@ def _collapsed_for(net: Network, params: Params, x: Array, ops: Ops) -> tuple[Ne
         params = {name: value.astype(np.float64, copy=False) for name, value in params.items()}
     small_params = collapse_params(net, params)
     check_runnable(small, small_params, x, PRIMITIVES)
-    return small, small_params
+    return small, {name: value.astype(x.dtype, copy=False) for name, value in small_params.items()}
 
 
 def _run_whole(net: Network, params: Params, x: Array, ops: Ops) -> Array:
@@ -140,7 +140,8 @@ def loss_and_grads(
     net : Network
         With linear blocks (whose expanded parameters get the gradients) or without.
     params : dict of arrays
-        Keyed ``layer.parameter``.
+        Keyed ``layer.parameter``; of float64 ones the collapse and its gradient are in float64,
+        also for float32 images.
     x : (n, height, width, channels) float array
         Low-resolution images in [0, 1].
     target : (n, upscale * height, upscale * width, channels) float array

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.ops.pointwise import LOSSES
+from sesr_ref.params import INITS
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
@@ -16,6 +18,15 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "linear": lambda done: 1.0 - done,
 }
 """Learning rate, as a share of its peak, after a share `done` of the steps behind the warm-up."""
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "schedule": tuple(SCHEDULES),
+    "loss": tuple(LOSSES),
+    "init": tuple(INITS),
+    "collapse_dtype": ("float32", "float64"),
+}
+"""What a recipe's words may be."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,12 @@ class Recipe:
         Decay of a moving average of the weights, which is then what is scored and saved; 0: none.
     checkpoint_every, validate_every : int
         Steps; 0 means at the end alone.
+    loss : str
+        A key of `sesr_ref.ops.pointwise.LOSSES`.
+    init : str
+        As `sesr_ref.initialise` takes it.
+    collapse_dtype : str
+        float32, or float64 to collapse (and take the collapse's gradient) in, then round.
     """
 
     steps: int = 480_000
@@ -55,6 +72,9 @@ class Recipe:
     average: float = 0.0
     checkpoint_every: int = 1000
     validate_every: int = 1000
+    loss: str = "l1"
+    init: str = "glorot"
+    collapse_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         for key in ("steps", "batch", "crop"):
@@ -67,8 +87,9 @@ class Recipe:
             raise ValueError(f"lr must be positive, got {self.lr}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {sorted(SCHEDULES)}, got {self.schedule!r}")
+        for key, known in CHOICES.items():
+            if (got := getattr(self, key)) not in known:
+                raise ValueError(f"{key} must be one of {list(known)}, got {got!r:.40}")
 
     def rate(self, step: int) -> float:
         """Learning rate of step 0, 1, ..., steps - 1."""
@@ -123,6 +144,7 @@ class Adam:
     def update(self, dparams: Params, rate: float, step: int) -> None:
         """Change the weights by one step; `step` counts from 0."""
         d = np.concatenate([dparams[name].ravel() for name in self.shapes])
+        d = d.astype(self.state["weights"].dtype, copy=False)
         for start in range(0, len(d), CHUNK):
             part = slice(start, start + CHUNK)
             self._update({k: v[part] for k, v in self.state.items()}, d[part], rate, step)

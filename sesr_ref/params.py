@@ -11,7 +11,7 @@ import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,8 +29,16 @@ OTHER_FORMATS = (".onnx", ".safetensors", ".pth", ".pt")
 DTYPES = ("float16", "float32", "float64")
 
 
-def initialise(net: Network, seed: int = 0) -> Params:
-    """Draw Glorot-uniform weights; biases and slopes are 0 (Keras' defaults, the official code's).
+INITS: dict[str, Callable[[int, int], float]] = {
+    "glorot": lambda fan_in, fan_out: 6 / (fan_in + fan_out),
+    "he": lambda fan_in, fan_out: 6 / fan_in,
+    "lecun": lambda fan_in, fan_out: 3 / fan_in,
+}
+"""Square of the limits between which weights are drawn, three times their variance."""
+
+
+def initialise(net: Network, seed: int = 0, init: str = "glorot") -> Params:
+    """Draw uniform weights; biases and slopes are 0 (Keras' defaults, the official code's).
 
     Parameters
     ----------
@@ -38,6 +46,11 @@ def initialise(net: Network, seed: int = 0) -> Params:
         With linear blocks or without.
     seed : int
         Same seed, same parameters; each parameter's depend on its name alone besides.
+    init : str
+        Variance of the weights of each convolution, for `fan_in` values that a result depends on
+        and `fan_out` that a value reaches: ``"glorot"`` 2 / (fan_in + fan_out) (Glorot and Bengio,
+        AISTATS 2010; Keras' default), ``"he"`` 2 / fan_in (He et al., ICCV 2015), ``"lecun"``
+        1 / fan_in.  A linear block has two convolutions.
 
     Returns
     -------
@@ -47,23 +60,25 @@ def initialise(net: Network, seed: int = 0) -> Params:
     Raises
     ------
     ValueError
-        If the seed is negative.
+        If the seed is negative or there is no such `init`.
     """
     if seed < 0:
         raise ValueError(f"the seed must not be negative, got {seed}")
-    return {name: _initial(name, shape, seed) for name, shape in net.param_shapes().items()}
+    if init not in INITS:
+        raise ValueError(f"init must be one of {sorted(INITS)}, got {init!r:.40}")
+    return {name: _initial(name, shape, seed, init) for name, shape in net.param_shapes().items()}
 
 
-def _initial(name: str, shape: tuple[int, ...], seed: int) -> Array:
+def _initial(name: str, shape: tuple[int, ...], seed: int, init: str) -> Array:
     if len(shape) != 4:
         return np.zeros(shape, np.float32)
     taps = shape[0] * shape[1]
-    limit = math.sqrt(6 / (taps * shape[2] + taps * shape[3]))
+    limit = math.sqrt(INITS[init](taps * shape[2], taps * shape[3]))
     rng = np.random.default_rng([seed, *name.encode()])
     return rng.uniform(-limit, limit, shape).astype(np.float32)
 
 
-def transfer(net: Network, source: Params, seed: int = 0) -> Params:
+def transfer(net: Network, source: Params, seed: int = 0, init: str = "glorot") -> Params:
     """Start `net` from another network's parameters, as the paper starts x4 from x2.
 
     Parameters
@@ -73,7 +88,7 @@ def transfer(net: Network, source: Params, seed: int = 0) -> Params:
     source : dict of arrays
         Parameters of the other network; a layer of which all fit in name and
         shape is copied.
-    seed : int
+    seed, init
         Of the remaining layers' `initialise` (SESR x4 from x2: the tail).
 
     Returns
@@ -90,7 +105,7 @@ def transfer(net: Network, source: Params, seed: int = 0) -> Params:
     -----
     Bhardwaj et al. (MLSys 2022), section 4.1.
     """
-    params = initialise(net, seed)
+    params = initialise(net, seed, init)
     fits = {name: name in source and source[name].shape == params[name].shape for name in params}
     whole = dict.fromkeys(map(_layer_of, params), True)
     for name in params:

@@ -97,7 +97,8 @@ def train(
         After Ctrl-C, once a checkpoint is written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    adam = Adam(start or initialise(net, recipe.seed), recipe.amsgrad, recipe.average)
+    start = start or initialise(net, recipe.seed, recipe.init)
+    adam = Adam(start, recipe.amsgrad, recipe.average)
     run = _Run(net, out, recipe, adam, pairs.summary())
     with _alone_in(out), _stop_requests() as stop:
         if run.checkpoint.exists():
@@ -158,8 +159,11 @@ class _Run:
     def advance(self, pairs: Pairs, ops: Ops) -> float:
         rng = np.random.default_rng([self.recipe.seed, self.step])
         x, target = pairs.batch(rng, self.recipe.batch, self.recipe.crop)
+        params = self.adam.params
+        if self.recipe.collapse_dtype != "float32":
+            params = {k: v.astype(self.recipe.collapse_dtype) for k, v in params.items()}
         with np.errstate(over="ignore", invalid="ignore"):  # the loss will tell
-            loss, dparams = loss_and_grads(self.net, self.adam.params, x, target, ops)
+            loss, dparams = loss_and_grads(self.net, params, x, target, ops, self.recipe.loss)
         if not math.isfinite(loss):
             kept = (
                 "the last good checkpoint is kept" if self.checkpoint.exists() else "none is kept"
@@ -208,6 +212,7 @@ class _Run:
 
     def _take(self, arrays: dict[str, Any], meta: dict[str, Any]) -> None:
         """Go on from a checkpoint's content once it is known to be sound."""
+        meta["recipe"] = asdict(Recipe()) | meta["recipe"]  # older ones lack the newest fields
         for key, own in self._identity().items():
             if (got := meta[key]) != own:
                 raise ValueError(f"it is of another {key}: {_difference(got, own)}")

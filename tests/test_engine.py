@@ -180,7 +180,9 @@ def test_gradients_are_the_losses_derivative(name: str) -> None:
         assert type(loss) is float
         rng, step = np.random.default_rng(7), 1e-6
         v = {name: rng.standard_normal(value.shape) for name, value in params.items()}
-        moved = [{n: params[n] + s * v[n] for n in params} for s in (step, -step)]
+        moved: list[dict[str, Array]] = [
+            {n: params[n] + s * v[n] for n in params} for s in (step, -step)
+        ]
         ahead, behind = (sr.loss_and_grads(net, p, x, target, loss=name)[0] for p in moved)
         got = sum(np.vdot(grads[name], v[name]) for name in params)
         assert got == pytest.approx((ahead - behind) / (2 * step), rel=1e-3)
@@ -194,6 +196,24 @@ def test_gradients_have_the_parameters_order_and_dtype() -> None:
     _, grads = sr.loss_and_grads(net, params, x, target)
     assert list(grads) == list(params)
     assert {g.dtype for g in grads.values()} == {np.dtype(np.float32)}
+
+
+def test_float64_parameters_collapse_in_float64_for_float32_images_too() -> None:
+    net = small_sesr(block_bias="true")
+    params, x = parameters(net, 0), images((2, 5, 4, 1), 1, np.float32)
+    target = images((2, 10, 8, 1), 2, np.float32)
+    seen: list[dict[str, Array]] = []
+
+    def notes(net: sr.Network, params: dict[str, Array], *_: object) -> None:
+        seen.append(params)
+
+    ops = replace(sr.REFERENCE, gradients=notes)
+    _, grads = sr.loss_and_grads(net, params, x, target, ops)
+    for name, value in sr.collapse_params(net, params).items():
+        np.testing.assert_array_equal(seen[0][name], value.astype(np.float32))
+    exact = sr.loss_and_grads(net, params, x.astype(np.float64), target.astype(np.float64))[1]
+    for name in params:
+        np.testing.assert_allclose(grads[name], exact[name], rtol=0, atol=1e-5)
 
 
 def test_training_without_linear_blocks_is_the_same_call() -> None:

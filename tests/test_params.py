@@ -37,6 +37,20 @@ def test_initial_weights_are_glorot_uniform_and_the_rest_zero() -> None:
     assert not params["tail.project_bias"].any()
 
 
+@pytest.mark.parametrize(
+    ("init", "variance"), [("he", 2 / (9 * 16)), ("lecun", 1 / (9 * 16)), ("glorot", 2 / (9 * 272))]
+)
+def test_initial_weights_have_the_variance_asked_for(init: str, variance: float) -> None:
+    weight = sr.initialise(sr.sesr(), 1, init)["block0.expand"].astype(np.float64)
+    assert weight.var() == pytest.approx(variance, rel=0.03)
+    assert np.abs(weight).max() <= np.sqrt(3 * variance)
+
+
+def test_an_initialisation_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"init must be one of .*glorot.*, got 'zeros'"):
+        sr.initialise(small(), 0, "zeros")
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_a_network_is_read_back_as_it_was_saved(tmp_path: Path, dtype: str) -> None:
     net = small()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def recipe(**changes: object) -> Recipe:
 
 def same(a: Params, b: Params) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def stop_at(step: int) -> Callable[[Progress], None]:
+    def report(now: Progress) -> None:
+        if now.step == step:
+            raise RuntimeError("pulled the plug")
+
+    return report
 
 
 def test_adam_follows_its_algorithm() -> None:
@@ -87,6 +96,9 @@ def test_the_default_recipe_is_the_papers() -> None:
         ({"average": 1.0}, "average must be in"),
         ({"schedule": "step"}, "schedule must be one of .*cosine.*, got 'step'"),
         ({"warmup": -1}, "warmup must not be negative"),
+        ({"loss": "l2"}, "loss must be one of .*charbonnier.*, got 'l2'"),
+        ({"init": "zero"}, "init must be one of .*glorot.*, got 'zero'"),
+        ({"collapse_dtype": "float16"}, "collapse_dtype must be one of .*, got 'float16'"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(change: dict[str, object], message: str) -> None:
@@ -120,12 +132,8 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(
     how = recipe(average=0.9, amsgrad=True, checkpoint_every=every, schedule="cosine")
     whole = train(NET, pairs(), tmp_path / "whole", how)
 
-    def stop_at_eight(now: Progress) -> None:
-        if now.step == 8:
-            raise RuntimeError("pulled the plug")
-
     with pytest.raises(RuntimeError):
-        train(NET, pairs(), tmp_path / "cut", how, report=stop_at_eight)
+        train(NET, pairs(), tmp_path / "cut", how, report=stop_at(8))
     resumed = train(NET, pairs(), tmp_path / "cut", how, resume=True)
     assert same(whole, resumed)
     logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "cut")]
@@ -153,6 +161,38 @@ def test_a_checkpoint_of_another_recipe_network_or_data_is_refused(tmp_path: Pat
         train(sr.sesr(2, 3, expand=4), pairs(), tmp_path, recipe(), resume=True)
     with pytest.raises(ValueError, match="another data: pixels was"):
         train(NET, pairs(20), tmp_path, recipe(), resume=True)
+
+
+def test_a_checkpoint_from_before_a_recipe_had_all_its_fields_is_gone_on_from(
+    tmp_path: Path,
+) -> None:
+    whole = train(NET, pairs(), tmp_path / "whole", recipe())
+    with pytest.raises(RuntimeError):
+        train(NET, pairs(), tmp_path / "old", recipe(), report=stop_at(8))
+    checkpoint = tmp_path / "old" / "checkpoint.npz"
+    with np.load(checkpoint) as file:
+        arrays = {name: file[name] for name in file.files}
+    meta = json.loads(arrays["meta"].tobytes())
+    for key in ("loss", "init", "collapse_dtype"):
+        del meta["recipe"][key]
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(checkpoint, **arrays)
+    with pytest.raises(ValueError, match="another recipe: loss was l1 and is charbonnier"):
+        train(NET, pairs(), tmp_path / "old", recipe(loss="charbonnier"), resume=True)
+    assert same(whole, train(NET, pairs(), tmp_path / "old", recipe(), resume=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "nearer"),
+    [({"loss": "charbonnier"}, 0.1), ({"init": "he"}, 9), ({"collapse_dtype": "float64"}, 1e-4)],
+)
+def test_each_of_these_choices_changes_what_is_learnt(
+    tmp_path: Path, change: dict[str, object], nearer: float
+) -> None:
+    usual = train(NET, pairs(), tmp_path / "usual", recipe())
+    other = train(NET, pairs(), tmp_path / "other", recipe(**change))
+    assert {array.dtype for array in other.values()} == {np.dtype(np.float32)}
+    assert 0 < max(np.abs(usual[name] - other[name]).max() for name in usual) < nearer
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
-from sesr_ref.optimiser import SCHEDULES, Recipe
+from sesr_ref.optimiser import CHOICES, Recipe
 from sesr_ref.params import transfer
 from sesr_ref.train import Progress, train
 
@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of training images")
     parser.add_argument("--out", type=Path, required=True, help="folder for what the run writes")
     parser.add_argument("--val", type=Path, help="folder of images that choose best.npz")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for the prepared images, for several runs (OUT/cache)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.npz")
     parser.add_argument(
         "--start-from", metavar="MODEL", help="transfer its fitting parameters (x2 to x4)"
@@ -78,7 +81,17 @@ def _add_recipe_options(group: Any) -> None:
         default = getattr(Recipe, key)
         flag = f"--{key.replace('_', '-')}"
         group.add_argument(flag, type=type(default), default=default, metavar="N", help=text)
-    group.add_argument("--schedule", choices=sorted(SCHEDULES), default="constant")
+    words = {
+        "schedule": "of the learning rate", "loss": "what is made small",
+        "init": "variance of the first weights",
+        "collapse_dtype": "precision in which blocks are collapsed at every step",
+    }  # fmt: skip
+    for key, text in words.items():
+        default = getattr(Recipe, key)
+        group.add_argument(
+            f"--{key.replace('_', '-')}", choices=CHOICES[key], default=default,
+            help=f"{text} ({default})",
+        )  # fmt: skip
     group.add_argument("--amsgrad", action="store_true", help="never let the second moment shrink")
 
 
@@ -89,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = args.out / "checkpoint.npz"
     if args.resume and not checkpoint.exists():
         notice(f"{args.out}: no checkpoint yet, starting afresh")
-    start = transfer(net, load_file(args.start_from)[1], args.seed) if args.start_from else None
+    start = _start(args, net)
     ops = engine_named(args.engine)
     with _threads(args.threads, ops):
         validate = _validation(args.val, net, ops)  # first: it tells sooner what is missing
@@ -103,25 +116,34 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _start(args: argparse.Namespace, net: Network) -> Params | None:
+    if not args.start_from:
+        return None
+    return transfer(net, load_file(args.start_from)[1], args.seed, args.init)
+
+
 @contextmanager
 def _record(out: Path, ops: Ops) -> Iterator[None]:
-    """Note in OUT/run.json how the run was made: its command and the hours it has taken so far."""
-    path, begun, before = out / "run.json", time.monotonic(), _hours_in(out / "run.json")
+    """Note in OUT/run.json how the run was made: command, hours by the clock and of processors."""
+    path = out / "run.json"
+    begun, cpu_begun = time.monotonic(), time.process_time()
+    before, cpu_before = _hours_in(path, "hours"), _hours_in(path, "cpu_hours")
     try:
         yield
     finally:
         hours = before + (time.monotonic() - begun) / 3600
+        cpu_hours = cpu_before + (time.process_time() - cpu_begun) / 3600
         command = shlex.join(["sesr-ref", *sys.argv[1:]]).replace(" --resume", "")
-        facts = {"command": command, "engine": ops.name, "hours": hours}
+        facts = {"command": command, "engine": ops.name, "hours": hours, "cpu_hours": cpu_hours}
         if hours - before > 1e-4 or not path.is_file():
             with atomic_write(path) as stream:
                 stream.write(json.dumps(facts, indent=2).encode())
 
 
-def _hours_in(path: Path) -> float:
-    """Hours that earlier parts of the run took; 0 if that is not known."""
+def _hours_in(path: Path, key: str) -> float:
+    """Hours that earlier parts of the run took; 0 if they are not known."""
     try:
-        return float(json.loads(path.read_text("utf-8"))["hours"])
+        return float(json.loads(path.read_text("utf-8"))[key])
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
 
@@ -143,7 +165,8 @@ def _pairs(args: argparse.Namespace) -> Pairs:
             def report(done: int, total: int, name: str) -> None:
                 update(0, f"image {done} of {total}: {name}")
 
-            pairs = training_pairs(args.data, args.upscale, args.crop, args.out / "cache", report)
+            cache = args.cache or args.out / "cache"
+            pairs = training_pairs(args.data, args.upscale, args.crop, cache, report)
     for warning in caught:
         notice(f"warning: {warning.message}")
     return pairs
