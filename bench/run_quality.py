@@ -24,7 +24,7 @@ from sesr_ref.evaluate import PROTOCOLS, Method, Score, bicubic, network, score_
 from sesr_ref.images import Pixels
 from sesr_ref.ops.arrays import Array
 from sesr_ref.ops.table import Ops
-from sesr_ref.params import shipped
+from sesr_ref.shipped import shipped
 
 Results = dict[str, dict[str, Score]]
 """Method: test set: score."""

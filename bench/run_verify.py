@@ -25,7 +25,7 @@ import simulated
 from sesr_ref.commands.console import notice, print_json, print_table
 from sesr_ref.exchange.shuffle_order import with_shuffle_mode
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.params import shipped
+from sesr_ref.shipped import shipped
 from sesr_ref.verify.arithmetic import Arithmetic, format_named, rounded
 from sesr_ref.verify.bounds import SIGMAS, walk
 from sesr_ref.verify.model import prepare

@@ -6,21 +6,21 @@ description as ``network.json`` (UTF-8 bytes), so that a file says what it is.
 
 from __future__ import annotations
 
-import json
 import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from sesr_ref.execute import check_params
-from sesr_ref.files import atomic_write, sha256_of
+from sesr_ref.files import atomic_write
 from sesr_ref.network import Network, NetworkError
 from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.shipped import shipped, shipped_file
 
 DESCRIPTION = "network.json"
 MAX_DESCRIPTION_BYTES = 4 << 20
@@ -120,7 +120,9 @@ def _layer_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def save(path: str | Path, net: Network, params: Params, overwrite: bool = True) -> None:
+def save(
+    path: str | Path, net: Network, params: Params, overwrite: bool = True, compress: bool = False
+) -> None:
     """Write a network and its parameters to an .npz; `load` reads it back.
 
     Parameters
@@ -133,6 +135,8 @@ def save(path: str | Path, net: Network, params: Params, overwrite: bool = True)
         float16, float32 or float64, kept as they are.
     overwrite : bool
         Whether an existing file is replaced.
+    compress : bool
+        A tenth smaller, and slower to write.
 
     Raises
     ------
@@ -147,7 +151,7 @@ def save(path: str | Path, net: Network, params: Params, overwrite: bool = True)
     text = np.frombuffer(net.to_json().encode(), np.uint8)
     arrays: dict[str, Any] = {DESCRIPTION: text, **params}
     with atomic_write(Path(path), overwrite) as stream:
-        np.savez(stream, **arrays)
+        (np.savez_compressed if compress else np.savez)(stream, **arrays)
 
 
 def load(name: str | Path) -> tuple[Network, Params]:
@@ -156,12 +160,13 @@ def load(name: str | Path) -> tuple[Network, Params]:
     Parameters
     ----------
     name : str or path
-        A shipped name, such as ``"sesr-m5-x2"``, or a path to an .npz written by `save`.
+        A shipped name, such as ``"sesr-m5-x2"`` (with its linear blocks) or
+        ``"sesr-m5-x2-collapsed"``, or a path to an .npz written by `save`.
 
     Returns
     -------
     net : Network
-        As it was saved; shipped ones have their linear blocks.
+        As it was saved.
     params : dict of float32 or float64 arrays
         float16 ones come back as float32.
 
@@ -175,8 +180,7 @@ def load(name: str | Path) -> tuple[Network, Params]:
         If the file is no .npz of weights, holds pickles, non-finite numbers or parameters that do
         not fit its description, or a shipped file's SHA-256 is not the manifest's.
     """
-    entry = shipped().get(str(name))
-    path = weights_folder() / entry["file"] if entry else Path(name)
+    path = shipped_file(str(name)) or Path(name)
     if path.is_dir():
         raise IsADirectoryError(f"{name}: is a folder, not a file of weights")
     if path.suffix in OTHER_FORMATS and path.is_file():
@@ -184,8 +188,6 @@ def load(name: str | Path) -> tuple[Network, Params]:
     if not path.is_file():
         known = ", ".join(sorted(shipped())) or "none"
         raise FileNotFoundError(f"{name}: no such file, nor a shipped network ({known})")
-    if entry and (got := sha256_of(path)) != entry["sha256"]:
-        raise ValueError(f"{path}: SHA-256 is {got}, the manifest says {entry['sha256']}")
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(archive)
@@ -193,29 +195,6 @@ def load(name: str | Path) -> tuple[Network, Params]:
         raise ValueError(f"{path}: not an .npz of weights ({error})") from None
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def shipped() -> Mapping[str, dict[str, Any]]:
-    """Manifest of the shipped weights: name to file, SHA-256, recipe and scores."""
-    manifest = weights_folder() / "manifest.json"
-    if not manifest.is_file():
-        return {}
-    try:
-        entries: dict[str, dict[str, Any]] = json.loads(manifest.read_text("utf-8"))
-        for entry in entries.values():
-            if Path(entry["file"]).name != entry["file"] or not isinstance(entry["scores"], dict):
-                raise ValueError("an entry is not as weights/ship.py writes it")
-            entry["sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{manifest}: a damaged manifest ({error})") from None
-    return entries
-
-
-def weights_folder() -> Path:
-    """Where the shipped weights lie."""
-    import sesr_weights
-
-    return Path(sesr_weights.__file__).parent
 
 
 def _read(archive: zipfile.ZipFile) -> tuple[Network, Params]:

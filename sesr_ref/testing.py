@@ -13,7 +13,8 @@ import pytest
 from sesr_ref.architectures import sesr
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
-from sesr_ref.params import initialise, load, shipped
+from sesr_ref.params import initialise, load
+from sesr_ref.shipped import shipped
 from sesr_ref.verify import assert_equivalent, prove
 
 __all__ = ["assert_collapses", "assert_equivalent"]

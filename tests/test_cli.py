@@ -100,6 +100,7 @@ def test_info_describes_files_architectures_and_json(tmp_path: Path, capsys: Cap
     for model, expected in (
         (str(saved(tmp_path / "a.npz")), "sesr-m1-f3-x2: x2"),
         ("sesr-xl-x4", "halo 15 pixels"),
+        ("sesr-m3-x4-npu", "sesr-m3-x4-npu: x4"),
         (str(described), "fsrcnn-x3: x3, 12"),
     ):
         assert cli.main(["info", model]) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
-from sesr_ref import params as params_module
-from sesr_ref.files import sha256_of
 
 
 def small() -> sr.Network:
@@ -189,21 +186,6 @@ def test_damaged_bytes_never_load_as_something_else(tmp_path: Path) -> None:
         assert all(np.array_equal(got[name], params[name]) for name in params)
 
 
-def test_a_shipped_file_must_have_the_manifests_sha256(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    net = small()
-    path = tmp_path / "net.npz"
-    sr.save(path, net, sr.initialise(net))
-    manifest = {"mine": {"file": "net.npz", "sha256": sha256_of(path), "scores": {}}}
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    monkeypatch.setattr(params_module, "weights_folder", lambda: tmp_path)
-    assert sr.load("mine")[0] == net
-    sr.save(path, net, sr.initialise(net, 1))
-    with pytest.raises(ValueError, match="SHA-256"):
-        sr.load("mine")
-
-
 def test_x4_takes_over_all_of_x2_but_the_tail() -> None:
     source = sr.initialise(sr.sesr(2, 3, 2, 5), seed=1)
     net = sr.sesr(2, 3, 4, 5)
@@ -232,16 +214,6 @@ def test_a_header_that_is_no_python_is_refused(tmp_path: Path, text: bytes) -> N
     bad = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
     with pytest.raises(ValueError, match=r"bad\.npz"):
         sr.load(altered(tmp_path, **{"act0.slope.npy": bad}))
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"a": {}}', '{"a": {"file": "../x", "scores": {}}}'])
-def test_a_damaged_manifest_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    (tmp_path / "manifest.json").write_text(text)
-    monkeypatch.setattr(params_module, "weights_folder", lambda: tmp_path)
-    with pytest.raises(ValueError, match=r"manifest\.json: a damaged manifest"):
-        sr.load("a")
 
 
 def test_a_folder_and_another_format_are_told_apart(tmp_path: Path) -> None:

@@ -1,73 +1,164 @@
-"""Take a training run's weights into the package: python weights/ship.py RUN NAME --data EVAL.
+"""Take a training run's weights into the package.
 
-Copies RUN/weights.npz, scores it on EVAL's test sets and writes its entry in the manifest, with
-the command and the hours that RUN/run.json states.
+    python weights/ship.py RUN NAME --data EVAL --val KODAK24
+
+RUN is the --out of sesr-ref train, NAME such as sesr-m5-x2 or sesr-m5-x2-npu.  Writes NAME.npz
+with the linear blocks, which training can go on from, NAME-collapsed.npz, which is what runs, and
+NAME's entry in the manifest: recipe, PSNR on all of KODAK24, scores on EVAL's test sets.  Weights
+that are worse on KODAK24 than the shipped ones are refused without --force (exit code 1).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import sesr_ref as sr
-from sesr_ref.commands.models import engine_named
-from sesr_ref.evaluate import PROTOCOLS, network, score_folder
+from recipe import recipe_of
+from sesr_ref.commands.models import add_engine_option, architecture_named, engine_named
+from sesr_ref.evaluate import PROTOCOLS, network, score_folder, validation_psnr
 from sesr_ref.files import atomic_write, sha256_of
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Params
+from sesr_ref.ops.table import Ops
+from sesr_ref.shipped import COLLAPSED, shipped, smallest, weights_folder
 
-PACKAGE = Path(__file__).parent / "sesr_weights"
 SETS = ("Set5", "Set14", "BSD100")
+LARGEST_FLOAT32 = 1_300_000
+"""Bytes; linear blocks that would take more are stored as float16."""
+
+Model = tuple[Network, Params]
 
 
-def entry_for(
-    run: Path, weights: Path, data: Path, protocol: str, command: str | None
-) -> dict[str, Any]:
-    """What the manifest says of a file of weights."""
-    net, params = sr.load(weights)
-    recipe = json.loads((run / "run.json").read_text("utf-8"))
-    recipe["command"] = command or recipe["command"]
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
+def named(name: str, net: Network) -> Network:
+    """The trained network under the name that it is shipped by, if it is that architecture."""
+    expected = architecture_named(name)
+    if expected is None:
+        raise ValueError(f"{name}: no architecture is called so (sesr-m5-x2, sesr-m5-x2-npu, ...)")
+    net = replace(net, name=name)
+    if sr.collapsed(net) != sr.collapsed(expected):
+        raise ValueError(f"the run's network is no {name}")
+    return net
+
+
+def small_of(net: Network, params: Params) -> Model:
+    """Collapse in float64 and round once."""
+    exact = sr.collapse_params(net, {k: v.astype(np.float64) for k, v in params.items()})
+    return sr.collapsed(net), {name: array.astype(np.float32) for name, array in exact.items()}
+
+
+def stored(net: Network, params: Params) -> tuple[str, Params]:
+    """The dtype of the linear blocks in the file, and the parameters in it."""
+    blocks = params.keys() - sr.collapsed(net).param_shapes().keys()
+    if sum(params[name].nbytes for name in blocks) <= LARGEST_FLOAT32:
+        return "float32", params
+    return "float16", params | {name: params[name].astype(np.float16) for name in blocks}
+
+
+def validation_of(net: Network, params: Params, folder: Path, ops: Ops) -> dict[str, Any]:
+    """PSNR of the collapsed network on a folder, and what blocks stored as float16 lose of it."""
+    validate = validation_psnr(folder, net.upscale, ops)
+    psnr_db = validate(*small_of(net, params))
+    facts = {"set": folder.name, "psnr_db": round(psnr_db, 4)}
+    dtype, arrays = stored(net, params)
+    if dtype == "float16":
+        read = {name: array.astype(np.float32) for name, array in arrays.items()}
+        facts["lost_to_float16_db"] = round(psnr_db - validate(net, read), 5)
+    return facts
+
+
+def scores_of(model: Model, data: Path, protocol: str, ops: Ops) -> dict[str, Any]:
+    """Means over each test set."""
+    upscale, methods = model[0].upscale, {"network": network(*model, ops)}
     scores: dict[str, Any] = {"protocol": f"{protocol}: {PROTOCOLS[protocol].text}; Y, border = s"}
     for name in SETS:
-        methods = {"network": network(net, params, engine_named("auto"))}
-        mean = score_folder(data / name, methods, net.upscale, PROTOCOLS[protocol]).mean()
+        mean = score_folder(data / name, methods, upscale, PROTOCOLS[protocol]).mean()
         scores[name] = {key: round(value, 4) for key, value in asdict(mean["network"]).items()}
-    small = sr.collapsed(net).param_shapes()
-    return {
-        "file": weights.name,
-        "sha256": sha256_of(weights),
+    return scores
+
+
+def write_files(net: Network, params: Params) -> dict[str, Any]:
+    """Write the network and, if it has linear blocks, its collapse; the entry's facts of both."""
+    dtype, arrays = stored(net, params)
+    small, weights = small_of(net, params)
+    file = weights_folder() / f"{net.name}.npz"
+    sr.save(file, net, arrays, compress=True)
+    entry = _facts_of(file, arrays) | {
+        "dtype": dtype,
         "network": net.name,
-        "parameters": sum(array.size for array in params.values()),
-        "collapsed_parameters": sum(math.prod(shape) for shape in small.values()),
-        "recipe": recipe | {"steps": log[-1]["step"], "validation_psnr_db": log[-1]["psnr_db"]},
-        "scores": scores,
+        "collapsed_parameters": sum(array.size for array in weights.values()),
     }
+    if small != net:
+        file = weights_folder() / f"{net.name}{COLLAPSED}.npz"
+        sr.save(file, small, weights, compress=True)
+        entry["collapsed"] = _facts_of(file, weights)
+    return entry
+
+
+def _facts_of(file: Path, params: Params) -> dict[str, Any]:
+    count = sum(array.size for array in params.values())
+    return {"file": file.name, "sha256": sha256_of(file), "parameters": count}
+
+
+def write_manifest(entries: dict[str, Any]) -> None:
+    """Write the entries, x2 first, small networks first."""
+
+    def place(name: str) -> tuple[int, int, str]:
+        return int(name.split("-x")[-1][0]), entries[name]["collapsed_parameters"], name
+
+    ordered = {name: entries[name] for name in sorted(entries, key=place)}
+    with atomic_write(weights_folder() / "manifest.json") as stream:
+        stream.write((json.dumps(ordered, indent=2) + "\n").encode())
+
+
+def ship(args: argparse.Namespace) -> int:
+    """Compare, score, write."""
+    net, params = sr.load(args.run / args.weights)
+    net, ops = named(args.name, net), engine_named(args.engine)
+    facts = {
+        "recipe": recipe_of(args.run, args.weights),
+        "validation": validation_of(net, params, args.val, ops),
+    }
+    if args.name in shipped() and not args.force:
+        before = validation_psnr(args.val, net.upscale, ops)(*sr.load(smallest(args.name)))
+        if round(before, 3) > round(facts["validation"]["psnr_db"], 3):
+            print(
+                f"{args.name}: {facts['validation']['psnr_db']:.3f} dB on {args.val.name}, the "
+                f"shipped weights have {before:.3f} dB; --force replaces them",
+                file=sys.stderr,
+            )
+            return 1
+    facts["scores"] = scores_of(small_of(net, params), args.data, args.protocol, ops)
+    entry = write_files(net, params) | facts
+    write_manifest({**shipped(), args.name: entry})
+    print(json.dumps(entry, indent=2))
+    return 0
 
 
 def main() -> int:
-    """Copy, score, and write the manifest anew."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="--out of sesr-ref train")
-    parser.add_argument("name", help="such as sesr-m5-x2")
+    """Parse and ship; 2 for what cannot be shipped."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("name", metavar="NAME")
     parser.add_argument("--data", type=Path, required=True, help="folder of test sets")
+    parser.add_argument("--val", type=Path, required=True, help="folder of images: Kodak24")
     parser.add_argument("--weights", default="weights.npz", help="file in RUN (weights.npz)")
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="y")
-    parser.add_argument("--command", help="the recipe, if RUN/run.json states private paths")
-    args = parser.parse_args()
-    net, params = sr.load(args.run / args.weights)
-    target = PACKAGE / f"{args.name}.npz"
-    sr.save(target, net, params)
-    manifest = PACKAGE / "manifest.json"
-    entries = json.loads(manifest.read_text("utf-8")) if manifest.is_file() else {}
-    entries[args.name] = entry_for(args.run, target, args.data, args.protocol, args.command)
-    with atomic_write(manifest) as stream:
-        stream.write((json.dumps(entries, indent=2) + "\n").encode())
-    print(json.dumps(entries[args.name], indent=2))
-    return 0
+    parser.add_argument("--force", action="store_true", help="replace better weights")
+    add_engine_option(parser)
+    try:
+        return ship(parser.parse_args())
+    except (ValueError, OSError) as error:
+        print(f"ship.py: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

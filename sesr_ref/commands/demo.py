@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 1 if the network loses to bicubic or the collapse is not exact."""
     _check_apart(args.photo, args.out)
-    net, params = load_model(args.model, args.upscale)
+    net, params = load_model(args.model, args.upscale, small=False)
     photo = modcrop(_photo(args.photo), net.upscale)
     low = _resized(photo, 1 / net.upscale)
     bicubic = _resized(low, net.upscale)

@@ -11,8 +11,8 @@ from sesr_ref.collapse import collapsed
 from sesr_ref.commands.console import print_json, print_table
 from sesr_ref.commands.models import network_named
 from sesr_ref.network import Network
-from sesr_ref.params import shipped
 from sesr_ref.receptive import halo
+from sesr_ref.shipped import COLLAPSED, shipped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     net = network_named(args.model)
     net = collapsed(net) if args.collapsed else net
     if args.json:
-        print_json(_facts(net) | {"manifest": shipped().get(args.model)})
+        print_json(_facts(net) | {"manifest": shipped().get(args.model.removesuffix(COLLAPSED))})
         return 0
     facts = _facts(net)
     rows = [
@@ -83,8 +83,14 @@ def _list_shipped(as_json: bool) -> int:
         print_json(shipped())
         return 0
     rows = [
-        (name, f"{entry['scores'].get('Set5', {}).get('psnr_db', float('nan')):.2f}", entry["file"])
+        (
+            name,
+            f"{entry['scores'].get('Set5', {}).get('psnr_db', float('nan')):.2f}",
+            f"{entry['parameters']} {entry['dtype']}",
+            f"{entry['collapsed_parameters']} float32" if "collapsed" in entry else "-",
+        )
         for name, entry in shipped().items()
     ]
-    print_table("Shipped networks", ("name", "Set5 PSNR / dB", "file"), rows)
+    columns = ("name", "Set5 PSNR / dB", "parameters", "NAME-collapsed")
+    print_table("Shipped networks", columns, rows)
     return 0

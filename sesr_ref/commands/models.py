@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,14 @@ from sesr_ref.exchange import load_any
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops, fast
-from sesr_ref.params import initialise, shipped
+from sesr_ref.params import initialise
 from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
+from sesr_ref.shipped import shipped, smallest
 
 DEFAULT_MODEL = "sesr-m5-x2"
 NAME = re.compile(
-    r"(sesr-m(?P<blocks>\d{1,3})|sesr-xl|(?P<peer>fsrcnn|vdsr|lapsrn|carn-m))-x(?P<upscale>\d)"
+    r"(?:sesr-(?:m(?P<blocks>\d{1,3})|xl)-x(?P<upscale>\d)(?P<npu>-npu)?"
+    r"|(?P<peer>fsrcnn|vdsr|lapsrn|carn-m)-x(?P<peer_upscale>\d))"
 )
 PEERS: dict[str, Callable[[int], Network]] = {
     "fsrcnn": fsrcnn,
@@ -78,7 +81,9 @@ def _trouble_with(ops: Ops) -> str:
     return "they compute something else" if different else ""
 
 
-def load_model(name: str | None, upscale: int | None = None) -> tuple[Network, Params]:
+def load_model(
+    name: str | None, upscale: int | None = None, small: bool = True
+) -> tuple[Network, Params]:
     """Load the network that ``-n`` and ``-s`` ask for.
 
     Parameters
@@ -87,6 +92,9 @@ def load_model(name: str | None, upscale: int | None = None) -> tuple[Network, P
         A shipped name or a path; None takes the default of the enlargement.
     upscale : int, optional
         What the network must enlarge by.
+    small : bool
+        Whether a shipped network comes collapsed, which is how its scores were measured, or with
+        its linear blocks.
 
     Returns
     -------
@@ -105,7 +113,7 @@ def load_model(name: str | None, upscale: int | None = None) -> tuple[Network, P
                 f"no network for x{upscale or 2} is shipped (there is: {', '.join(shipped())}); "
                 "name a file with -n"
             )
-    net, params = load_file(name)
+    net, params = load_file(smallest(name) if small else name)
     if upscale is not None and net.upscale != upscale:
         raise ValueError(f"{name} enlarges by {net.upscale}, not {upscale}")
     return net, params
@@ -135,16 +143,37 @@ def network_named(name: str) -> Network:
     ValueError
         If the file holds no network.
     """
-    if (match := NAME.fullmatch(name)) and name not in shipped():
-        upscale = int(match["upscale"])
-        if match["peer"]:
-            return PEERS[match["peer"]](upscale)
-        if match["blocks"] is None:
-            return sesr(11, 32, upscale)
-        return sesr(int(match["blocks"]), upscale=upscale)
+    if name not in shipped() and (net := architecture_named(name)):
+        return net
     if name.endswith(".json") and Path(name).is_file():
         try:
             return Network.from_json(Path(name).read_text("utf-8"))
         except ValueError as error:  # also what is no UTF-8
             raise ValueError(f"{name}: {error}") from None
     return load_file(name)[0]
+
+
+def architecture_named(name: str) -> Network | None:
+    """Describe an architecture by name, such as sesr-m11-x4, sesr-m5-x2-npu or fsrcnn-x2.
+
+    Parameters
+    ----------
+    name : str
+        ``-npu`` is the paper's hardware variant: ReLU, no input residual.
+
+    Returns
+    -------
+    Network or None
+        With its linear blocks; None for any other name.
+    """
+    match = NAME.fullmatch(name)
+    if match is None:
+        return None
+    if match["peer"]:
+        return PEERS[match["peer"]](int(match["peer_upscale"]))
+    blocks, features = (int(match["blocks"]), 16) if match["blocks"] else (11, 32)
+    upscale, npu = int(match["upscale"]), match["npu"] is not None
+    net = sesr(
+        blocks, features, upscale, activation="relu" if npu else "prelu", input_residual=not npu
+    )
+    return dataclasses.replace(net, name=name)
