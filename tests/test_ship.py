@@ -147,6 +147,7 @@ def test_a_network_without_linear_blocks_is_one_file(
         ("--start-from /a/weights/sesr_weights/sesr-m3-x2.npz", "--start-from sesr-m3-x2"),
         ("--start-from sesr-m3-x2", "--start-from sesr-m3-x2"),
         ("--steps 5 --amsgrad --lr=1e-3 --steps 7", "--amsgrad --lr 1e-3 --steps 7"),
+        ("--cache /tmp/cache --steps 5", "--steps 5"),
         ("--val '/tmp/my images/Kodak24'", "--val data/Kodak24"),
     ],
 )

@@ -42,7 +42,7 @@ def recipe_of(run: Path, weights: str = "weights.npz") -> dict[str, Any]:
     return {
         "command": public_command(facts["command"]),
         "engine": facts["engine"],
-        "hours": round(facts["hours"], 3),
+        **{key: round(facts[key], 3) for key in ("hours", "cpu_hours") if key in facts},
         "steps": best["step"] if best and weights == "best.npz" else meta["step"],
         "seed": meta["recipe"]["seed"],
         "data": _sets(facts["command"]) | meta["data"],
@@ -55,6 +55,8 @@ def public_command(command: str) -> str:
     start = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
     public = [*words[:start]]
     for option, values in _options(words[start:]).items():
+        if option == "--cache":  # changes nothing but where prepared images lie
+            continue
         public += [option, *(PATHS[option](Path(v)) if option in PATHS else v for v in values)]
     return shlex.join(public)
 
