@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
+import numpy.typing as npt
 from numba.core import caching
 
+Array = npt.NDArray[Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -107,6 +110,14 @@ def _writable() -> bool:
     except OSError as error:
         _warn_once(str(error))
         return False
+
+
+def plain(array: Array) -> Array:
+    """Return the same values as the one kind of array that kernels are compiled for.
+
+    Numba would compile anew, for seconds, for what is strided, unaligned or read-only.
+    """
+    return np.require(array, np.float32, ["C", "A", "W", "E"])
 
 
 def compiled(function: Function) -> Function:

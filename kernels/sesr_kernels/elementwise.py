@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sesr_kernels.compiled import compiled
+from sesr_kernels.compiled import compiled, plain
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,8 @@ MODES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 def prelu(x: Array, slope: Array) -> Array:
     """``x if x > 0 else slope * x``."""
     y = np.empty(x.shape, np.float32)
-    _prelu(np.ascontiguousarray(x).reshape(-1, len(slope)), slope, y.reshape(-1, len(slope)))
+    flat = (-1, len(slope))
+    _prelu(plain(x).reshape(flat), plain(slope), y.reshape(flat))
     return y
 
 
@@ -30,8 +31,8 @@ def prelu_vjp(dy: Array, x: Array, slope: Array) -> tuple[Array, Array]:
     dx = np.empty(x.shape, np.float32)
     flat = (-1, len(slope))
     dslope = np.zeros(len(slope), np.float64)
-    given = (np.ascontiguousarray(dy).reshape(flat), np.ascontiguousarray(x).reshape(flat))
-    _prelu_vjp(*given, slope, dx.reshape(flat), dslope)
+    given = (plain(dy).reshape(flat), plain(x).reshape(flat), plain(slope))
+    _prelu_vjp(*given, dx.reshape(flat), dslope)
     return dx, dslope.astype(np.float32)
 
 

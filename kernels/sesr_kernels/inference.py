@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from sesr_kernels import bands
 from sesr_kernels import schedule as sc
+from sesr_kernels.compiled import plain
 from sesr_kernels.convolve import OUTS
 from sesr_kernels.lowering import lower
 from sesr_kernels.packing import pack, pad_outputs, round_up
@@ -255,7 +256,7 @@ def network(
     n, height, width, _ = x.shape
     y = np.empty((n, *net.shapes(height, width)[net.output]), np.float32)
     if y.size:
-        _run(plan, params, x, y, threads or Threads())
+        _run(plan, params, plain(x), y, threads or Threads())
     return y
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_kernels import training_step as step
+from sesr_kernels.compiled import plain
 from sesr_kernels.layers import Conv, Single
 from sesr_kernels.schedule import Unsupported
 from sesr_kernels.threads import Threads, share
@@ -121,6 +122,7 @@ def _weight_plan(net: Single, height: int, width: int) -> Plan:
 def _run(
     plan: Plan, packed: Array, x: Array, target: Array, threads: Threads, epsilon: float = 0.0
 ) -> tuple[Array, Array]:
+    x, target = plain(x), plain(target)
     losses, rows = np.zeros(len(x)), np.empty((len(x), plan.sums_size), np.float32)
     dloss, soft = np.float32(1 / target.size), np.float32(epsilon**2)
 
