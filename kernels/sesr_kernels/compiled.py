@@ -113,10 +113,8 @@ def _writable() -> bool:
 
 
 def plain(array: Array) -> Array:
-    """Return the same values as the one kind of array that kernels are compiled for.
-
-    Numba would compile anew, for seconds, for what is strided, unaligned or read-only.
-    """
+    """The same values as the one kind of array that kernels are compiled for."""
+    # Numba would compile anew, for seconds, for what is strided, unaligned or read-only
     return np.require(array, np.float32, ["C", "A", "W", "E"])
 
 
