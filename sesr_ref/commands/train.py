@@ -92,7 +92,10 @@ def _add_recipe_options(group: Any) -> None:
             f"--{key.replace('_', '-')}", choices=CHOICES[key], default=default,
             help=f"{text} ({default})",
         )  # fmt: skip
-    group.add_argument("--amsgrad", action="store_true", help="never let the second moment shrink")
+    group.add_argument(
+        "--amsgrad", action=argparse.BooleanOptionalAction, default=False,
+        help="never let the second moment shrink",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

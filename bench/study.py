@@ -1,0 +1,208 @@
+"""Studies: several trainings that differ in one thing each, run one after the other and compared.
+
+Each is one `sesr-ref train` in a folder of its own, so that a study that was stopped goes on where
+it was, and every line of its table can be had from the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import sesr_ref as sr
+from sesr_ref.commands import train as command
+from sesr_ref.commands.console import notice, print_line
+from sesr_ref.commands.models import add_engine_option, engine_named
+from sesr_ref.evaluate import validation_psnr
+from sesr_ref.files import atomic_write
+
+ROOT = Path(__file__).resolve().parents[1]
+DIVERGED = "diverged.txt"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One training of a study.
+
+    `name` is its folder, `what` says in words how it differs, `options` does so for `sesr-ref
+    train`, and variants of one `group` are drawn together.
+    """
+
+    name: str
+    what: str
+    options: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a variant; `psnr_db` is None for a training that diverged.
+
+    `pixels` are those of the low-resolution crops it saw, `cpu_hours` its processor time where
+    run.json states it, `curve` (steps, PSNR in dB) on the images it was validated with meanwhile.
+    """
+
+    name: str
+    what: str
+    group: str
+    steps: int
+    pixels: int
+    psnr_db: float | None
+    cpu_hours: float | None
+    curve: list[tuple[int, float]]
+
+
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """Options that every study has."""
+    result = argparse.ArgumentParser(description=text)
+    result.add_argument("--data", type=Path, required=True, help="folder of training images")
+    result.add_argument("--val", type=Path, required=True, help="folder of images to score on")
+    result.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    result.add_argument("--only", nargs="*", metavar="NAME", help="variants (default: all)")
+    result.add_argument("--only-finished", action="store_true", help="train nothing")
+    result.add_argument("--threads", type=int, default=1, help="of each training (1)")
+    result.add_argument("--figure", type=Path, help="draw the curves to this PNG")
+    add_engine_option(result)
+    return result
+
+
+def outcomes(args: argparse.Namespace, base: str, variants: Sequence[Variant]) -> list[Outcome]:
+    """Train what is not finished, unless told not to, and score what is.
+
+    Parameters
+    ----------
+    args : Namespace
+        Of `parser`.
+    base : str
+        Options of `sesr-ref train` that all have; a variant's own come after and win.
+    variants : sequence of Variant
+        What to train, in this order.
+
+    Returns
+    -------
+    list of Outcome
+        Of those that are finished.
+
+    Raises
+    ------
+    ValueError
+        For a name in ``--only`` that there is not, or if nothing is finished.
+    RuntimeError
+        If a training fails in another way than by diverging, with what it said.
+    """
+    known = [variant.name for variant in variants]
+    if odd := sorted(set(args.only or ()) - set(known)):
+        raise ValueError(f"no variant is called {odd[0]!r}; there are {', '.join(known)}")
+    score, found = validation_psnr(args.val, 2, engine_named(args.engine)), []
+    for variant in variants:
+        folder = args.out / variant.name
+        if args.only and variant.name not in args.only:
+            continue
+        if not args.only_finished:
+            _train(folder, f"{base} {variant.options}", args)
+        diverged = (folder / DIVERGED).is_file()
+        if diverged or (folder / "weights.npz").is_file():
+            psnr_db = None if diverged else score(*sr.load(folder / "weights.npz"))
+            found.append(_outcome(variant, folder, base, psnr_db))
+            print_line(f"{variant.name}: {decibels(psnr_db)}")
+    if not found:
+        raise ValueError(f"{args.out}: holds no finished run")
+    return found
+
+
+def decibels(psnr_db: float | None) -> str:
+    """``32.374 dB``."""
+    return "diverged" if psnr_db is None else f"{psnr_db:.3f} dB"
+
+
+def _train(folder: Path, options: str, args: argparse.Namespace) -> None:
+    """Train, or go on; `sesr-ref train` refuses a folder that holds another recipe's run."""
+    if (folder / DIVERGED).is_file():
+        return
+    print_line(f"{folder.name}: sesr-ref train {' '.join(options.split())}")
+    arguments = [
+        "--data", args.data, "--val", args.val, "--out", folder, "--cache", args.out / "cache",
+        "--threads", args.threads, "--engine", args.engine, "--resume", *shlex.split(options),
+    ]  # fmt: skip
+    roots = (ROOT, ROOT / "kernels", ROOT / "weights")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, roots))}
+    done = subprocess.run(
+        [sys.executable, "-m", "sesr_ref", "train", *map(str, arguments)],
+        env=environment, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    last = (done.stderr.strip().splitlines() or [""])[-1]
+    if "the loss is" in last:
+        notice(last)
+        with atomic_write(folder / DIVERGED) as stream:
+            stream.write(last.encode())
+    elif done.returncode:
+        raise RuntimeError(f"{folder}: the training ended with {done.returncode}: {last}")
+
+
+def _outcome(variant: Variant, folder: Path, base: str, psnr_db: float | None) -> Outcome:
+    log = folder / "log.jsonl"
+    rows = (
+        [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.exists() else []
+    )
+    run = folder / "run.json"
+    facts = json.loads(run.read_text("utf-8")) if run.is_file() else {}
+    how = recipe(f"{base} {variant.options}")
+    steps = how.steps if psnr_db is not None else (rows[-1]["step"] if rows else 0)
+    return Outcome(
+        variant.name, variant.what, variant.group, steps, steps * how.batch * how.crop**2,
+        psnr_db, facts.get("cpu_hours"), [(row["step"], row["psnr_db"]) for row in rows],
+    )  # fmt: skip
+
+
+def recipe(options: str) -> argparse.Namespace:
+    """What `sesr-ref train` understands by these options."""
+    reader = argparse.ArgumentParser()
+    command.add_arguments(reader)
+    return reader.parse_args(["--data", "", "--out", "", *shlex.split(options)])
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table; the first column is aligned left, the others right."""
+    rule = ["---"] + ["---:"] * (len(columns) - 1)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (columns, rule, *rows))
+
+
+def write(out: Path, stem: str, text: str, found: Sequence[Outcome]) -> None:
+    """Write the table to OUT/STEM.md and all there is to know to OUT/STEM.json."""
+    for suffix, content in (
+        (".md", text),
+        (".json", json.dumps([asdict(outcome) for outcome in found], indent=2) + "\n"),
+    ):
+        with atomic_write(out / (stem + suffix)) as stream:
+            stream.write(content.encode())
+
+
+def draw(path: Path, title: str, panels: Mapping[str, Sequence[Outcome]]) -> None:
+    """Draw PSNR on validation over steps, a panel for each group of variants."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, all_axes = plt.subplots(
+        1, len(panels), figsize=(1 + 5 * len(panels), 4.5), sharey=True, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for axes, (name, members) in zip(all_axes[0], panels.items(), strict=True):
+        for outcome in members:
+            curve = [(step, db) for step, db in outcome.curve if db is not None]
+            if curve:
+                axes.plot(*zip(*curve, strict=True), label=outcome.what, linewidth=1.2)
+        axes.set(xlabel="steps", title=name)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, loc="lower right")
+    all_axes[0][0].set_ylabel("PSNR on validation images (Y) / dB")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=130)
