@@ -202,7 +202,8 @@ def draw(path: Path, title: str, panels: Mapping[str, Sequence[Outcome]]) -> Non
                 axes.plot(*zip(*curve, strict=True), label=outcome.what, linewidth=1.2)
         axes.set(xlabel="steps", title=name)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, loc="lower right")
+        if axes.has_data():
+            axes.legend(fontsize=7, loc="lower right")
     all_axes[0][0].set_ylabel("PSNR on validation images (Y) / dB")
     figure.suptitle(title)
     figure.savefig(path, dpi=130)

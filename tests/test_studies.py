@@ -1,0 +1,149 @@
+"""bench/run_recipe.py and bench/run_ablations.py: they train once, go on, score, and tabulate."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import run_ablations
+import run_recipe
+import study
+from sesr_ref.images import write_image
+from study import Outcome, Variant
+
+TINY = (
+    "--blocks 1 --features 3 --expand 4 --steps 4 --batch 2 --crop 8 --lr 1e-3 --validate-every 2"
+)
+VARIANTS = (
+    Variant("base", "base"),
+    Variant("longer", "six steps", "--steps 6"),
+    Variant("wild", "a rate that is too high", "--lr 1e30"),
+)
+
+
+@pytest.fixture
+def args(tmp_path: Path) -> Namespace:
+    for folder, count in (("data", 2), ("val", 1)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            pixels = np.random.default_rng(i).integers(16, 236, (40, 50), dtype=np.uint8)
+            write_image(tmp_path / folder / f"{i}.png", pixels)
+    options = ["--data", "data", "--val", "val", "--out", "runs", "--engine", "reference"]
+    paths = [str(tmp_path / o) if o in ("data", "val", "runs") else o for o in options]
+    return study.parser("").parse_args(paths)
+
+
+def test_a_study_trains_what_is_not_finished_and_scores_everything(args: Namespace) -> None:
+    pytest.importorskip("threadpoolctl")
+    args.only = ["base", "wild"]
+    first = study.outcomes(args, TINY, VARIANTS)
+    assert [outcome.name for outcome in first] == ["base", "wild"]
+    base, wild = first
+    assert (base.steps, base.pixels) == (4, 4 * 2 * 8 * 8)
+    assert [step for step, _ in base.curve] == [2, 4]
+    assert base.psnr_db == pytest.approx(base.curve[-1][1], abs=1e-6)
+    assert base.cpu_hours is not None
+    assert wild.psnr_db is None
+    weights = args.out / "base" / "weights.npz"
+    before = weights.stat().st_mtime_ns
+    args.only = None
+    again = study.outcomes(args, TINY, VARIANTS)
+    assert [outcome.name for outcome in again] == ["base", "longer", "wild"]
+    assert weights.stat().st_mtime_ns == before
+    assert again[0] == base
+    assert again[1].steps == 6
+
+
+def test_a_study_of_finished_runs_trains_nothing(args: Namespace) -> None:
+    args.only_finished = True
+    with pytest.raises(ValueError, match="holds no finished run"):
+        study.outcomes(args, TINY, VARIANTS)
+    assert not args.out.exists()
+
+
+def test_a_run_of_another_recipe_in_the_folder_is_refused(args: Namespace) -> None:
+    pytest.importorskip("threadpoolctl")
+    args.only = ["base"]
+    study.outcomes(args, TINY, VARIANTS)
+    with pytest.raises(RuntimeError, match=r"another recipe: seed was 0 and is 5"):
+        study.outcomes(args, f"{TINY} --seed 5", VARIANTS)
+
+
+def test_a_variant_that_there_is_not_is_refused(args: Namespace) -> None:
+    args.only = ["bass"]
+    with pytest.raises(ValueError, match="no variant is called 'bass'; there are base, longer"):
+        study.outcomes(args, TINY, VARIANTS)
+
+
+@pytest.mark.parametrize("module", [run_recipe, run_ablations], ids=lambda m: m.__name__)
+def test_every_variant_is_another_run_that_the_command_understands(module: object) -> None:
+    base, variants = module.BASE, module.VARIANTS  # type: ignore[attr-defined]
+    names = [variant.name for variant in variants]
+    assert len(set(names)) == len(names)
+    runs = [str(study.recipe(f"{base} {variant.options}")) for variant in variants]
+    assert len(set(runs)) == len(runs)
+
+
+def outcome(name: str, psnr_db: float | None, pixels: int = run_recipe.BASE_PIXELS) -> Outcome:
+    return Outcome(name, name, run_recipe.RATE, 3000, pixels, psnr_db, 0.01, [(500, 30.0)])
+
+
+def test_a_change_is_kept_if_it_stands_out_of_the_seeds_noise() -> None:
+    found = [
+        outcome("base", 32.4), outcome("seed1", 32.41), outcome("seed2", 32.39),
+        outcome("up", 32.43), outcome("down", 32.37), outcome("same", 32.415),
+        outcome("lost", None), outcome("long", 32.5, 2 * run_recipe.BASE_PIXELS),
+    ]  # fmt: skip
+    assert run_recipe.noise(found) == pytest.approx((32.4, 0.01))
+    kept = {row[0]: row[-1] for row in run_recipe.rows_for(found)}
+    assert kept == {
+        "base": "-", "seed1": "-", "seed2": "-", "up": "yes", "down": "no: worse",
+        "same": "no: within noise", "lost": "no: diverged", "long": "no: 2 x the pixels",
+    }  # fmt: skip
+    assert run_recipe.noise(found[:2]) is None
+    assert run_recipe.rows_for(found[3:4])[0][4:] == ("-", "36", "-")
+
+
+def test_the_ablations_are_means_over_the_seeds_that_there_are() -> None:
+    found = [
+        outcome("abl-full-s0", 33.0), outcome("abl-full-s1", 33.2), outcome("abl-relu-s0", 32.9),
+    ]  # fmt: skip
+    full, _, nothing, relu = run_ablations.rows_for(found)
+    assert full == ("full", "33.000", "33.200", "33.100", "-", "35.45", "-")
+    assert nothing[1:5] == ("-", "-", "-", "-")
+    assert relu[1:] == ("32.900", "-", "32.900", "-0.200", "35.35", "-0.10")
+
+
+def test_tables_and_curves_are_written(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    found = [outcome("base", 32.4), outcome("lost", None)]
+    rows = run_recipe.rows_for(found)
+    study.write(tmp_path, "recipe", study.markdown(run_recipe.COLUMNS, rows), found)
+    lines = (tmp_path / "recipe.md").read_text().splitlines()
+    assert len(lines) == 4
+    assert len({line.count("|") for line in lines}) == 1
+    assert json.loads((tmp_path / "recipe.json").read_text())[1]["psnr_db"] is None
+    study.draw(tmp_path / "curves.png", "title", {"one": found, "none": []})
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_study_without_images_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    roots = ":".join(map(str, (root, root / "kernels", root / "weights")))
+    for name in ("run_recipe", "run_ablations"):
+        run = subprocess.run(
+            [
+                sys.executable, f"bench/{name}.py", "--data", "none", "--val", "nowhere",
+                "--out", str(tmp_path), "--engine", "reference",
+            ],
+            cwd=root, env={"PYTHONPATH": roots}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert run.returncode == 2
+        assert re.fullmatch(r"nowhere: .*\n", run.stderr)
