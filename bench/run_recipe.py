@@ -1,125 +1,206 @@
 """What each part of the recipe is worth: python bench/run_recipe.py --data D --val V --out RUNS.
 
-Trains SESR-M5 x2 briefly, with one thing changed at a time, into RUNS/NAME (what is finished is not
-trained again), and scores each on the images of --val.  Prints the table, writes RUNS/recipe.md and
-RUNS/recipe.json and, with --figure, the curves.  About a minute and a half a line on one core.
+Trains SESR-M5 x2 briefly, with one thing changed at a time and two seeds, into RUNS/NAME (what is
+finished is not trained again), and scores each on the images of --val.  Prints the table, writes
+RUNS/recipe.md and RUNS/recipe.json and, with --figure, the curves.  A minute and a half for each
+run on one core, half of them with the first seed alone (--seeds 0).
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sesr_ref.commands.console import notice, one_line, print_table
 from study import Outcome, Variant, draw, markdown, outcomes, parser, write
 
 BASE = (
     "--blocks 5 --steps 3000 --batch 16 --crop 32 --lr 5e-4 --schedule cosine --warmup 300 "
-    "--amsgrad --average 0.999 --seed 0 --validate-every 500"
+    "--amsgrad --average 0.999 --validate-every 500"
 )
+BASE_PIXELS = 3000 * 16 * 32**2
 PAPER = "--schedule constant --warmup 0 --no-amsgrad --average 0"
 RATE, CROPS, NETWORK = "schedule and optimiser", "rate, crops, batch", "network, start, loss"
-SEEDS = ("base", "seed1", "seed2")
-BASE_PIXELS = 3000 * 16 * 32**2
-VARIANTS = (
-    Variant("base", "base"),
-    Variant("seed1", "base, seed 1", "--seed 1"),
-    Variant("seed2", "base, seed 2", "--seed 2"),
-    Variant("paper", "the paper's: constant rate, plain Adam, no average", PAPER, RATE),
-    Variant("no-average", "no moving average", "--average 0", RATE),
-    Variant("average-99", "moving average 0.99", "--average 0.99", RATE),
-    Variant("average-9995", "moving average 0.9995", "--average 0.9995", RATE),
-    Variant("no-amsgrad", "plain Adam", "--no-amsgrad", RATE),
-    Variant("no-warmup", "no warm-up", "--warmup 0", RATE),
-    Variant("constant", "constant rate", "--schedule constant", RATE),
-    Variant("linear", "linear decay", "--schedule linear", RATE),
-    Variant("charbonnier", "Charbonnier loss", "--loss charbonnier", NETWORK),
-    Variant("true-bias", "true biases", "--block-bias true", NETWORK),
-    Variant("collapse-64", "collapse in float64", "--collapse-dtype float64", NETWORK),
-    Variant("no-linear-blocks", "no linear blocks", "--no-linear-blocks", NETWORK),
-    Variant("expand-64", "expand 64", "--expand 64", NETWORK),
-    Variant("init-he", "He's initialisation", "--init he", NETWORK),
-    Variant("init-lecun", "LeCun's initialisation", "--init lecun", NETWORK),
-    Variant("lr-2.5e-4", "rate 2.5e-4", "--lr 2.5e-4", CROPS),
-    Variant("lr-7e-4", "rate 7e-4", "--lr 7e-4", CROPS),
-    Variant("crop-16", "64 crops of 16 x 16", "--crop 16 --batch 64", CROPS),
-    Variant("crop-48", "7 crops of 48 x 48", "--crop 48 --batch 7", CROPS),
-    Variant("batch-32-half", "32 crops, half the steps", "--batch 32 --steps 1500", CROPS),
-    Variant("batch-32", "32 crops", "--batch 32", CROPS),
-    Variant("expand-512", "expand 512", "--expand 512", NETWORK),
-    Variant("paper-5x", "the paper's, five times the steps", f"{PAPER} --steps 15000"),
+SEEDS = (0, 1)
+BASE_SEEDS = (0, 1, 2)
+
+
+class Change(NamedTuple):
+    """One line of the table: its runs' folders are ``key-s0``, ``key-s1``."""
+
+    key: str
+    what: str
+    options: str
+    group: str
+
+
+CHANGES = (
+    Change("paper", "the paper's: constant rate, plain Adam, no average", PAPER, RATE),
+    Change("slope-25", "slopes start at 0.25", "--slope 0.25", NETWORK),
+    Change("no-average", "no moving average", "--average 0", RATE),
+    Change("no-amsgrad", "plain Adam", "--no-amsgrad", RATE),
+    Change("no-warmup", "no warm-up", "--warmup 0", RATE),
+    Change("constant", "constant rate", "--schedule constant", RATE),
+    Change("linear", "linear decay", "--schedule linear", RATE),
+    Change("average-9995", "moving average 0.9995", "--average 0.9995", RATE),
+    Change("charbonnier", "Charbonnier loss", "--loss charbonnier", NETWORK),
+    Change("true-bias", "true biases", "--block-bias true", NETWORK),
+    Change("collapse-64", "collapse in float64", "--collapse-dtype float64", NETWORK),
+    Change("no-linear-blocks", "no linear blocks", "--no-linear-blocks", NETWORK),
+    Change("expand-64", "expand 64", "--expand 64", NETWORK),
+    Change("expand-512", "expand 512", "--expand 512", NETWORK),
+    Change("init-he", "He's initialisation", "--init he", NETWORK),
+    Change("init-lecun", "LeCun's initialisation", "--init lecun", NETWORK),
+    Change("lr-2.5e-4", "rate 2.5e-4", "--lr 2.5e-4", CROPS),
+    Change("lr-7e-4", "rate 7e-4", "--lr 7e-4", CROPS),
+    Change("crop-16", "64 crops of 16 x 16", "--crop 16 --batch 64", CROPS),
+    Change("crop-48", "7 crops of 48 x 48", "--crop 48 --batch 7", CROPS),
+    Change("batch-32-half", "32 crops, half the steps", "--batch 32 --steps 1500", CROPS),
+    Change("batch-32", "32 crops", "--batch 32", CROPS),
+    Change("paper-5x", "the paper's, five times the steps", f"{PAPER} --steps 15000", ""),
 )
 
 
-def noise(found: Sequence[Outcome]) -> tuple[float, float] | None:
-    """Mean and standard deviation in dB over the seeds of the base, if all are there."""
-    by_name = {outcome.name: outcome.psnr_db for outcome in found}
-    scores = [score for name in SEEDS if (score := by_name.get(name)) is not None]
-    if len(scores) < len(SEEDS):
+def variants(seeds: Sequence[int]) -> tuple[Variant, ...]:
+    """Every run: the base with all its seeds, then the changes, seed after seed."""
+    base = [Variant(f"base-s{seed}", "base", f"--seed {seed}") for seed in BASE_SEEDS]
+    others = [
+        Variant(f"{key}-s{seed}", what, f"{options} --seed {seed}", group)
+        for seed in seeds
+        for key, what, options, group in CHANGES
+    ]
+    return (*base, *others)
+
+
+class Line(NamedTuple):
+    """One change's runs and their differences to the base's with the same seed, in dB."""
+
+    runs: Sequence[Outcome]
+    differences: Sequence[float | None]
+
+    @property
+    def known(self) -> list[float]:
+        """The differences that there are."""
+        return [d for d in self.differences if d is not None]
+
+
+def lines_for(found: Mapping[str, Outcome]) -> dict[str, Line]:
+    """The changes of which at least one run is finished."""
+    lines = {}
+    for key in (change.key for change in CHANGES):
+        runs = [run for seed in SEEDS if (run := found.get(f"{key}-s{seed}"))]
+        scores = [(_score(found, key, seed), _score(found, "base", seed)) for seed in SEEDS]
+        differences = [None if a is None or b is None else a - b for a, b in scores]
+        if runs:
+            lines[key] = Line(runs, differences)
+    return lines
+
+
+def _score(found: Mapping[str, Outcome], key: str, seed: int) -> float | None:
+    return found[name].psnr_db if (name := f"{key}-s{seed}") in found else None
+
+
+def noise(lines: Mapping[str, Line]) -> float | None:
+    """Standard deviation in dB of one difference, from how the seeds disagree over all lines."""
+    pairs = [line.known for line in lines.values() if len(line.known) == len(SEEDS)]
+    if len(pairs) < 5:
         return None
-    return statistics.fmean(scores), statistics.stdev(scores)
+    # the median: a change that breaks training disagrees with itself by more than noise
+    return statistics.median(abs(a - b) for a, b in pairs) / (0.6745 * math.sqrt(2))
 
 
-def rows_for(found: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """A row for each variant; those of seed 0 beside the base, which has the same batches."""
-    base = next((o.psnr_db for o in found if o.name == "base"), None)
-    spread = noise(found)
-    rows: list[tuple[str, ...]] = []
-    for outcome in found:
-        score, change, kept = outcome.psnr_db, "-", "-"
-        if base is not None and score is not None and outcome.name not in SEEDS:
-            change = f"{score - base:+.3f}"
-        if spread is not None and base is not None and outcome.name not in SEEDS:
-            kept = _kept(outcome, base, 2 * spread[1])
-        seconds = "-" if outcome.cpu_hours is None else f"{3600 * outcome.cpu_hours:.0f}"
-        rows.append((
-            outcome.what, f"{outcome.steps}", f"{outcome.pixels / 1e6:.0f}",
-            "-" if score is None else f"{score:.3f}", change, seconds, kept,
-        ))  # fmt: skip
-    return rows
-
-
-def _kept(outcome: Outcome, base: float, noise: float) -> str:
+def kept(line: Line, deviation: float | None) -> str:
     """Whether to take the change over, and why not."""
-    if outcome.psnr_db is None:
+    share = line.runs[0].pixels / BASE_PIXELS
+    if any(run.psnr_db is None for run in line.runs):
         return "no: diverged"
-    if outcome.pixels > 1.1 * BASE_PIXELS:
-        return f"no: {outcome.pixels / BASE_PIXELS:.0f} x the pixels"
-    change = outcome.psnr_db - base
-    if abs(change) <= noise:
+    if share > 1.1:
+        return f"no: {share:.0f} x the pixels"
+    if deviation is None or not line.known:
+        return "-"
+    change = statistics.fmean(line.known)
+    if abs(change) <= 2 * deviation / math.sqrt(len(line.known)):
         return "no: within noise"
     return "yes" if change > 0 else "no: worse"
 
 
-COLUMNS = ("what", "steps", "pixels / M", "PSNR / dB", "to base", "CPU s", "kept")
+COLUMNS = (
+    "what", "steps", "pixels / M", *(f"seed {seed}" for seed in SEEDS),
+    *(f"to base, seed {seed}" for seed in SEEDS), "CPU s", "kept",
+)  # fmt: skip
+
+
+def rows_for(found: Mapping[str, Outcome]) -> list[tuple[str, ...]]:
+    """The base and a row for each change."""
+    lines = lines_for(found)
+    deviation = noise(lines)
+    base = [run for seed in SEEDS if (run := found.get(f"base-s{seed}"))]
+    rows = [_row(found, "base", base, [None] * len(SEEDS), "-")] if base else []
+    for key, line in lines.items():
+        rows.append(_row(found, key, line.runs, line.differences, kept(line, deviation)))
+    return rows
+
+
+def _row(
+    found: Mapping[str, Outcome], key: str, runs: Sequence[Outcome],
+    differences: Sequence[float | None], verdict: str,
+) -> tuple[str, ...]:  # fmt: skip
+    hours = [run.cpu_hours for run in runs if run.cpu_hours is not None]
+    return (
+        runs[0].what, f"{runs[0].steps}", f"{runs[0].pixels / 1e6:.0f}",
+        *(_number(_score(found, key, seed)) for seed in SEEDS),
+        *(_number(difference, "+") for difference in differences),
+        f"{3600 * statistics.fmean(hours):.0f}" if hours else "-", verdict,
+    )  # fmt: skip
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.3f}"
+
+
+def notes_for(found: Mapping[str, Outcome]) -> list[str]:
+    """What the noise is."""
+    notes = []
+    scores = [s for seed in BASE_SEEDS if (s := _score(found, "base", seed)) is not None]
+    if len(scores) == len(BASE_SEEDS):
+        notes.append(
+            f"The base with {len(scores)} seeds: {statistics.fmean(scores):.3f} dB, standard "
+            f"deviation {statistics.stdev(scores):.3f} dB."
+        )
+    if (deviation := noise(lines_for(found))) is not None:
+        notes.append(
+            "A difference to the base of the same seed has a standard deviation of "
+            f"{deviation:.3f} dB (from the disagreement of the two seeds over all lines); a change "
+            "is told from noise beyond twice that, divided by the root of its number of seeds."
+        )
+    return notes
 
 
 def main() -> int:
     """Run the study; 2 if it cannot be."""
-    args = parser(__doc__).parse_args()
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, nargs="*", choices=SEEDS, default=SEEDS)
+    args = options.parse_args()
     try:
-        found = outcomes(args, BASE, VARIANTS)
+        everything = outcomes(args, BASE, variants(args.seeds))
     except (ValueError, OSError, RuntimeError) as error:
         notice(one_line(error))
         return 2
-    rows = rows_for(found)
+    found = {outcome.name: outcome for outcome in everything}
+    rows, notes = rows_for(found), notes_for(found)
     print_table(f"SESR-M5 x2: {BASE}", COLUMNS, rows)
-    text = markdown(COLUMNS, rows)
-    if spread := noise(found):
-        line = (
-            f"Three seeds of the base: {spread[0]:.3f} dB, standard deviation {spread[1]:.3f} dB."
-        )
-        print(line)
-        text += f"\n{line}\n"
-    write(args.out, "recipe", text, found)
+    print("\n".join(notes))
+    write(args.out, "recipe", "\n".join([markdown(COLUMNS, rows), *notes, ""]), everything)
     if args.figure:
-        base = [outcome for outcome in found if outcome.name == "base"]
+        first = [outcome for outcome in everything if outcome.name.endswith("-s0")]
         panels = {
-            group: base + [outcome for outcome in found if outcome.group == group]
+            group: [o for o in first if o.group == group or o.what == "base"]
             for group in (RATE, CROPS, NETWORK)
         }
-        draw(args.figure, "SESR-M5 x2, one thing changed at a time", panels)
+        draw(args.figure, "SESR-M5 x2, one thing changed at a time, seed 0", panels)
     return 0
 
 

@@ -55,8 +55,8 @@ class Recipe:
         Steps; 0 means at the end alone.
     loss : str
         A key of `sesr_ref.ops.pointwise.LOSSES`.
-    init : str
-        As `sesr_ref.initialise` takes it.
+    init, slope
+        As `sesr_ref.initialise` takes them.
     collapse_dtype : str
         float32, or float64 to collapse (and take the collapse's gradient) in, then round.
     """
@@ -74,6 +74,7 @@ class Recipe:
     validate_every: int = 1000
     loss: str = "l1"
     init: str = "glorot"
+    slope: float = 0.0
     collapse_dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -85,6 +86,8 @@ class Recipe:
                 raise ValueError(f"{key} must not be negative, got {getattr(self, key)}")
         if not (0 < self.lr < math.inf):
             raise ValueError(f"lr must be positive, got {self.lr}")
+        if not math.isfinite(self.slope):
+            raise ValueError(f"slope must be finite, got {self.slope}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}")
         for key, known in CHOICES.items():

@@ -37,8 +37,8 @@ INITS: dict[str, Callable[[int, int], float]] = {
 """Square of the limits between which weights are drawn, three times their variance."""
 
 
-def initialise(net: Network, seed: int = 0, init: str = "glorot") -> Params:
-    """Draw uniform weights; biases and slopes are 0 (Keras' defaults, the official code's).
+def initialise(net: Network, seed: int = 0, init: str = "glorot", slope: float = 0.0) -> Params:
+    """Draw uniform weights; biases are 0 (Keras' defaults, the official code's).
 
     Parameters
     ----------
@@ -51,6 +51,8 @@ def initialise(net: Network, seed: int = 0, init: str = "glorot") -> Params:
         and `fan_out` that a value reaches: ``"glorot"`` 2 / (fan_in + fan_out) (Glorot and Bengio,
         AISTATS 2010; Keras' default), ``"he"`` 2 / fan_in (He et al., ICCV 2015), ``"lecun"``
         1 / fan_in.  A linear block has two convolutions.
+    slope : float
+        Of every PReLU (Keras 0, which is a ReLU at first; PyTorch 0.25).
 
     Returns
     -------
@@ -60,25 +62,30 @@ def initialise(net: Network, seed: int = 0, init: str = "glorot") -> Params:
     Raises
     ------
     ValueError
-        If the seed is negative or there is no such `init`.
+        If the seed is negative, there is no such `init` or the slope is not finite.
     """
     if seed < 0:
         raise ValueError(f"the seed must not be negative, got {seed}")
     if init not in INITS:
         raise ValueError(f"init must be one of {sorted(INITS)}, got {init!r:.40}")
-    return {name: _initial(name, shape, seed, init) for name, shape in net.param_shapes().items()}
+    if not math.isfinite(slope):
+        raise ValueError(f"the slope must be finite, got {slope}")
+    shapes = net.param_shapes()
+    return {name: _initial(name, shape, seed, init, slope) for name, shape in shapes.items()}
 
 
-def _initial(name: str, shape: tuple[int, ...], seed: int, init: str) -> Array:
+def _initial(name: str, shape: tuple[int, ...], seed: int, init: str, slope: float) -> Array:
     if len(shape) != 4:
-        return np.zeros(shape, np.float32)
+        return np.full(shape, slope if name.endswith(".slope") else 0, np.float32)
     taps = shape[0] * shape[1]
     limit = math.sqrt(INITS[init](taps * shape[2], taps * shape[3]))
     rng = np.random.default_rng([seed, *name.encode()])
     return rng.uniform(-limit, limit, shape).astype(np.float32)
 
 
-def transfer(net: Network, source: Params, seed: int = 0, init: str = "glorot") -> Params:
+def transfer(
+    net: Network, source: Params, seed: int = 0, init: str = "glorot", slope: float = 0.0
+) -> Params:
     """Start `net` from another network's parameters, as the paper starts x4 from x2.
 
     Parameters
@@ -88,7 +95,7 @@ def transfer(net: Network, source: Params, seed: int = 0, init: str = "glorot") 
     source : dict of arrays
         Parameters of the other network; a layer of which all fit in name and
         shape is copied.
-    seed, init
+    seed, init, slope
         Of the remaining layers' `initialise` (SESR x4 from x2: the tail).
 
     Returns
@@ -105,7 +112,7 @@ def transfer(net: Network, source: Params, seed: int = 0, init: str = "glorot") 
     -----
     Bhardwaj et al. (MLSys 2022), section 4.1.
     """
-    params = initialise(net, seed, init)
+    params = initialise(net, seed, init, slope)
     fits = {name: name in source and source[name].shape == params[name].shape for name in params}
     whole = dict.fromkeys(map(_layer_of, params), True)
     for name in params:

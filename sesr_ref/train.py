@@ -97,7 +97,7 @@ def train(
         After Ctrl-C, once a checkpoint is written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    start = start or initialise(net, recipe.seed, recipe.init)
+    start = start or initialise(net, recipe.seed, recipe.init, recipe.slope)
     adam = Adam(start, recipe.amsgrad, recipe.average)
     run = _Run(net, out, recipe, adam, pairs.summary())
     with _alone_in(out), _stop_requests() as stop:

@@ -43,6 +43,14 @@ def test_initial_weights_have_the_variance_asked_for(init: str, variance: float)
     assert np.abs(weight).max() <= np.sqrt(3 * variance)
 
 
+def test_slopes_begin_where_they_shall_and_biases_at_zero() -> None:
+    params = sr.initialise(sr.sesr(block_bias="true"), slope=0.25)
+    assert (params["act0.slope"] == np.float32(0.25)).all()
+    assert not params["tail.project_bias"].any()
+    with pytest.raises(ValueError, match="the slope must be finite, got inf"):
+        sr.initialise(small(), slope=float("inf"))
+
+
 def test_an_initialisation_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match=r"init must be one of .*glorot.*, got 'zeros'"):
         sr.initialise(small(), 0, "zeros")

@@ -82,9 +82,17 @@ def test_a_variant_that_there_is_not_is_refused(args: Namespace) -> None:
         study.outcomes(args, TINY, VARIANTS)
 
 
-@pytest.mark.parametrize("module", [run_recipe, run_ablations], ids=lambda m: m.__name__)
-def test_every_variant_is_another_run_that_the_command_understands(module: object) -> None:
-    base, variants = module.BASE, module.VARIANTS  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    ("base", "variants"),
+    [
+        (run_recipe.BASE, run_recipe.variants(run_recipe.SEEDS)),
+        (run_ablations.BASE, run_ablations.VARIANTS),
+    ],
+    ids=["recipe", "ablations"],
+)
+def test_every_variant_is_another_run_that_the_command_understands(
+    base: str, variants: tuple[Variant, ...]
+) -> None:
     names = [variant.name for variant in variants]
     assert len(set(names)) == len(names)
     runs = [str(study.recipe(f"{base} {variant.options}")) for variant in variants]
@@ -95,20 +103,42 @@ def outcome(name: str, psnr_db: float | None, pixels: int = run_recipe.BASE_PIXE
     return Outcome(name, name, run_recipe.RATE, 3000, pixels, psnr_db, 0.01, [(500, 30.0)])
 
 
-def test_a_change_is_kept_if_it_stands_out_of_the_seeds_noise() -> None:
-    found = [
-        outcome("base", 32.4), outcome("seed1", 32.41), outcome("seed2", 32.39),
-        outcome("up", 32.43), outcome("down", 32.37), outcome("same", 32.415),
-        outcome("lost", None), outcome("long", 32.5, 2 * run_recipe.BASE_PIXELS),
-    ]  # fmt: skip
-    assert run_recipe.noise(found) == pytest.approx((32.4, 0.01))
-    kept = {row[0]: row[-1] for row in run_recipe.rows_for(found)}
-    assert kept == {
-        "base": "-", "seed1": "-", "seed2": "-", "up": "yes", "down": "no: worse",
-        "same": "no: within noise", "lost": "no: diverged", "long": "no: 2 x the pixels",
+def recipe_outcomes(**differences: tuple[float | None, ...]) -> dict[str, Outcome]:
+    """Base and changes by key, with _ for -."""
+    base = (32.4, 32.5, 32.6)
+    found = [outcome(f"base-s{seed}", score) for seed, score in enumerate(base)]
+    for key, own in differences.items():
+        for seed, d in enumerate(own):
+            pixels = run_recipe.BASE_PIXELS * (2 if key == "batch_32" else 1)
+            score = None if d is None else base[seed] + d
+            found.append(outcome(f"{key.replace('_', '-')}-s{seed}", score, pixels))
+    return {o.name: o for o in found}
+
+
+def test_a_change_is_kept_if_it_stands_out_of_the_seeds_disagreement() -> None:
+    found = recipe_outcomes(
+        slope_25=(0.05, 0.06), no_average=(-0.05, -0.06), linear=(0.0, 0.01), constant=(0.005,),
+        no_warmup=(0.01, 0.0), batch_32=(0.2, 0.21), expand_64=(-0.5, -0.1), lr_7e_4=(None, 0.1),
+    )  # fmt: skip
+    assert run_recipe.noise(run_recipe.lines_for(found)) == pytest.approx(0.0105, rel=0.01)
+    verdicts = {row[0].rpartition("-s")[0]: row[-1] for row in run_recipe.rows_for(found)}
+    assert verdicts == {
+        "base": "-", "slope-25": "yes", "no-average": "no: worse", "linear": "no: within noise",
+        "constant": "no: within noise", "no-warmup": "no: within noise",
+        "batch-32": "no: 2 x the pixels", "expand-64": "no: worse", "lr-7e-4": "no: diverged",
     }  # fmt: skip
-    assert run_recipe.noise(found[:2]) is None
-    assert run_recipe.rows_for(found[3:4])[0][4:] == ("-", "36", "-")
+    assert any(
+        "32.500 dB, standard deviation 0.100" in note for note in run_recipe.notes_for(found)
+    )
+
+
+def test_without_enough_seeds_nothing_is_judged() -> None:
+    found = recipe_outcomes(slope_25=(0.05, 0.06), linear=(0.1,))
+    base, slope, linear = run_recipe.rows_for(found)
+    assert base[3:7] == ("32.400", "32.500", "-", "-")
+    assert slope[3:] == ("32.450", "32.560", "+0.050", "+0.060", "36", "-")
+    assert linear[3:7] == ("32.500", "-", "+0.100", "-")
+    assert len(run_recipe.notes_for(found)) == 1
 
 
 def test_the_ablations_are_means_over_the_seeds_that_there_are() -> None:
@@ -124,10 +154,10 @@ def test_the_ablations_are_means_over_the_seeds_that_there_are() -> None:
 def test_tables_and_curves_are_written(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     found = [outcome("base", 32.4), outcome("lost", None)]
-    rows = run_recipe.rows_for(found)
+    rows = run_recipe.rows_for(recipe_outcomes(linear=(0.1, 0.2), expand_64=(0.0, 0.0)))
     study.write(tmp_path, "recipe", study.markdown(run_recipe.COLUMNS, rows), found)
     lines = (tmp_path / "recipe.md").read_text().splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert len({line.count("|") for line in lines}) == 1
     assert json.loads((tmp_path / "recipe.json").read_text())[1]["psnr_db"] is None
     study.draw(tmp_path / "curves.png", "title", {"one": found, "none": []})

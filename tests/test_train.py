@@ -97,6 +97,7 @@ def test_the_default_recipe_is_the_papers() -> None:
         ({"schedule": "step"}, "schedule must be one of .*cosine.*, got 'step'"),
         ({"warmup": -1}, "warmup must not be negative"),
         ({"loss": "l2"}, "loss must be one of .*charbonnier.*, got 'l2'"),
+        ({"slope": float("nan")}, "slope must be finite, got nan"),
         ({"init": "zero"}, "init must be one of .*glorot.*, got 'zero'"),
         ({"collapse_dtype": "float16"}, "collapse_dtype must be one of .*, got 'float16'"),
     ],
@@ -173,7 +174,7 @@ def test_a_checkpoint_from_before_a_recipe_had_all_its_fields_is_gone_on_from(
     with np.load(checkpoint) as file:
         arrays = {name: file[name] for name in file.files}
     meta = json.loads(arrays["meta"].tobytes())
-    for key in ("loss", "init", "collapse_dtype"):
+    for key in ("loss", "init", "slope", "collapse_dtype"):
         del meta["recipe"][key]
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     np.savez(checkpoint, **arrays)
@@ -184,7 +185,12 @@ def test_a_checkpoint_from_before_a_recipe_had_all_its_fields_is_gone_on_from(
 
 @pytest.mark.parametrize(
     ("change", "nearer"),
-    [({"loss": "charbonnier"}, 0.1), ({"init": "he"}, 9), ({"collapse_dtype": "float64"}, 1e-4)],
+    [
+        ({"loss": "charbonnier"}, 0.1),
+        ({"init": "he"}, 9),
+        ({"slope": 0.25}, 9),
+        ({"collapse_dtype": "float64"}, 1e-4),
+    ],
 )
 def test_each_of_these_choices_changes_what_is_learnt(
     tmp_path: Path, change: dict[str, object], nearer: float

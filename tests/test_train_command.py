@@ -39,6 +39,7 @@ def trained(data: Path, out: Path, *options: str) -> int:
         ([], {}),
         (["--loss", "charbonnier"], {"loss": "charbonnier"}),
         (["--init", "he", "--seed", "3"], {"init": "he", "seed": 3}),
+        (["--slope", "0.25"], {"slope": 0.25}),
         (["--collapse-dtype", "float64"], {"collapse_dtype": "float64"}),
         (["--schedule", "cosine", "--warmup", "2"], {"schedule": "cosine", "warmup": 2}),
         (["--amsgrad", "--average", "0.9"], {"amsgrad": True, "average": 0.9}),

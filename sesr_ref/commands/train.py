@@ -75,6 +75,7 @@ def _add_recipe_options(group: Any) -> None:
         "lr": "peak learning rate (5e-4)", "warmup": "steps up to the peak (0)",
         "seed": "of the start and every batch (0)",
         "average": "decay of a moving average of the weights (0: none)",
+        "slope": "of every PReLU at the start (0)",
         "checkpoint_every": "steps (1000)", "validate_every": "steps (1000)",
     }  # fmt: skip
     for key, text in texts.items():
@@ -122,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
 def _start(args: argparse.Namespace, net: Network) -> Params | None:
     if not args.start_from:
         return None
-    return transfer(net, load_file(args.start_from)[1], args.seed, args.init)
+    return transfer(net, load_file(args.start_from)[1], args.seed, args.init, args.slope)
 
 
 @contextmanager
