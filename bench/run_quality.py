@@ -1,8 +1,9 @@
 """Tables 1 and 2 with our weights: python bench/run_quality.py --data FOLDER.
 
 FOLDER holds Set5, Set14, BSD100, ... (each HR/ with LRbicx2/ and LRbicx4/ beside it, or images
-directly inside).  Prints PSNR / SSIM on Y of every shipped network beside the paper's, and draws
-Figure 1(a), PSNR on Set14 against multiply-accumulates, with --figure.
+directly inside).  Prints PSNR / SSIM on Y of every shipped network, collapsed, beside the paper's;
+--markdown prints README's tables; --figure docs/figure1a.png draws Figure 1(a), PSNR on Set14
+against multiply-accumulates.
 """
 
 from __future__ import annotations
@@ -16,18 +17,15 @@ from pathlib import Path
 import numpy as np
 
 import sesr_ref as sr
-from paper import SCORES, SETS, Cell
-from run_macs import TABLES
+from paper import SCORES, SETS
+from quality_report import Results, draw, markdown, rows_for
 from sesr_ref.commands.console import print_json, print_table, progress
 from sesr_ref.commands.models import add_engine_option, engine_named
-from sesr_ref.evaluate import PROTOCOLS, Method, Score, bicubic, network, score_folder
+from sesr_ref.evaluate import PROTOCOLS, Method, bicubic, network, score_folder
 from sesr_ref.images import Pixels
 from sesr_ref.ops.arrays import Array
 from sesr_ref.ops.table import Ops
-from sesr_ref.shipped import shipped
-
-Results = dict[str, dict[str, Score]]
-"""Method: test set: score."""
+from sesr_ref.shipped import shipped, smallest
 
 
 def ensemble(method: Method) -> Method:
@@ -49,7 +47,7 @@ def methods_for(upscale: int, names: list[str], ops: Ops, self_ensemble: bool) -
     """Bicubic and every network that enlarges by `upscale`."""
     methods = {"bicubic": bicubic(upscale)}
     for name in names:
-        net, params = sr.load(name)
+        net, params = sr.load(smallest(name))
         if net.upscale == upscale:
             method = network(net, params, ops)
             methods[name] = ensemble(method) if self_ensemble else method
@@ -76,74 +74,6 @@ def _name_of_next(update: Callable[[int, str], None], done: int, image: str) -> 
     update(0, image)
 
 
-def paper_row(name: str) -> str:
-    """Row of the paper's tables that a shipped name belongs to; "" if none."""
-    kind = name.rpartition("-x")[0]
-    return {"bicubic": "Bicubic", "fsrcnn": "FSRCNN, their set-up"}.get(
-        kind or name, kind.upper() if kind.startswith("sesr-") and kind.count("-") == 1 else ""
-    )
-
-
-def cell(score: Score | None) -> str:
-    """``37.39/.9585``."""
-    return "-" if score is None else f"{score.psnr_db:.2f}/{score.ssim:.4f}".replace("/0.", "/.")
-
-
-def printed(entry: Cell) -> str:
-    """The paper's cell, written the same way."""
-    if entry is None:
-        return "-"
-    return f"{entry[0]:.2f}/" + ("-" if entry[1] is None else f"{entry[1]:.4f}".lstrip("0"))
-
-
-def rows_for(upscale: int, results: Results, sets: list[str]) -> list[tuple[str, ...]]:
-    """The paper's rows, each followed by ours where there is one."""
-    ours = {paper_row(name): name for name in results}
-    rows = []
-    for model, cells in SCORES[upscale].items():
-        rows.append((f"{model} (paper)", *(printed(cells.get(name)) for name in sets)))
-        if model in ours:
-            scores = results[ours[model]]
-            rows.append((f"  {ours[model]}", *(cell(scores.get(name)) for name in sets)))
-    for name in results:
-        if paper_row(name) not in SCORES[upscale]:
-            rows.append((f"  {name}", *(cell(results[name].get(s)) for s in sets)))
-    return rows
-
-
-def draw(path: Path, upscale: int, results: Results) -> None:
-    """Figure 1(a): PSNR on Set14 against MACs, 360p to 720p."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    macs = {row.model: row.macs for row in TABLES[upscale]}
-    figure, axes = plt.subplots(figsize=(8, 5.5), layout="constrained")
-    for model, cells in SCORES[upscale].items():
-        if model in macs and (entry := cells["Set14"]):
-            sesr = model.startswith("SESR")
-            axes.semilogx(
-                macs[model], entry[0], "o" if sesr else "s", color="C0" if sesr else "0.6"
-            )
-            axes.annotate(
-                model, (macs[model], entry[0]), (4, 4), textcoords="offset points", size=8
-            )
-    for name, scores in results.items():
-        if (model := paper_row(name)) in macs and "Set14" in scores:
-            axes.semilogx(macs[model], scores["Set14"].psnr_db, "*", color="C3", markersize=12)
-    axes.plot([], [], "o", color="C0", label="SESR, paper")
-    axes.plot([], [], "s", color="0.6", label="others, as the paper prints them")
-    axes.plot([], [], "*", color="C3", markersize=12, label="weights shipped here")
-    axes.set(
-        xlabel="multiply-accumulates for 1280 x 720 / G", ylabel="PSNR on Set14 (Y) / dB",
-        title=f"Figure 1(a), x{upscale}",
-    )  # fmt: skip
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=150)
-
-
 def main() -> int:
     """Print the tables; 2 if there is nothing to score."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -153,7 +83,9 @@ def main() -> int:
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="y")
     parser.add_argument("--ensemble", action="store_true", help="average over the eight turns")
     parser.add_argument("--figure", type=Path, help="draw Figure 1(a) to FIGURE-x2.png, ...")
-    parser.add_argument("--json", action="store_true")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true")
+    shape.add_argument("--markdown", action="store_true", help="README's tables")
     add_engine_option(parser)
     args = parser.parse_args()
     sets = [name for name in SETS if (args.data / name).is_dir()]
@@ -169,9 +101,13 @@ def main() -> int:
             name: {s: vars(score) for s, score in scores.items()}
             for name, scores in results.items()
         }
-        if not args.json:
+        if args.markdown:
+            suffix = ", self-ensemble" if args.ensemble else ""
+            print(markdown(upscale, results, sets, suffix), end="\n\n")
+        elif not args.json:
             text = (
                 f"x{upscale}: PSNR in dB / SSIM; {PROTOCOLS[args.protocol].text}, border {upscale}"
+                f"{', networks averaged over eight turns' if args.ensemble else ''}"
             )
             print_table(text, ("model", *sets), rows_for(upscale, results, sets))
         if args.figure:
