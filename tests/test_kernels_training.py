@@ -15,14 +15,15 @@ pytest.importorskip("numba")
 
 
 @pytest.mark.parametrize("net", TRAINABLE, ids=lambda net: net.name)
-@pytest.mark.parametrize("size", [(3, 13, 17), (2, 1, 1), (1, 3, 41)])
+@pytest.mark.parametrize("size", [(3, 13, 17), (2, 1, 1), (1, 3, 41), (1, 22, 15)])
+@pytest.mark.parametrize("winograd", [True, False])
 def test_gradients_are_those_of_the_float64_reference(
-    net: Network, size: tuple[int, int, int], rng: np.random.Generator
+    net: Network, size: tuple[int, int, int], winograd: bool, rng: np.random.Generator
 ) -> None:
     params = random_params(net, rng)
     x = images(net, rng, *size)
     target = targets(net, rng, x)
-    ops = sr.fast()
+    ops = sr.fast(winograd=winograd)
     assert ops.gradients is not None
     small, small_params = collapsed(net), collapse_params(net, params)
     assert ops.gradients(small, small_params, x, target) is not None
@@ -56,6 +57,25 @@ def test_charbonnier_gradients_are_those_of_the_float64_reference(
         np.testing.assert_allclose(
             grads[name], want[name], rtol=0, atol=1e-3 * abs(want[name]).max()
         )
+
+
+def test_winograds_gradients_are_about_as_exact_as_the_direct_ones(
+    rng: np.random.Generator,
+) -> None:
+    net = sr.sesr(3)
+    params = random_params(net, rng)
+    x = images(net, rng, 2, 32, 32)
+    target = targets(net, rng, x)
+    exact: Params = {name: value.astype(np.float64) for name, value in params.items()}
+    _, want = sr.loss_and_grads(net, exact, x.astype(np.float64), target.astype(np.float64))
+
+    def error(winograd: bool) -> float:
+        _, grads = sr.loss_and_grads(net, params, x, target, ops=sr.fast(winograd=winograd))
+        return max(float(abs(grads[k] - want[k]).max() / abs(want[k]).max()) for k in want)
+
+    direct, winograd = error(winograd=False), error(winograd=True)
+    assert direct != winograd  # they are different algorithms
+    assert winograd < 2e-6
 
 
 def test_gradients_have_the_same_bits_with_any_number_of_threads(rng: np.random.Generator) -> None:

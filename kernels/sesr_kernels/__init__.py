@@ -34,5 +34,5 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
         "cache_folder": cache_folder,
         "network": partial(network, threads=count, winograd=winograd),
         "margin": partial(margin, winograd=winograd),
-        "gradients": partial(gradients, threads=count),
+        "gradients": partial(gradients, threads=count, winograd=winograd),
     }

@@ -16,6 +16,9 @@ from sesr_kernels.rows import COLUMNS, ROWS
 from sesr_kernels.schedule import Unsupported
 from sesr_kernels.training_plan import conv_size
 from sesr_kernels.training_program import Program
+from sesr_kernels.training_winograd import PITCH
+from sesr_kernels.winograd import POINTS, TAPS, packed_points
+from sesr_kernels.winograd_rows import ACTIVATED
 
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
@@ -44,9 +47,7 @@ def conv(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     follower: Any = readers[0] if len(readers) == 1 else None
     kind = type(follower).__name__
     groups = -(-features // OUTS)
-    packed = p.plan.pack(
-        groups * OUTS * size * size * channels, lambda params: pack(weight(params))
-    )
+    packed = pack_weight(p, size, channels, groups, weight)
     bias = _bias(p, layer, phases, groups * OUTS)
     target = p.plan.allocate(features)
     kept, slope, flags = target, bias, 0
@@ -58,8 +59,28 @@ def conv(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
         p.tensors[follower.name] = target
         p.kept[follower.name] = kept
     p.tensors[layer.name] = kept
-    p.emit(step.CONV, p.tensors[inputs[0]], size, channels, groups, packed, bias, target, kept,
+    how = conv_kind(p, size, channels, features)
+    p.emit(how, p.tensors[inputs[0]], size, channels, groups, packed, bias, target, kept,
            round_up(features, OUTS), slope, 0, 0, 0, 0, flags)  # fmt: skip
+
+
+def conv_kind(p: Program, size: int, channels: int, features: int) -> int:
+    """How a convolution of `size` or one of its gradients is done."""
+    if not p.plan.winograd or size != TAPS:
+        return step.CONV
+    p.plan.scratch(channels, features)
+    return step.WINOGRAD
+
+
+def pack_weight(
+    p: Program, size: int, channels: int, groups: int, weight: Callable[[Params], Array]
+) -> int:
+    """Place of a weight in the order in which its kind of convolution reads it."""
+    if p.plan.winograd and size == TAPS:
+        many = groups * OUTS * POINTS * TAPS * channels
+        return p.plan.pack(many, lambda params: packed_points(weight(params)))
+    many = groups * OUTS * size * size * channels
+    return p.plan.pack(many, lambda params: pack(weight(params)))
 
 
 def _bias(p: Program, layer: Any, phases: int, size: int) -> int:
@@ -75,41 +96,78 @@ def conv_vjp(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     (x,) = inputs
     channels, features = p.channels[x], layer.features * phases
     dy = p.gradients.pop(layer.name)
-    stride = p.plan.plane_bytes
-    pitch = int(p.plan.geometry[step.PITCH])
-    half = size // 2
-    shifts = [
-        c * stride + 4 * ((i - half) * pitch + j - half)
-        for c in range(channels) for i in range(size) for j in range(size)
-    ]  # fmt: skip
-    ones = p.plan.ones - p.tensors[x]
-    shifts += [ones] * (round_up(len(shifts) + 1, COLUMNS) - len(shifts))
-    first = len(p.plan.shifts)
-    p.plan.shifts += shifts
-    groups, columns = -(-features // ROWS), len(shifts) // COLUMNS
+    groups, columns = -(-features // ROWS), -(-(channels * size * size + 1) // COLUMNS)
     unpack = _unpack_weight(layer, size, channels, features, groups, columns)
     result = p.plan.reserve(groups * columns * ROWS * COLUMNS, unpack)
-    p.emit(step.CORRELATE, dy, p.tensors[x], groups, first, columns, result)
+    if conv_kind(p, size, channels, features) == step.WINOGRAD:
+        p.emit(step.WINOGRAD_CORRELATE, dy, p.tensors[x], groups, channels, result, p.plan.ones)
+    else:
+        first = _shifts(p, x, size, columns)
+        p.emit(step.CORRELATE, dy, p.tensors[x], groups, first, columns, result)
     if p.trained[x]:
-        _input_gradient(p, x, dy, size, features, weight)
+        _input_gradient(p, layer, x, dy, size, features, weight)
     p.plan.release(dy, features)
 
 
+def _shifts(p: Program, x: str, size: int, columns: int) -> int:
+    """Offsets of a weight gradient's inputs: channel by channel, tap by tap, then ones."""
+    pitch, half = int(p.plan.geometry[PITCH]), size // 2
+    shifts = [
+        c * p.plan.plane_bytes + 4 * ((i - half) * pitch + j - half)
+        for c in range(p.channels[x]) for i in range(size) for j in range(size)
+    ]  # fmt: skip
+    ones = p.plan.ones - p.tensors[x]
+    first = len(p.plan.shifts)
+    p.plan.shifts += shifts + [ones] * (columns * COLUMNS - len(shifts))
+    return first
+
+
 def _input_gradient(
-    p: Program, x: str, dy: int, size: int, features: int, weight: Callable[[Params], Array]
+    p: Program,
+    layer: Any,
+    x: str,
+    dy: int,
+    size: int,
+    features: int,
+    weight: Callable[[Params], Array],
 ) -> None:
     channels = p.channels[x]
     groups = -(-channels // OUTS)
-    packed = p.plan.pack(
-        groups * OUTS * size * size * features, lambda params: pack(transposed(weight(params)))
-    )
+    kind = conv_kind(p, size, features, channels)
+    packed = pack_weight(p, size, features, groups, lambda params: transposed(weight(params)))
     bias = p.plan.pack(groups * OUTS, lambda params: np.zeros(groups * OUTS, np.float32))
-    flags = AFTER if x in p.gradients else 0
+    flags, slope, seen, result = AFTER if x in p.gradients else 0, bias, 0, 0
     target = p.gradients.setdefault(x, -1)
     if target < 0:
         target = p.gradients[x] = p.plan.allocate(channels)
-    p.emit(step.CONV, dy, size, features, groups, packed, bias, target, target,
-           round_up(channels, OUTS), bias, target, p.plan.plane_bytes, 0, 0, flags)  # fmt: skip
+    if kind == step.WINOGRAD:
+        if (before := _activation_before(p, layer, x)) is not None:
+            p.fused_vjp.add(x)
+            flags |= ACTIVATED
+            slope, _ = p.slopes[x]
+            seen, result = p.kept[x], slope_sums(p, before, channels)
+        p.emit(kind, dy, size, features, groups, packed, bias, target, target,
+               round_up(channels, OUTS), slope, seen, result, 0, 0, flags)  # fmt: skip
+    else:
+        p.emit(kind, dy, size, features, groups, packed, bias, target, target,
+               round_up(channels, OUTS), bias, target, p.plan.plane_bytes, 0, 0, flags)  # fmt: skip
+
+
+def _activation_before(p: Program, layer: Any, x: str) -> Any:
+    """The activation that made `x`, if `layer` is the last to give a part of the gradient."""
+    for maker, _ in p.steps:
+        if maker.name == x and type(maker).__name__ in ACTIVATIONS and x not in p.shuffled:
+            return maker if p.readers[x][0] is layer else None
+    return None
+
+
+def slope_sums(p: Program, layer: Any, channels: int) -> int:
+    """Place of the partial sums of an activation's slopes' gradients."""
+    name = f"{layer.shares or layer.name}.slope"
+    learnt = type(layer).__name__ == "PReLU"
+    return p.plan.reserve(
+        round_up(channels, OUTS), lambda values: {name: values[:channels]} if learnt else {}
+    )
 
 
 def _unpack_weight(

@@ -10,16 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sesr_kernels import training_step as step
 from sesr_kernels.convolve import OUTS
 from sesr_kernels.emit import LANES
 from sesr_kernels.host import HOST
 from sesr_kernels.packing import round_up
 from sesr_kernels.phases import reach
 from sesr_kernels.rows import ROWS
+from sesr_kernels.training_winograd import LINE, PLANE, band, scratch_size
+from sesr_kernels.winograd import ROWS as GROUP
 
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
+Workspace = tuple[Array, Array, Array]
 
 
 class Slot(NamedTuple):
@@ -46,10 +48,12 @@ class Plan:
         Collapsed; read by the names of its layers' kinds and fields.
     height, width : int
         Of one input image.
-
+    winograd : bool
+        Whether 3 x 3 convolutions and their gradients use Winograd's algorithm.
     """
 
-    def __init__(self, net: Any, height: int, width: int) -> None:
+    def __init__(self, net: Any, height: int, width: int, winograd: bool = False) -> None:
+        self.winograd, self.scratch_size = winograd, 1
         self.net, self.upscale = net, net.upscale
         self.channels = {name: shape[2] for name, shape in net.shapes(16, 24).items()}
         self.geometry = _geometry(height, width, _padding(net))
@@ -62,7 +66,7 @@ class Plan:
         self.slots: list[Slot] = []
         self.sums_size = 0
         self.free: dict[int, list[int]] = {}
-        self.workspaces: deque[tuple[Array, Array]] = deque()
+        self.workspaces: deque[Workspace] = deque()
         self.inputs = self.allocate(net.channels, exact=True)  # first: where `_load` puts it
         self.ones = self.allocate(1, exact=True)
         self.places = np.empty((0, 3), np.int64)  # subpixel of each channel
@@ -85,7 +89,7 @@ class Plan:
     @property
     def plane_bytes(self) -> int:
         """Distance of two channels."""
-        return 4 * int(self.geometry[step.PLANE])
+        return 4 * int(self.geometry[PLANE])
 
     def allocate(self, channels: int, exact: bool = False) -> int:
         """Byte offset of a tensor, with room for whole groups of channels unless `exact`."""
@@ -123,18 +127,28 @@ class Plan:
             result[weight.start : weight.start + len(values)] = values
         return result
 
-    def workspace(self) -> tuple[Array, Array]:
-        """Planes and partial sums for one thread, from an earlier step if there are any."""
+    def scratch(self, channels: int, features: int) -> None:
+        """Have room for Winograd's points of a convolution or its gradients."""
+        size = scratch_size(channels, features, int(self.geometry[LINE]))
+        self.scratch_size = max(self.scratch_size, size)
+
+    def workspace(self) -> Workspace:
+        """Planes, scratch and partial sums for one thread, from an earlier step if possible."""
         try:
             return self.workspaces.pop()
         except IndexError:
-            size = self.planes * int(self.geometry[step.PLANE])
-            work = np.zeros(size + 64, np.float32)
-            skip = -work.ctypes.data % 64 // 4
-            work = work[skip : skip + size]
+            size = self.planes * int(self.geometry[PLANE])
+            work = _aligned(size)
             first = self.ones // 4
-            work[first : first + int(self.geometry[step.PLANE])] = 1
-            return work, np.zeros(self.sums_size * LANES, np.float32)
+            work[first : first + int(self.geometry[PLANE])] = 1
+            return work, _aligned(self.scratch_size), _aligned(self.sums_size * LANES)
+
+
+def _aligned(size: int) -> Array:
+    """Zeros that start at a cache line."""
+    work = np.zeros(size + 16, np.float32)
+    skip = -work.ctypes.data % 64 // 4
+    return work[skip : skip + size]
 
 
 def _padding(net: Any) -> int:
@@ -154,7 +168,10 @@ def _geometry(height: int, width: int, padding: int) -> Array:
     start = round_up(padding * pitch + padding, LANES)
     length = (height - 1) * pitch + width
     tiles = -(-length // HOST.tile)
-    end = start + tiles * HOST.tile + padding * pitch + padding + LANES
+    below = max(tiles * HOST.tile + padding, round_up(height, GROUP) * pitch)
+    end = start + below + padding * pitch + 2 * LANES
     plane = round_up(end, 32) + 16  # an odd number of cache lines: channels do not alias
     count = -(-length // LANES)
-    return np.array([height, width, padding, pitch, start, plane, tiles, count], np.int64)
+    return np.array(
+        [height, width, padding, pitch, start, plane, tiles, count, *band(height, pitch)], np.int64
+    )

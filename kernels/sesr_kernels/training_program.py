@@ -23,6 +23,7 @@ class Program:
         self.gradients: dict[str, int] = {}
         self.kept: dict[str, int] = {}  # what an activation saw
         self.fused: dict[str, str] = {}  # convolution: the activation in its store
+        self.fused_vjp: set[str] = set()  # activations whose gradient is in an earlier store
         self.trained = {"input": False}
         self.shuffled: set[str] = set()  # tensors that are depth-to-space of what is computed
         self.slopes: dict[str, tuple[int, int]] = {}

@@ -10,7 +10,7 @@ import numpy as np
 from sesr_kernels import training_step as step
 from sesr_kernels.schedule import Unsupported
 from sesr_kernels.shuffles import combined
-from sesr_kernels.training_conv import conv, conv_vjp, slope_of
+from sesr_kernels.training_conv import conv, conv_vjp, slope_of, slope_sums
 from sesr_kernels.training_program import Program, Rule
 
 
@@ -69,10 +69,9 @@ def _activate_vjp(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     channels = p.channels[x]
     dy = p.gradients.pop(layer.name)
     slope, every = p.slopes[layer.name]
-    name = f"{layer.shares or layer.name}.slope"
-    learnt = type(layer).__name__ == "PReLU"
-    result = p.plan.reserve(channels, lambda values: {name: values} if learnt else {})
-    p.emit(step.ACTIVATION_VJP, dy, p.kept[layer.name], channels, slope, result, every)
+    if layer.name not in p.fused_vjp:
+        result = slope_sums(p, layer, channels)
+        p.emit(step.ACTIVATION_VJP, dy, p.kept[layer.name], channels, slope, result, every)
     if p.trained[x] and not p.pass_on(x, dy, last=True):
         p.plan.release(dy, channels)
 

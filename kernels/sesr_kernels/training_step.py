@@ -13,12 +13,24 @@ from typing import Any
 import numpy as np
 
 from sesr_kernels.compiled import compiled
-from sesr_kernels.convolve import OUTS, VECTORS, convolution
+from sesr_kernels.convolve import KEEP, OUTS, VECTORS, convolution
 from sesr_kernels.emit import LANES, VECTOR_BYTES
 from sesr_kernels.rows import COLUMNS, ROWS, activation, activation_vjp, add, collapse, correlate
+from sesr_kernels.training_winograd import (
+    COUNT,
+    HEIGHT,
+    PITCH,
+    PLANE,
+    START,
+    TILES,
+    WIDTH,
+    winograd,
+    winograd_correlate,
+)
 
 # what a row of the program does, in its first column; the others are its operands
-CONV, ACTIVATION, ADD, SCALE, CLIP, LOSS, CORRELATE, ACTIVATION_VJP, CLIP_VJP = range(9)
+(CONV, ACTIVATION, ADD, SCALE, CLIP, LOSS, CORRELATE, ACTIVATION_VJP, CLIP_VJP, WINOGRAD,
+ WINOGRAD_CORRELATE) = range(11)  # fmt: skip
 FIELDS = 18
 
 BAND = 1024 // LANES
@@ -32,7 +44,7 @@ BLOCK_BYTES = ROWS * COLUMNS * VECTOR_BYTES
 @compiled
 def train_image(
     program: Any, shifts: Any, numbers: Any, geometry: Any, image: Any, target: Any, places: Any,
-    work: Any, sums: Any, gradients: Any, weights: int, upscale: int, dloss: Any,
+    work: Any, scratch: Any, sums: Any, gradients: Any, weights: int, upscale: int, dloss: Any,
     soft: Any,
 ) -> float:  # fmt: skip
     """Run `program` on one image; returns the sum of errors, ``sqrt(error**2 + soft)``."""
@@ -47,6 +59,13 @@ def train_image(
         if kind == CONV:
             _convolve(op, rows, base, weights, geometry)
             _clear(work, op[7], op[9], geometry)
+        elif kind == WINOGRAD:
+            winograd(op, rows, base, scratch.ctypes.data, weights, sums.ctypes.data, geometry)
+            _clear_below(work, op[7], op[9], geometry)
+            if op[15] & KEEP:
+                _clear_below(work, op[8], op[9], geometry)
+        elif kind == WINOGRAD_CORRELATE:
+            winograd_correlate(op, rows, base, scratch.ctypes.data, sums.ctypes.data, geometry)
         elif kind == CORRELATE:
             _correlate(op, shifts, base, sums.ctypes.data, geometry)
         elif kind == ACTIVATION_VJP:
@@ -73,9 +92,6 @@ def train_image(
     return loss
 
 
-HEIGHT, WIDTH, PADDING, PITCH, START, PLANE, TILES, COUNT = range(8)  # columns of a geometry
-
-
 @compiled
 def _load(image: Any, work: Any, geometry: Any) -> None:
     for y in range(image.shape[0]):
@@ -96,6 +112,16 @@ def _clear(work: Any, target: int, planes: int, geometry: Any) -> None:
                 work[first + y * pitch + x] = 0
         for i in range((height - 1) * pitch + width, geometry[TILES] * LANES * VECTORS):
             work[first + i] = 0
+
+
+@compiled
+def _clear_below(work: Any, target: int, planes: int, geometry: Any) -> None:
+    """Zero what a last group of less than four rows left below the image."""
+    for c in range(planes):
+        first = geometry[START] + target // 4 + c * geometry[PLANE]
+        for y in range(geometry[HEIGHT], (geometry[HEIGHT] + 3) // 4 * 4):
+            for x in range(geometry[WIDTH]):
+                work[first + y * geometry[PITCH] + x] = 0
 
 
 @compiled
