@@ -12,7 +12,7 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     Parameters
     ----------
     winograd : bool, optional
-        Whether 3 x 3 convolutions use Winograd's algorithm; None takes what is faster.
+        Whether 3 x 3 and 5 x 5 convolutions use Winograd's algorithm; None takes what is faster.
     threads : int, optional
         How many to use; None takes all processors of this process.
 

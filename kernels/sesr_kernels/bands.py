@@ -16,7 +16,7 @@ from sesr_kernels.compiled import compiled
 from sesr_kernels.convolve import OUTS, RELU, VECTORS, convolution
 from sesr_kernels.emit import LANES
 from sesr_kernels.resampling import blend_rows, inside, spread_row
-from sesr_kernels.winograd import POINTS, TAPS, gather, multiply, spread
+from sesr_kernels.winograd import gather, gather5, multiply, multiply5, spread, spread5
 
 MARGIN = 16
 """Floats of padding left of a row, and at least that many right of it; no tap reaches farther."""
@@ -176,9 +176,10 @@ def _winograd(
 
 @compiled
 def _group_tables(op: Any, row: int, tensors: Any, taps: Any, base: int) -> None:
-    """Addresses of six source rows, then of four target, first and second residual rows."""
-    for y in range(POINTS):
-        taps[y] = base + 4 * (_row(tensors, op[SOURCE], row - 1 + y) + MARGIN - 1)
+    """Addresses of up to eight source rows, then of four target, first and second residual rows."""
+    half = op[REACH]
+    for y in range(GROUP + 2 * half):
+        taps[y] = base + 4 * (_row(tensors, op[SOURCE], row - half + y) + MARGIN - half)
     for y in range(GROUP):
         out = base + 4 * (_row(tensors, op[TARGET], row + y) + MARGIN)
         taps[8 + y] = taps[12 + y] = taps[16 + y] = out
@@ -192,29 +193,41 @@ def _group_tables(op: Any, row: int, tensors: Any, taps: Any, base: int) -> None
 def _chunk(
     op: Any, column: int, tiles: int, tensors: Any, taps: Any, weights: int, scratch: Any
 ) -> None:
-    channels, groups = op[CHANNELS], op[GROUPS]
-    table, pitch = taps.ctypes.data, 4 * POINT_PITCH
+    channels, groups, size, three = op[CHANNELS], op[GROUPS], op[SIZE], op[SIZE] == 3
+    table, pitch, count = taps.ctypes.data, 4 * POINT_PITCH, GROUP + size - 1
     points = scratch.ctypes.data
-    products = points + POINTS * channels * pitch
+    products = points + count * channels * pitch
     plane = 4 * tensors[op[SOURCE], PITCH]
+    vectors = tiles * VECTORS + (size + LANES - 2) // LANES
     for c in range(channels):
-        spread(table, 4 * column + c * plane, points + c * pitch, channels * pitch,
-               tiles * VECTORS + 1)  # fmt: skip
+        source, target = 4 * column + c * plane, points + c * pitch
+        if three:
+            spread(table, source, target, channels * pitch, vectors)
+        else:
+            spread5(table, source, target, channels * pitch, vectors)
     plane = 4 * tensors[op[TARGET], PITCH]
     before = plane if op[SECOND] >= 0 and tensors[op[SECOND], COLUMNS] > 1 else 0
     after = plane if op[THIRD] >= 0 and tensors[op[THIRD], COLUMNS] > 1 else 0
-    size = POINTS * channels * TAPS * 4 * OUTS
     for tile in range(tiles):
         offset = 4 * TILE * tile
+        here = 4 * column + offset
         for g in range(groups):
-            multiply(points + offset, channels * pitch, channels, pitch,
-                     weights + op[WEIGHT] + g * size, products)  # fmt: skip
+            weight = weights + op[WEIGHT] + g * count * channels * size * 4 * OUTS
+            if three:
+                multiply(points + offset, channels * pitch, channels, pitch, weight, products)
+            else:
+                multiply5(points + offset, channels * pitch, channels, pitch, weight, products)
             for c in range(g * OUTS, (g + 1) * OUTS):
-                here = 4 * column + offset
-                gather(products + (c - g * OUTS) * 4 * TILE, OUTS * 4 * TILE, VECTORS,
-                       weights + op[BIAS] + 4 * c, weights + op[SLOPE] + 4 * c, table + 64,
-                       here + c * plane, table + 96, here + c * before, table + 128,
-                       here + c * after, op[FLAGS])  # fmt: skip
+                first = products + (c - g * OUTS) * 4 * TILE
+                bias, slope = weights + op[BIAS] + 4 * c, weights + op[SLOPE] + 4 * c
+                if three:
+                    gather(first, OUTS * 4 * TILE, VECTORS, bias, slope, table + 64,
+                           here + c * plane, table + 96, here + c * before, table + 128,
+                           here + c * after, op[FLAGS])  # fmt: skip
+                else:
+                    gather5(first, OUTS * 4 * TILE, VECTORS, bias, slope, table + 64,
+                            here + c * plane, table + 96, here + c * before, table + 128,
+                            here + c * after, op[FLAGS])  # fmt: skip
 
 
 @compiled

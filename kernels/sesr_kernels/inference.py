@@ -24,7 +24,7 @@ from sesr_kernels.phases import phase_weight
 from sesr_kernels.resampling import phases
 from sesr_kernels.shuffles import combined
 from sesr_kernels.threads import Threads, share
-from sesr_kernels.winograd import POINTS, packed_points
+from sesr_kernels.winograd import MOST_POINTS, ROWS, packed_points
 
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
@@ -101,7 +101,8 @@ class Plan:
         row[bands.CHANNELS], row[bands.GROUPS] = channels, groups
         if op.kind == sc.WINOGRAD:
             row[bands.WEIGHT] = self._reserve(
-                POINTS * many * 3 * channels, lambda params: packed_points(dense(layer, params))
+                (op.size + ROWS - 1) * many * op.size * channels,
+                lambda params: packed_points(dense(layer, params)),
             )
         else:
             row[bands.WEIGHT] = self._reserve(
@@ -241,7 +242,7 @@ def network(
     threads : Threads, optional
         How many share the bands; the result's bits do not depend on it.
     winograd : bool, optional
-        Whether 3 x 3 convolutions use Winograd's algorithm; `WINOGRAD` unless given.
+        Whether 3 x 3 and 5 x 5 convolutions use Winograd's algorithm; `WINOGRAD` unless given.
 
     Returns
     -------
@@ -325,7 +326,8 @@ class Workspace:
         self.done = np.zeros(len(tensors), np.int64)
         self.taps = np.zeros(max(64, *(op.size**2 for op in operations)), np.int64)
         widest = max(round_up(tensor.channels, OUTS) for tensor in tensors)
-        self.scratch = _aligned(2 * POINTS * widest * bands.POINT_PITCH + 64)
+        products = OUTS * bands.TILE
+        self.scratch = _aligned(MOST_POINTS * (widest * bands.POINT_PITCH + products) + 64)
         self._layout: Array | None = None
 
     def rings(self, table: Array) -> Array:

@@ -37,8 +37,8 @@ ELEMENTWISE = ("ReLU", "LeakyReLU", "Shift", "Scale", "Clip")
 
 MAX_KERNEL_SIZE = 31
 """Half of it must fit the padding of a row."""
-WINOGRAD_CHANNELS = 8
-"""With fewer channels in or out, the transforms cost more than they save."""
+WINOGRAD_CHANNELS = {3: (8, 8), 5: (8, 4)}
+"""Kernel size: with fewer channels in or out, the transforms cost more than they save."""
 
 
 def lower(net: Any, winograd: bool = False) -> Schedule:
@@ -49,7 +49,7 @@ def lower(net: Any, winograd: bool = False) -> Schedule:
     net : Network
         Read by the names of its layers' kinds and fields.
     winograd : bool
-        Whether 3 x 3 convolutions use Winograd's algorithm where it pays.
+        Whether 3 x 3 and 5 x 5 convolutions use Winograd's algorithm where it pays.
 
     Returns
     -------
@@ -162,10 +162,14 @@ def _conv(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
     if layer.kernel_size > MAX_KERNEL_SIZE:
         raise Unsupported(f"a {layer.kernel_size} x {layer.kernel_size} kernel")
     size, source = layer.kernel_size, p.number[inputs[0]]
-    fewest = min(layer.features, p.schedule.tensors[source].channels)
-    pays = p.winograd and size == 3 and fewest >= WINOGRAD_CHANNELS
-    kind = WINOGRAD if pays else CONV
+    channels = (p.schedule.tensors[source].channels, layer.features)
+    kind = WINOGRAD if p.winograd and _pays(size, channels) else CONV
     p.emit(kind, target, source=source, size=size, reach=size // 2, layer=layer, **fields)
+
+
+def _pays(size: int, channels: tuple[int, int]) -> bool:
+    fewest = WINOGRAD_CHANNELS.get(size)
+    return fewest is not None and channels[0] >= fewest[0] and channels[1] >= fewest[1]
 
 
 def _conv_transpose(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:

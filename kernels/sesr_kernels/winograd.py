@@ -1,14 +1,17 @@
-"""Winograd's F(4, 3) along the vertical: four rows of a 3 x 3 convolution from six products each.
+"""Winograd's algorithm along the vertical: four rows at once, F(4, 3) and F(4, 5).
 
 Only rows are transformed, so the transforms are plain sums of rows and every tap along the width
-stays a tap.  18 products for each output column instead of 36.
+stays a tap.  For each output column F(4, 3) takes 18 products instead of 36, F(4, 5) 40 instead
+of 100.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016), section 4.1; the
-points are 0, 1, -1, 2, -2 and infinity.
+points are 0, 1, -1, 2, -2, for five taps 1/2 and -1/2 as well, and infinity.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,123 +24,182 @@ from sesr_kernels.packing import pack
 Array = npt.NDArray[Any]
 
 ROWS, POINTS, TAPS = 4, 6, 3
-"""Rows of a group, which starts at a multiple of it; products for each; taps of each product."""
+"""Rows of a group, which starts at a multiple of it; of 3 x 3: products for each, taps of each."""
+MOST_POINTS = 8
+FINITE = {3: (0, 1, -1, 2, -2), 5: (0, 1, -1, 2, -2, 1 / 2, -1 / 2)}
+"""Taps: the points but infinity.  With halves instead of larger numbers F(4, 5) keeps the error of
+F(4, 3), about twice that of the direct sum."""
 
-WEIGHT = np.array(
-    [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
-     [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
-)  # fmt: skip
+
+def weight_transform(taps: int) -> Array:
+    """(products, taps): the weights' polynomial at every point, over its Lagrange denominator."""
+    points = FINITE[taps]
+    rows = [
+        [a**j / math.prod(a - other for other in points if other != a) for j in range(taps)]
+        for a in points
+    ]
+    return np.array([*rows, [0.0] * (taps - 1) + [1.0]])
 
 
 def packed_points(weight: Array) -> Array:
-    """(3, 3, in, out) to (groups, products, in, 3, OUTS)."""
-    points = np.einsum("pi,ijco->pjco", WEIGHT, weight.astype(np.float64))
+    """(k, k, in, out) to (groups, products, in, k, OUTS)."""
+    transform = weight_transform(len(weight))
+    points = np.einsum("pi,ijco->pjco", transform, weight.astype(np.float64))
     return np.stack([pack(point[None]) for point in points], axis=1)
 
 
-def _spread(e: Emitter, **a: Value) -> None:
-    """Six rows of one channel (`rows` + `offset`) to its six points, `stride` bytes apart."""
-    rows = [e.b.add(e.integer(a["rows"], I64(i)), a["offset"]) for i in range(POINTS)]
-    targets = [e.b.add(a["target"], e.b.mul(a["stride"], I64(i))) for i in range(POINTS)]
+def _three(e: Emitter, d: list[Value]) -> list[Value]:
+    """Six rows to the six points of F(4, 3)."""
     two, four, five = e.constant(2.0), e.constant(4.0), e.constant(-5.0)
     minus_two, minus_four = e.constant(-2.0), e.constant(-4.0)
-
-    def step(i: Value) -> list[Value]:
-        offset = e.b.mul(i, I64(VECTOR_BYTES))
-        d = [e.load(e.b.add(row, offset)) for row in rows]
-        even, odd = e.fma(d[2], minus_four, d[4]), e.fma(d[1], minus_four, d[3])
-        wide, tall = e.b.fsub(d[4], d[2]), e.b.fsub(d[3], d[1])
-        points = [
-            e.fma(d[0], four, e.fma(d[2], five, d[4])),
-            e.b.fadd(even, odd),
-            e.b.fsub(even, odd),
-            e.fma(tall, two, wide),
-            e.fma(tall, minus_two, wide),
-            e.fma(d[1], four, e.fma(d[3], five, d[5])),
-        ]
-        for point, target in zip(points, targets, strict=True):
-            e.store(point, e.b.add(target, offset))
-        return []
-
-    e.repeat(a["count"], [], step)
+    even, odd = e.fma(d[2], minus_four, d[4]), e.fma(d[1], minus_four, d[3])
+    wide, tall = e.b.fsub(d[4], d[2]), e.b.fsub(d[3], d[1])
+    return [
+        e.fma(d[0], four, e.fma(d[2], five, d[4])),
+        e.b.fadd(even, odd),
+        e.b.fsub(even, odd),
+        e.fma(tall, two, wide),
+        e.fma(tall, minus_two, wide),
+        e.fma(d[1], four, e.fma(d[3], five, d[5])),
+    ]
 
 
-spread = kernel("rows offset target stride count", _spread)
+def _five(e: Emitter, d: list[Value]) -> list[Value]:
+    """Eight rows to the eight points of F(4, 5): polynomials with the other points as roots."""
+
+    def polynomial(first: int, low: float, middle: float) -> Value:
+        inner = e.fma(d[first + 2], e.constant(middle), d[first + 4])
+        return e.b.fadd(inner, d[first]) if low == 1 else e.fma(d[first], e.constant(low), inner)
+
+    def end(first: int) -> Value:
+        near = e.b.fsub(d[first + 2], d[first + 4])
+        return e.fma(near, e.constant(21 / 4), e.b.fsub(d[first + 6], d[first]))
+
+    points = [end(0)]
+    for point, low, middle in ((1.0, 1.0, -17 / 4), (2.0, 1 / 4, -5 / 4), (0.5, 4.0, -5.0)):
+        even, odd = polynomial(2, low, middle), polynomial(1, low, middle)
+        if point == 1:
+            points += [e.b.fadd(even, odd), e.b.fsub(even, odd)]
+        else:
+            points += [e.fma(odd, e.constant(s * point), even) for s in (1, -1)]
+    return [*points, end(1)]
 
 
-def _multiply(e: Emitter, **a: Value) -> None:
+def _spread(taps: int) -> Callable[..., Any]:
+    """All rows of one channel (`rows` + `offset`) to its points, `stride` bytes apart."""
+    count, transform = taps + ROWS - 1, {3: _three, 5: _five}[taps]
+
+    def body(e: Emitter, **a: Value) -> None:
+        rows = [e.b.add(e.integer(a["rows"], I64(i)), a["offset"]) for i in range(count)]
+        targets = [e.b.add(a["target"], e.b.mul(a["stride"], I64(i))) for i in range(count)]
+
+        def step(i: Value) -> list[Value]:
+            offset = e.b.mul(i, I64(VECTOR_BYTES))
+            points = transform(e, [e.load(e.b.add(row, offset)) for row in rows])
+            for point, target in zip(points, targets, strict=True):
+                e.store(point, e.b.add(target, offset))
+            return []
+
+        e.repeat(a["count"], [], step)
+
+    return kernel("rows offset target stride count", body)
+
+
+def _multiply(taps: int) -> Callable[..., Any]:
     """Products of one tile and OUTS outputs: each point's inputs and taps summed, in this order."""
-    zero = e.constant(0.0)
 
-    def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
-        result = list(sums)
-        for column in range(TAPS):
-            result = tap(e, result, pixels, weight, column)
-        return [e.at(weight, WORD * OUTS * TAPS), e.b.add(pixels, a["stride"]), *result]
+    def body(e: Emitter, **a: Value) -> None:
+        zero = e.constant(0.0)
 
-    def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
-        start = [weight, pixels, *[zero] * (OUTS * VECTORS)]
-        weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
-        for i, total in enumerate(sums):
-            e.store(total, target, VECTOR_BYTES * i)
-        following = e.b.add(pixels, a["point_stride"])
-        return [weight, following, e.at(target, VECTOR_BYTES * OUTS * VECTORS)]
+        def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
+            result = list(sums)
+            for column in range(taps):
+                result = tap(e, result, pixels, weight, column)
+            return [e.at(weight, WORD * OUTS * taps), e.b.add(pixels, a["stride"]), *result]
 
-    e.repeat(I64(POINTS), [a["weight"], a["points"], a["products"]], point)
+        def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
+            start = [weight, pixels, *[zero] * (OUTS * VECTORS)]
+            weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
+            for i, total in enumerate(sums):
+                e.store(total, target, VECTOR_BYTES * i)
+            following = e.b.add(pixels, a["point_stride"])
+            return [weight, following, e.at(target, VECTOR_BYTES * OUTS * VECTORS)]
+
+        count = I64(taps + ROWS - 1)
+        e.repeat(count, [a["weight"], a["points"], a["products"]], point)
+
+    return kernel("points point_stride channels stride weight products", body)
 
 
-multiply = kernel("points point_stride channels stride weight products", _multiply)
-
-
-def _gather(e: Emitter, **a: Value) -> None:
-    """Six products of one channel to its four rows, with bias, sums and activation."""
-    products = [e.b.add(a["products"], e.b.mul(a["stride"], I64(i))) for i in range(POINTS)]
-
-    def rows(table: str, offset: str) -> list[Value]:
-        return [e.b.add(e.integer(a[table], I64(i)), a[offset]) for i in range(ROWS)]
-
-    targets = rows("targets", "offset")
-    befores, afters = rows("befores", "before_offset"), rows("afters", "after_offset")
-    bias, slope = e.splat(e.scalar(a["bias"])), e.splat(e.scalar(a["slope"]))
-    zero, two, four, eight = (e.constant(c) for c in (0.0, 2.0, 4.0, 8.0))
-    flags = a["flags"]
-
-    def prelu(values: list[Value]) -> list[Value]:
-        return [e.b.select(e.b.fcmp_ordered(">", v, zero), v, e.b.fmul(v, slope)) for v in values]
-
-    def relu(values: list[Value]) -> list[Value]:
-        return [e.b.select(e.b.fcmp_ordered("<", v, zero), zero, v) for v in values]
-
-    def step(i: Value) -> list[Value]:
-        offset = e.b.mul(i, I64(VECTOR_BYTES))
-
-        def plus(values: list[Value], others: list[Value]) -> list[Value]:
-            loaded = [e.load(e.b.add(other, offset)) for other in others]
-            return [e.b.fadd(v, o) for v, o in zip(values, loaded, strict=True)]
-
-        m = [e.load(e.b.add(product, offset)) for product in products]
-        near, far = e.b.fadd(m[1], m[2]), e.b.fadd(m[3], m[4])
-        near_odd, far_odd = e.b.fsub(m[1], m[2]), e.b.fsub(m[3], m[4])
-        near, near_odd = e.b.fadd(near, bias), e.b.fadd(near_odd, bias)
+def _four_rows(e: Emitter, m: list[Value], bias: Value) -> list[Value]:
+    """Products to rows: row i is the sum of every point's, times the point to the power of i."""
+    near, far = e.b.fadd(m[1], m[2]), e.b.fadd(m[3], m[4])
+    near_odd, far_odd = e.b.fsub(m[1], m[2]), e.b.fsub(m[3], m[4])
+    near, near_odd = e.b.fadd(near, bias), e.b.fadd(near_odd, bias)
+    two, four, eight = (e.constant(power) for power in (2.0, 4.0, 8.0))
+    values = [
+        e.b.fadd(e.b.fadd(m[0], near), far),
+        e.fma(far_odd, two, near_odd),
+        e.fma(far, four, near),
+        e.b.fadd(e.fma(far_odd, eight, near_odd), m[-1]),
+    ]
+    if len(m) > POINTS:  # those of 1/2 and -1/2
+        even, odd = e.b.fadd(m[5], m[6]), e.b.fsub(m[5], m[6])
         values = [
-            e.b.fadd(e.b.fadd(m[0], near), far),
-            e.fma(far_odd, two, near_odd),
-            e.fma(far, four, near),
-            e.b.fadd(e.fma(far_odd, eight, near_odd), m[5]),
+            e.fma(odd if i % 2 else even, e.constant(0.5**i), value)
+            for i, value in enumerate(values)
         ]
-        values = e.choose(e.has(flags, BEFORE), values, lambda: plus(values, befores))
-        values = e.choose(e.has(flags, PRELU), values, lambda: prelu(values))
-        values = e.choose(e.has(flags, RELU), values, lambda: relu(values))
-        values = e.choose(e.has(flags, AFTER), values, lambda: plus(values, afters))
-        for value, target in zip(values, targets, strict=True):
-            e.store(value, e.b.add(target, offset))
-        return []
-
-    e.repeat(a["count"], [], step)
+    return values
 
 
-gather = kernel(
-    "products stride count bias slope targets offset befores before_offset afters after_offset "
-    "flags",
-    _gather,
-)
+def _gather(taps: int) -> Callable[..., Any]:
+    """Products of one channel to its four rows, with bias, sums and activation."""
+    count = taps + ROWS - 1
+
+    def body(e: Emitter, **a: Value) -> None:
+        products = [e.b.add(a["products"], e.b.mul(a["stride"], I64(i))) for i in range(count)]
+
+        def rows(table: str, offset: str) -> list[Value]:
+            return [e.b.add(e.integer(a[table], I64(i)), a[offset]) for i in range(ROWS)]
+
+        targets = rows("targets", "offset")
+        befores, afters = rows("befores", "before_offset"), rows("afters", "after_offset")
+        bias, slope = e.splat(e.scalar(a["bias"])), e.splat(e.scalar(a["slope"]))
+        zero, flags = e.constant(0.0), a["flags"]
+
+        def prelu(values: list[Value]) -> list[Value]:
+            return [
+                e.b.select(e.b.fcmp_ordered(">", v, zero), v, e.b.fmul(v, slope)) for v in values
+            ]
+
+        def relu(values: list[Value]) -> list[Value]:
+            return [e.b.select(e.b.fcmp_ordered("<", v, zero), zero, v) for v in values]
+
+        def step(i: Value) -> list[Value]:
+            offset = e.b.mul(i, I64(VECTOR_BYTES))
+
+            def plus(values: list[Value], others: list[Value]) -> list[Value]:
+                loaded = [e.load(e.b.add(other, offset)) for other in others]
+                return [e.b.fadd(v, o) for v, o in zip(values, loaded, strict=True)]
+
+            m = [e.load(e.b.add(product, offset)) for product in products]
+            values = _four_rows(e, m, bias)
+            values = e.choose(e.has(flags, BEFORE), values, lambda: plus(values, befores))
+            values = e.choose(e.has(flags, PRELU), values, lambda: prelu(values))
+            values = e.choose(e.has(flags, RELU), values, lambda: relu(values))
+            values = e.choose(e.has(flags, AFTER), values, lambda: plus(values, afters))
+            for value, target in zip(values, targets, strict=True):
+                e.store(value, e.b.add(target, offset))
+            return []
+
+        e.repeat(a["count"], [], step)
+
+    return kernel(
+        "products stride count bias slope targets offset befores before_offset afters "
+        "after_offset flags",
+        body,
+    )
+
+
+spread, multiply, gather = _spread(3), _multiply(3), _gather(3)
+spread5, multiply5, gather5 = _spread(5), _multiply(5), _gather(5)
