@@ -103,7 +103,8 @@ def _title(title: str, name: str, suffix: str) -> str:
     return f"**{title}{variant}, here{suffix}**{note}"
 
 
-COLOURS = {"SESR, paper": "C0", "others, as the paper prints them": "0.6"}
+SESR, OTHERS = "SESR, paper", "others, as the paper prints them"
+COLOURS = {SESR: "C0", OTHERS: "0.6"}
 BELOW = ("BTSRN", "FSRCNN, their set-up")
 """Models whose label would hide another's."""
 
@@ -120,10 +121,11 @@ def draw(path: Path, upscale: int, results: Results) -> None:
     at = {model: (macs[model], entry[0]) for model, entry in paper.items() if entry}
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     for model, point in at.items():
-        kind = list(COLOURS)[not model.startswith("SESR")]
+        kind = SESR if model.startswith("SESR") else OTHERS
         axes.semilogx(*point, "o", color=COLOURS[kind])
-        place = (4, -11) if model in BELOW else (4, 4)
-        axes.annotate(model, point, place, textcoords="offset points", size=8)
+        place = (-5, 3) if kind == SESR else (5, -10) if model in BELOW else (5, 3)
+        side = "right" if kind == SESR else "left"
+        axes.annotate(model, point, place, textcoords="offset points", size=8, ha=side)
     for name, scores in results.items():
         if (model := paper_row(name)) in at and "Set14" in scores and not is_variant(name):
             ours = scores["Set14"].psnr_db
@@ -136,7 +138,7 @@ def draw(path: Path, upscale: int, results: Results) -> None:
     axes.set(
         xlabel="multiply-accumulates for 1280 x 720 / G", ylabel="PSNR on Set14 (Y) / dB",
         title=f"Figure 1(a), x{upscale}", xticks=ticks, xticklabels=[f"{t:g}" for t in ticks],
-        xlim=(0.75 * min(macs.values()), 1500),
+        xlim=(0.5 * min(macs.values()), 1500),
     )  # fmt: skip
     axes.minorticks_off()
     axes.grid(alpha=0.3)
