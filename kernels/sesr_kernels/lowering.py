@@ -69,6 +69,7 @@ class _Lowering:
         self.winograd = winograd
         self.net, self.schedule = net, Schedule()
         self.steps = list(net.steps())
+        self.channels = {name: shape[2] for name, shape in net.shapes(16, 24).items()}
         self.readers: dict[str, list[tuple[Any, tuple[str, ...]]]] = {}
         for layer, inputs in self.steps:
             for name in inputs:
@@ -149,7 +150,7 @@ class _Lowering:
         (other,) = (i for i in inputs if i != name)
         if other not in self.number:
             return False
-        channels = {n: shape[2] for n, shape in self.net.shapes(16, 24).items()}
+        channels = self.channels
         return channels[other] in (1, channels[name]) and channels[inputs[0]] == channels[name]
 
 

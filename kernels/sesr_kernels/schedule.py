@@ -7,6 +7,7 @@ in the caches.  `Operation` is what one of them does for one row; `Schedule` is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
+Input = tuple[int, int, int]
+"""A tensor that an operation reads, its reach and its ratio."""
 
 LOAD, CONV, ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD, RESIZE = range(11)
 
@@ -101,7 +104,7 @@ class Schedule:
         return np.stack([lows, highs], axis=1)
 
     @staticmethod
-    def inputs(op: Operation) -> list[tuple[int, int, int]]:
+    def inputs(op: Operation) -> list[Input]:
         """Tensors an operation reads, each with its reach and ratio."""
         found = [(op.source, op.reach, op.ratio), (op.second, 0, 1), (op.third, 0, 1)]
         return [entry for entry in found if entry[0] >= 0]
@@ -113,26 +116,30 @@ class Schedule:
 
     def fit_rings(self, step: int) -> None:
         """Rehearse a band in the middle of a high image; every row read must still be there."""
-        spans = self.spans(1000, 1000 + 4 * self.halo() + 64)
-        done = spans[:, 0].copy()
-        while done[self.operations[-1].target] < spans[self.operations[-1].target, 1]:
-            for op in self.operations:
-                top = self.reachable(op, done, spans, step)
-                for name, reach, ratio in self.inputs(op):
-                    oldest = done[op.target] // ratio - reach
-                    if top > done[op.target]:
-                        tensor = self.tensors[name]
-                        tensor.depth = max(tensor.depth, int(done[name] - oldest))
-                done[op.target] = max(done[op.target], top)
+        done, highs = self.spans(1000, 1064).T.tolist()
+        tensors, output = self.tensors, self.operations[-1].target
+        reads = [(op, self.inputs(op)) for op in self.operations]
+        while done[output] < highs[output]:
+            for op, inputs in reads:
+                top, begun = self.reachable(op, inputs, done, highs, step), done[op.target]
+                if top <= begun:
+                    continue
+                for name, reach, ratio in inputs:
+                    kept = done[name] - begun // ratio + reach
+                    tensors[name].depth = max(tensors[name].depth, kept)
+                done[op.target] = top
         for op in self.operations:
             burst = step * self.tensors[op.target].scale
             self.tensors[op.target].depth = max(self.tensors[op.target].depth, burst)
 
-    def reachable(self, op: Operation, done: Array, spans: Array, step: int) -> int:
+    @staticmethod
+    def reachable(
+        op: Operation, inputs: Sequence[Input], done: list[int], highs: list[int], step: int
+    ) -> int:
         """Rows of an operation's target that can exist by now."""
-        top = spans[op.target, 1]
+        top = highs[op.target]
         if op.kind == LOAD:
-            return int(min(top, done[op.target] + step))
-        for name, reach, ratio in self.inputs(op):
+            return min(top, done[op.target] + step)
+        for name, reach, ratio in inputs:
             top = min(top, (done[name] - reach) * ratio)
-        return int(top // GROUP * GROUP if op.kind == WINOGRAD else top)
+        return top // GROUP * GROUP if op.kind == WINOGRAD else top
