@@ -41,6 +41,9 @@ def weight_transform(taps: int) -> Array:
     return np.array([*rows, [0.0] * (taps - 1) + [1.0]])
 
 
+WEIGHT = weight_transform(TAPS)
+
+
 def packed_points(weight: Array) -> Array:
     """(k, k, in, out) to (groups, products, in, k, OUTS)."""
     transform = weight_transform(len(weight))
