@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -60,6 +61,13 @@ def collapsed(net: Network) -> Network:
     -----
     Bhardwaj et al. (MLSys 2022), section 3.1, figure 2(c) and (d).
     """
+    check_network(net)
+    return _collapsed(net) if any(_blocks(net)) else net
+
+
+@lru_cache(maxsize=32)
+def _collapsed(net: Network) -> Network:
+    """Rewritten once: every step of a training asks for it."""
     return _rewrite(net, _collapse_block)
 
 

@@ -15,6 +15,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sesr_ref.layers import (
@@ -169,6 +170,11 @@ class Network:
 
     def param_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter, keyed ``layer.parameter``; shared ones appear once."""
+        return dict(self._param_shapes)
+
+    @cached_property
+    def _param_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Found once: every step of a training checks its parameters several times."""
         shapes = self.shapes(16, 24)
         return {
             f"{layer.name}.{param}": shape

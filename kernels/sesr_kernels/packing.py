@@ -35,4 +35,6 @@ def transposed(weight: Array) -> Array:
 
 def pad_outputs(values: Array) -> Array:
     """One value per output, zeros up to a whole group."""
-    return np.pad(values, (0, -len(values) % HOST.outs)).astype(np.float32, copy=False)
+    if missing := -len(values) % HOST.outs:
+        values = np.pad(values, (0, missing))
+    return values.astype(np.float32, copy=False)

@@ -47,8 +47,7 @@ WEIGHT = weight_transform(TAPS)
 def packed_points(weight: Array) -> Array:
     """(k, k, in, out) to (groups, products, in, k, OUTS)."""
     transform = weight_transform(len(weight))
-    points = np.einsum("pi,ijco->pjco", transform, weight.astype(np.float64))
-    return np.stack([pack(point[None]) for point in points], axis=1)
+    return pack(np.einsum("pi,ijco->pjco", transform, weight.astype(np.float64)))
 
 
 def _three(e: Emitter, d: list[Value]) -> list[Value]:
