@@ -6,6 +6,7 @@ RUN is the --out of sesr-ref train, NAME such as sesr-m5-x2 or sesr-m5-x2-npu.  
 with the linear blocks, which training can go on from, NAME-collapsed.npz, which is what runs, and
 NAME's entry in the manifest: recipe, PSNR on all of KODAK24, scores on EVAL's test sets.  Weights
 that are worse on KODAK24 than the shipped ones are refused without --force (exit code 1).
+With --state the optimiser's moments are stored beside the package; state.py goes on from them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
 from sesr_ref.shipped import COLLAPSED, shipped, smallest, weights_folder
+from state import STATES, write_state
 
 SETS = ("Set5", "Set14", "BSD100")
 LARGEST_FLOAT32 = 1_300_000
@@ -119,6 +121,8 @@ def write_manifest(entries: dict[str, Any]) -> None:
 
 def ship(args: argparse.Namespace) -> int:
     """Compare, score, write."""
+    if args.state and args.weights != "weights.npz":
+        raise ValueError(f"--state is of a run's end, not of {args.weights}")
     net, params = sr.load(args.run / args.weights)
     net, ops = named(args.name, net), engine_named(args.engine)
     facts = {
@@ -137,6 +141,9 @@ def ship(args: argparse.Namespace) -> int:
     facts["scores"] = scores_of(small_of(net, params), args.data, args.protocol, ops)
     entry = write_files(net, params) | facts
     write_manifest({**shipped(), args.name: entry})
+    (STATES / f"{args.name}.npz").unlink(missing_ok=True)  # it was of other weights
+    if args.state:
+        write_state(args.run, args.name)
     print(json.dumps(entry, indent=2))
     return 0
 
@@ -152,6 +159,7 @@ def main() -> int:
     parser.add_argument("--val", type=Path, required=True, help="folder of images: Kodak24")
     parser.add_argument("--weights", default="weights.npz", help="file in RUN (weights.npz)")
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="y")
+    parser.add_argument("--state", action="store_true", help="store the moments in weights/states/")
     parser.add_argument("--force", action="store_true", help="replace better weights")
     add_engine_option(parser)
     try:
