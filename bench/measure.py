@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+PAUSE = 0.03
+"""Seconds before each run: runtimes let their threads spin for up to 20 ms after a call."""
+CLOSE = 3.0
+"""Who takes more than this many times as long as the fastest need not be known as precisely."""
 
 
 def alternate(
-    runs: Mapping[str, Callable[[], object]], repeats: int, seconds: float = 20.0
-) -> dict[str, float]:
-    """Median seconds of each function; they take turns, so that all see the same machine.
+    runs: Mapping[str, Callable[[], float]], repeats: int, least: int = 3, seconds: float = 20.0
+) -> dict[str, list[float]]:
+    """Times of every run of each candidate; they take turns, so that all see the same machine.
 
     Parameters
     ----------
     runs : mapping of functions
-        Each is called once beforehand to warm up.
+        Each runs a candidate, warmed up already, once and gives the seconds it took.
     repeats : int
-        Turns of each.
+        Turns of those that are within `CLOSE` of the fastest.
+    least : int
+        Turns of every one, if that is fewer.
     seconds : float
-        Stop after this long, but not before three turns.
+        Stop after this long, but not before the `least` turns.
 
     Returns
     -------
-    dict of float
+    dict of list of float
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    begun = time.perf_counter()
+    going, begun = list(runs), time.perf_counter()
     for turn in range(repeats):
-        if turn >= 3 and time.perf_counter() - begun > seconds:
+        if turn == least:
+            fastest = min(map(statistics.median, times.values()))
+            going = [name for name in runs if statistics.median(times[name]) < CLOSE * fastest]
+        if turn >= least and time.perf_counter() - begun > seconds:
             break
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(t) for name, t in times.items()}
+        for name in going:
+            time.sleep(PAUSE)
+            times[name].append(runs[name]())
+    return times
 
 
 def peak_megabytes() -> float:
@@ -50,12 +53,3 @@ def peak_megabytes() -> float:
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024
     raise OSError("this system does not say how much memory a process held")
-
-
-def in_own_process(arguments: Sequence[str]) -> dict[str, float]:
-    """Run this benchmark's `--alone` with `arguments` and read the JSON it prints."""
-    script = Path(__file__).with_name("run_speed.py")
-    command = [sys.executable, str(script), "--alone", *arguments]
-    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found

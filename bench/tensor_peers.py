@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 import sesr_ref as sr
-from peers import ncnn_model
 from sesr_ref.exchange.onnx_out import to_onnx
-from sesr_ref.execute import layer_params
 from sesr_ref.ops.arrays import Array, Params
 
 Tensors = dict[str, Array]
@@ -46,33 +44,12 @@ def kernels(winograd: bool) -> Callable[..., Tensors]:
 def pytorch(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
     """PyTorch, eager, everything in `dtype`."""
     import torch
-    from torch.nn import functional as F
 
-    kind = getattr(torch, dtype)
+    from torch_network import torch_function
 
-    def tensor(a: Array) -> Any:
-        return torch.from_numpy(np.ascontiguousarray(a)).to(kind)
-
-    rules: dict[str, Callable[[Any, Params, list[Any]], Any]] = {
-        "Conv": lambda la, p, t: F.conv2d(
-            t[0], tensor(p["weight"].transpose(3, 2, 0, 1)),
-            tensor(p["bias"]) if "bias" in p else None, padding=la.kernel_size // 2,
-        ),
-        "ConvTranspose": lambda la, p, t: F.conv_transpose2d(
-            t[0], tensor(p["weight"].transpose(2, 3, 0, 1)),
-            tensor(p["bias"]) if "bias" in p else None, la.stride, la.crop,
-            la.stride - la.kernel_size + 2 * la.crop,
-        ),
-        "PReLU": lambda la, p, t: F.prelu(t[0], tensor(p["slope"])),
-        "ReLU": lambda la, p, t: F.relu(t[0]),
-        "Add": lambda la, p, t: sum(t[1:], t[0]),
-        "DepthToSpace": lambda la, p, t: F.pixel_shuffle(t[0], la.block),
-    }  # fmt: skip
-    tensors = {"input": tensor(x.transpose(0, 3, 1, 2))}
+    function = torch_function(net, params, dtype, keep=True)
     with torch.inference_mode():
-        for layer, inputs in net.steps():
-            own, values = layer_params(layer, params), [tensors[i] for i in inputs]
-            tensors[layer.name] = rules[type(layer).__name__](layer, own, values)
+        tensors = function(torch.from_numpy(x.transpose(0, 3, 1, 2)).to(getattr(torch, dtype)))
     return {k: t.float().numpy().transpose(0, 2, 3, 1) for k, t in tensors.items()}
 
 
@@ -104,25 +81,24 @@ def openvino(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
 
 def ncnn(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
     """ncnn, CPU, with its own packing and Winograd; storage in `dtype`."""
-    import ncnn as library
+    from ncnn_model import ncnn_image, ncnn_model, ncnn_network
 
-    text, weights = ncnn_model(net, params)
-    model = library.Net()
-    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
-        setattr(model.opt, option, dtype == "float16" and option != "use_fp16_arithmetic")
-    model.opt.use_bf16_storage = dtype == "bfloat16"
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "n.param").write_text(text)
-        (Path(folder) / "n.bin").write_bytes(weights)
-        model.load_param(str(Path(folder) / "n.param"))
-        model.load_model(str(Path(folder) / "n.bin"))
-    pixels = np.ascontiguousarray(x[0].transpose(2, 0, 1))
-    image, tensors = library.Mat(pixels).clone(), {}
+    model, image, tensors = ncnn_network(ncnn_model(net, params), None, dtype), ncnn_image(x), {}
     for name in [layer.name for layer in net.layers]:
         extractor = model.create_extractor()
         extractor.input("input", image)
         tensors[name] = np.array(extractor.extract(name)[1])[None]
     return _named(list(tensors), list(tensors.values()))
+
+
+def litert(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
+    """LiteRT with XNNPACK: only the output, since that owns all tensors between."""
+    _only(dtype, "float32")
+    from litert_model import litert_model
+    from peers import litert as load
+
+    run = load(litert_model(net, params, x.shape[1:3]), threads=1)
+    return {net.output: run(x).copy()}
 
 
 def _only(dtype: str, *offered: str) -> None:
@@ -149,6 +125,7 @@ PEERS: dict[str, Callable[[sr.Network, Params, Array, str], Tensors]] = {
     "PyTorch": pytorch,
     "ONNX Runtime": onnx_runtime,
     "OpenVINO": openvino,
+    "LiteRT": litert,
     "ncnn": ncnn,
 }
 DTYPES = ("float32", "float16", "bfloat16")

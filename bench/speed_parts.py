@@ -1,0 +1,154 @@
+"""The parts of `run_speed.py`: which cases each has, and how one case is measured.
+
+A measurement is a row: a dict that JSON can hold, one value of each candidate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import training_peers
+from measure import alternate, peak_megabytes
+from sesr_ref.ops.arrays import Array
+from speed_cases import SCALES, Case, gflop, loaded, pixels, written
+from worker import Worker
+
+Row = dict[str, Any]
+OURS = "sesr_ref fast"
+TOLERANCE = 1e-5
+"""Largest difference of two float32 outputs, relative to the largest value."""
+TRAINED = Case("m5-x2", "32 of 64 x 64", 0)
+
+
+class Part(NamedTuple):
+    """Which cases the arguments ask for, and how one is measured."""
+
+    cases: Callable[[argparse.Namespace], Iterator[Case]]
+    measure: Callable[[argparse.Namespace, Case], Row]
+
+
+def every_case(args: argparse.Namespace) -> Iterator[Case]:
+    """Each network at each size with each number of threads."""
+    return itertools.starmap(Case, itertools.product(args.networks, args.sizes, args.threads))
+
+
+def largest_case(args: argparse.Namespace) -> Iterator[Case]:
+    """The first network at the last size with the last number of threads."""
+    yield Case(args.networks[0], args.sizes[-1], args.threads[-1])
+
+
+def scaling_cases(args: argparse.Namespace) -> Iterator[Case]:
+    """The first network at sizes that grow."""
+    for threads in args.threads:
+        yield from (Case(args.networks[0], size, threads) for size in SCALES)
+
+
+def training_cases(args: argparse.Namespace) -> Iterator[Case]:
+    """A step of M5 with each number of threads."""
+    yield from (TRAINED._replace(threads=threads) for threads in args.threads)
+
+
+def inference(args: argparse.Namespace, case: Case) -> Row:
+    """Every candidate on one image; AssertionError if outputs differ."""
+    for name in args.candidates:
+        args.workers[name].hold(loaded, name, case, written(name, case))
+    error = largest_difference({name: args.workers[name].result for name in args.candidates})
+    return timings(args, args.candidates) | {"error": error, "gflop": gflop(case)}
+
+
+def timings(args: argparse.Namespace, names: Iterable[str]) -> Row:
+    """Median and fastest milliseconds of what the workers hold, and of how many runs."""
+    runs = {name: args.workers[name].seconds for name in names}
+    times = alternate(runs, args.repeats, args.least, args.seconds)
+    return {
+        "ms": {name: round(1e3 * statistics.median(t), 2) for name, t in times.items()},
+        "fastest_ms": {name: round(1e3 * min(t), 2) for name, t in times.items()},
+        "runs": {name: len(t) for name, t in times.items()},
+    }
+
+
+def largest_difference(runs: Mapping[str, Callable[[], Array]]) -> float:
+    """Relative, of any output from the first one's; AssertionError if too large.  Warms up too."""
+    first, *others = runs
+    want, worst = np.array(runs[first]()), 0.0
+    for name in others:
+        error = float(abs(runs[name]() - want).max() / abs(want).max())
+        if not error < TOLERANCE:
+            raise AssertionError(f"{name} is {error:.1e} from {first}")
+        worst = max(worst, error)
+    return worst
+
+
+def training(args: argparse.Namespace, case: Case) -> Row:
+    """A step with the collapse and without, and PyTorch's; AssertionError if losses differ."""
+    names = _steps(args)
+    for name in names:
+        args.workers[name].hold(training_step, name, case.threads)
+    losses = {name: args.workers[name].result() for name in names}
+    if not max(losses.values()) - min(losses.values()) < TOLERANCE:
+        raise AssertionError(f"the losses of a training step differ: {losses}")
+    return timings(args, names)
+
+
+def training_step(name: str, threads: int) -> training_peers.Step:
+    """A candidate, ready to take steps."""
+    return training_peers.installed()[name](training_peers.problem(), threads)
+
+
+def _steps(args: argparse.Namespace) -> list[str]:
+    quick = ("sesr_ref fast", "PyTorch")
+    return [name for name in training_peers.installed() if name in quick or not args.quick]
+
+
+def memory(args: argparse.Namespace, case: Case) -> Row:
+    """Peak of a whole process each: start, load the network, one image."""
+    written_for = {name: written(name, case) for name in args.candidates}
+    return {
+        "megabytes": {
+            name: _in_own_process(loaded, name, case, model) for name, model in written_for.items()
+        }
+    }
+
+
+def training_memory(args: argparse.Namespace, case: Case) -> Row:
+    """Peak of a whole process each that takes one step."""
+    return {
+        "megabytes": {
+            name: _in_own_process(training_step, name, case.threads) for name in _steps(args)
+        }
+    }
+
+
+def _in_own_process(build: Callable[..., Callable[[], Any]], *args: Any) -> int:
+    with Worker({}) as worker:
+        return round(worker.call(_megabytes, build, *args))
+
+
+def _megabytes(build: Callable[..., Callable[[], Any]], *args: Any) -> float:
+    build(*args)()
+    return peak_megabytes()
+
+
+def scaling(args: argparse.Namespace, case: Case) -> Row:
+    """Time one size, with no peer beside."""
+    args.workers[OURS].hold(loaded, OURS, case, written(OURS, case))
+    args.workers[OURS].seconds()  # warms up
+    row = timings(args, [OURS])
+    height, width = pixels(case)
+    per_pixel = 1e6 * row["ms"][OURS] / (height * width)
+    return row | {"megapixels": height * width / 1e6, "ns_per_pixel": round(per_pixel, 2)}
+
+
+PARTS: dict[str, Part] = {
+    "inference": Part(every_case, inference),
+    "training": Part(training_cases, training),
+    "memory": Part(largest_case, memory),
+    "training_memory": Part(training_cases, training_memory),
+    "scaling": Part(scaling_cases, scaling),
+}
