@@ -82,7 +82,7 @@ def test_a_run_becomes_two_files_and_an_entry_without_private_paths(
     with np.load(package / f"{NAME}.npz") as file:
         assert file["head.expand"].dtype == ("float16" if half else "float32")
         assert file["act0.slope"].dtype == "float32"
-    check_collapse(net, params, sr.load(f"{NAME}-collapsed")[1], half)
+    check_collapse(net, params, sr.load(f"{NAME}-collapsed")[1])
     assert ("lost_to_float16_db" in entry["validation"]) == half
 
 

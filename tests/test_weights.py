@@ -66,7 +66,7 @@ def test_the_small_file_is_the_collapse_of_the_large_one(name: str) -> None:
     assert shipped()[name]["collapsed"]["parameters"] == sum(a.size for a in weights.values())
     half = shipped()[name]["dtype"] == "float16"
     assert half == ("lost_to_float16_db" in shipped()[name]["validation"])
-    check_collapse(net, params, weights, half)
+    check_collapse(net, params, weights)
 
 
 def test_float16_costs_no_more_than_a_thousandth_of_a_decibel() -> None:

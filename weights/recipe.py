@@ -42,7 +42,7 @@ def recipe_of(run: Path, weights: str = "weights.npz") -> dict[str, Any]:
     return {
         "command": public_command(facts["command"]),
         "engine": facts["engine"],
-        **{key: round(facts[key], 3) for key in ("hours", "cpu_hours") if key in facts},
+        "hours": round(facts["hours"], 3),
         "steps": best["step"] if best and weights == "best.npz" else meta["step"],
         "seed": meta["recipe"]["seed"],
         "data": _sets(facts["command"]) | meta["data"],

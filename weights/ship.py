@@ -64,14 +64,13 @@ def stored(net: Network, params: Params) -> tuple[str, Params]:
 
 
 def validation_of(net: Network, params: Params, folder: Path, ops: Ops) -> dict[str, Any]:
-    """PSNR of the collapsed network on a folder, and what blocks stored as float16 lose of it."""
+    """PSNR of the collapsed network on a folder, and what rounding to float16 took from it."""
     validate = validation_psnr(folder, net.upscale, ops)
-    psnr_db = validate(*small_of(net, params))
-    facts = {"set": folder.name, "psnr_db": round(psnr_db, 4)}
     dtype, arrays = stored(net, params)
+    psnr_db = validate(*small_of(net, arrays))
+    facts = {"set": folder.name, "psnr_db": round(psnr_db, 4)}
     if dtype == "float16":
-        read = {name: array.astype(np.float32) for name, array in arrays.items()}
-        facts["lost_to_float16_db"] = round(psnr_db - validate(net, read), 5)
+        facts["lost_to_float16_db"] = round(validate(*small_of(net, params)) - psnr_db, 5)
     return facts
 
 
@@ -88,7 +87,7 @@ def scores_of(model: Model, data: Path, protocol: str, ops: Ops) -> dict[str, An
 def write_files(net: Network, params: Params) -> dict[str, Any]:
     """Write the network and, if it has linear blocks, its collapse; the entry's facts of both."""
     dtype, arrays = stored(net, params)
-    small, weights = small_of(net, params)
+    small, weights = small_of(net, arrays)
     file = weights_folder() / f"{net.name}.npz"
     sr.save(file, net, arrays, compress=True)
     entry = _facts_of(file, arrays) | {
@@ -138,7 +137,9 @@ def ship(args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
             return 1
-    facts["scores"] = scores_of(small_of(net, params), args.data, args.protocol, ops)
+    facts["scores"] = scores_of(
+        small_of(net, stored(net, params)[1]), args.data, args.protocol, ops
+    )
     entry = write_files(net, params) | facts
     write_manifest({**shipped(), args.name: entry})
     (STATES / f"{args.name}.npz").unlink(missing_ok=True)  # it was of other weights
