@@ -12,6 +12,7 @@ import pytest
 import recipe
 import sesr_ref as sr
 import ship
+import state
 from checks import check_collapse
 from sesr_ref import shipped as shipped_module
 from sesr_ref.cli import main as sesr_ref_main
@@ -59,6 +60,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for module in (shipped_module, ship):
         monkeypatch.setattr(module, "weights_folder", lambda: folder)
+    monkeypatch.setattr(state, "STATES", tmp_path / "states")
     return folder
 
 
@@ -91,8 +93,11 @@ def test_worse_weights_do_not_replace_better_ones_unless_forced(
 ) -> None:
     good = trained(tmp_path / "good", images, monkeypatch)
     bad = trained(tmp_path / "bad", images, monkeypatch, "--lr", "0.5")
-    monkeypatch.setattr("sys.argv", shipping(good, images))
+    monkeypatch.setattr("sys.argv", shipping(good, images, "--state"))
     assert ship.main() == 0
+    monkeypatch.setattr("sys.argv", shipping(good, images))  # the same once more
+    assert ship.main() == 0
+    assert state.read_state(NAME)[0]["step"] == 2
     before = {path.name: path.read_bytes() for path in package.iterdir()}
     monkeypatch.setattr("sys.argv", shipping(bad, images))
     assert ship.main() == 1
@@ -101,6 +106,7 @@ def test_worse_weights_do_not_replace_better_ones_unless_forced(
     monkeypatch.setattr("sys.argv", shipping(bad, images, "--force"))
     assert ship.main() == 0
     assert shipped()[NAME]["recipe"]["command"].endswith("--lr 0.5")
+    assert not list(state.STATES.iterdir())  # it was of the weights before
 
 
 @pytest.mark.parametrize(

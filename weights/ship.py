@@ -29,7 +29,7 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
 from sesr_ref.shipped import COLLAPSED, shipped, smallest, weights_folder
-from state import STATES, write_state
+from state import remove_stale_state, write_state
 
 SETS = ("Set5", "Set14", "BSD100")
 LARGEST_FLOAT32 = 1_300_000
@@ -142,9 +142,10 @@ def ship(args: argparse.Namespace) -> int:
     )
     entry = write_files(net, params) | facts
     write_manifest({**shipped(), args.name: entry})
-    (STATES / f"{args.name}.npz").unlink(missing_ok=True)  # it was of other weights
     if args.state:
         write_state(args.run, args.name)
+    else:
+        remove_stale_state(args.name)
     print(json.dumps(entry, indent=2))
     return 0
 

@@ -107,6 +107,16 @@ def read_state(name: str) -> tuple[dict[str, Any], dict[str, Array]]:
     return meta, {key: np.square(m) if key in ROOTS else m for key, m in moments.items()}
 
 
+def remove_stale_state(name: str) -> None:
+    """Remove the state of weights that are no longer shipped as `name`."""
+    path = STATES / f"{name}.npz"
+    if path.is_file():
+        try:
+            read_state(name)
+        except ValueError:
+            path.unlink()
+
+
 def write_checkpoint(name: str, out: Path, steps: int) -> None:
     """Write the checkpoint that ``sesr-ref train --resume`` goes on from.
 
