@@ -2,8 +2,8 @@
 
 Trains four variants of SESR-M11 x2 for 20 000 small steps with two seeds each into RUNS/NAME (what
 is finished is not trained again) and scores them on the images of --val.  Prints the table beside
-the paper's, writes RUNS/ablations.md and RUNS/ablations.json and, with --figure, the curves.  About
-20 minutes a run on one core.
+the paper's, writes RUNS/ablations.md and RUNS/ablations.jsonl and, with --figure, the curves.
+About 15 minutes a run on one core.
 """
 
 from __future__ import annotations

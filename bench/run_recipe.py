@@ -2,7 +2,7 @@
 
 Trains SESR-M5 x2 briefly, with one thing changed at a time and two seeds, into RUNS/NAME (what is
 finished is not trained again), and scores each on the images of --val.  Prints the table, writes
-RUNS/recipe.md and RUNS/recipe.json and, with --figure, the curves.  A minute and a half for each
+RUNS/recipe.md and RUNS/recipe.jsonl and, with --figure, the curves.  A minute and a half for each
 run on one core, half of them with the first seed alone (--seeds 0).
 """
 

@@ -56,7 +56,7 @@ class Outcome:
     pixels: int
     psnr_db: float | None
     cpu_hours: float | None
-    curve: list[tuple[int, float]]
+    curve: list[list[float]]
 
 
 def parser(text: str | None) -> argparse.ArgumentParser:
@@ -157,7 +157,7 @@ def _outcome(variant: Variant, folder: Path, base: str, psnr_db: float | None) -
     steps = how.steps if psnr_db is not None else (rows[-1]["step"] if rows else 0)
     return Outcome(
         variant.name, variant.what, variant.group, steps, steps * how.batch * how.crop**2,
-        psnr_db, facts.get("cpu_hours"), [(row["step"], row["psnr_db"]) for row in rows],
+        psnr_db, facts.get("cpu_hours"), [[row["step"], row["psnr_db"]] for row in rows],
     )  # fmt: skip
 
 
@@ -175,13 +175,16 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(out: Path, stem: str, text: str, found: Sequence[Outcome]) -> None:
-    """Write the table to OUT/STEM.md and all there is to know to OUT/STEM.json."""
-    for suffix, content in (
-        (".md", text),
-        (".json", json.dumps([asdict(outcome) for outcome in found], indent=2) + "\n"),
-    ):
+    """Write the table to OUT/STEM.md and all there is to know to OUT/STEM.jsonl, a run a line."""
+    lines = "".join(json.dumps(asdict(outcome)) + "\n" for outcome in found)
+    for suffix, content in ((".md", text), (".jsonl", lines)):
         with atomic_write(out / (stem + suffix)) as stream:
             stream.write(content.encode())
+
+
+def read(path: Path) -> list[Outcome]:
+    """What `write` wrote to a .jsonl."""
+    return [Outcome(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
 
 
 def draw(path: Path, title: str, panels: Mapping[str, Sequence[Outcome]]) -> None:
