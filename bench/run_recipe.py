@@ -51,6 +51,8 @@ CHANGES = (
     Change("paper-5x", "the paper's, five times the steps", f"{PAPER} --steps 15000", ""),
     Change("lr-2.5e-4", "rate 2.5e-4", "--lr 2.5e-4", CROPS),
     Change("lr-7e-4", "rate 7e-4", "--lr 7e-4", CROPS),
+    Change("no-short", "no short residuals", "--no-short-residuals", NETWORK),
+    Change("no-short-he", "no short residuals, He's", "--no-short-residuals --init he", NETWORK),
     Change("expand-64", "expand 64", "--expand 64", NETWORK),
     Change("true-bias", "true biases", "--block-bias true", NETWORK),
     Change("crop-48", "7 crops of 48 x 48", "--crop 48 --batch 7", CROPS),
