@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +169,13 @@ def test_the_step_of_the_best_weights_is_the_one_that_scored_best(tmp_path: Path
     text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     np.savez(tmp_path / "checkpoint.npz", meta=text)
     facts = {"command": "sesr-ref train --data gone", "engine": "fast", "hours": 1.23456}
+    for name in ("weights.npz", "best.npz"):
+        (tmp_path / name).touch()
     (tmp_path / "run.json").write_text(json.dumps(facts))
     assert recipe.recipe_of(tmp_path)["steps"] == 40
     best = recipe.recipe_of(tmp_path, "best.npz")
     assert best["steps"] == 20
     assert best.items() >= {"seed": 3, "data": {"images": 7}, "hours": 1.235}.items()
+    ended = (tmp_path / "run.json").stat().st_mtime
+    os.utime(tmp_path / "best.npz", (ended + 1800, ended + 1800))  # the run goes on
+    assert recipe.recipe_of(tmp_path, "best.npz")["hours"] == 1.735

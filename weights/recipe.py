@@ -42,11 +42,17 @@ def recipe_of(run: Path, weights: str = "weights.npz") -> dict[str, Any]:
     return {
         "command": public_command(facts["command"]),
         "engine": facts["engine"],
-        "hours": round(facts["hours"], 3),
+        "hours": round(facts["hours"] + _hours_since(run, weights), 3),
         "steps": best["step"] if best and weights == "best.npz" else meta["step"],
         "seed": meta["recipe"]["seed"],
         "data": _sets(facts["command"]) | meta["data"],
     }
+
+
+def _hours_since(run: Path, weights: str) -> float:
+    """Hours that run.json does not know of, being written when a run ends: it goes on again."""
+    later = (run / weights).stat().st_mtime - (run / "run.json").stat().st_mtime
+    return max(0.0, later / 3600)
 
 
 def public_command(command: str) -> str:
