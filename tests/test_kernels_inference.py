@@ -130,3 +130,37 @@ def test_infinite_and_nan_parameters_spread_as_in_the_reference(rng: np.random.G
             got = network(small, small_params, x)
         assert got is not None
         np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
+
+
+def test_what_a_call_keeps_changes_nothing_in_the_next(rng: np.random.Generator) -> None:
+    net = sr.sesr(1)
+    small, params = collapsed(net), collapse_params(net, random_params(net, rng))
+    network = sr.fast(threads=2).network
+    assert network is not None
+    for size in [(1, 120, 70), (1, 30, 70), (2, 120, 41), (1, 120, 70)]:
+        x = images(net, rng, *size)
+        want = network(small, params, x)
+        network(small, params, np.full_like(x, np.nan))
+        np.testing.assert_array_equal(network(small, params, x), want)
+    before = network(small, params, x)
+    params["head.weight"][2, 2, 0, 0] += 1  # in place: the array is still the same
+    after = network(small, params, x)
+    want = exact(small, params, x)
+    np.testing.assert_allclose(after, want, rtol=0, atol=5e-6 * abs(want).max())
+    assert not np.allclose(after, before, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_the_error_of_winograd_is_of_the_class_of_the_direct_sum(
+    size: int, rng: np.random.Generator
+) -> None:
+    net = Network("one", 1, 16, (Conv("a", 16, size),))
+    params = random_params(net, rng)
+    x = rng.standard_normal((1, 48, 48, 16)).astype(np.float32)
+    want = exact(net, params, x)
+
+    def error(winograd: bool) -> float:
+        y = sr.run(net, params, x, ops=sr.fast(winograd))
+        return float(np.sqrt(np.mean((y - want) ** 2)))
+
+    assert error(True) < 3 * error(False)

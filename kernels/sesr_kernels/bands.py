@@ -16,6 +16,7 @@ from sesr_kernels.compiled import compiled
 from sesr_kernels.convolve import OUTS, RELU, VECTORS, convolution
 from sesr_kernels.emit import LANES
 from sesr_kernels.resampling import blend_rows, inside, spread_row
+from sesr_kernels.weave import weave
 from sesr_kernels.winograd import gather, gather5, multiply, multiply5, spread, spread5
 
 MARGIN = 16
@@ -23,12 +24,13 @@ MARGIN = 16
 
 # columns of an operation's row in the program
 (KIND, TARGET, SOURCE, SECOND, THIRD, SIZE, REACH, RATIO, FLAGS, CHANNELS, GROUPS, WEIGHT, BIAS,
- SLOPE, NUMBER, FIELDS) = range(16)  # fmt: skip
+ SLOPE, NUMBER, PHASE, FIELDS) = range(17)  # fmt: skip
 BUFFER, FIRSTS = WEIGHT, BIAS  # of an enlargement: its tensor of one row, its rows of `places`
 # columns of a tensor's row
 OFFSET, DEPTH, PLANES, PITCH, WIDTH, LOW, HIGH, ROWS, COLUMNS = range(9)
 
 conv1, conv3, conv5 = (convolution(width) for width in (1, 3, 5))
+weave2, weave4 = weave(2), weave(4)
 LOAD, CONV, ACTIVATION, ADD, CONCAT = sc.LOAD, sc.CONV, sc.ACTIVATION, sc.ADD, sc.CONCAT
 SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD = sc.SHUFFLE, sc.AFFINE, sc.CLIP, sc.STORE, sc.WINOGRAD
 RESIZE = sc.RESIZE
@@ -60,7 +62,7 @@ def run_band(
             target = op[TARGET]
             top = tensors[target, HIGH]
             if op[KIND] == LOAD:
-                top = min(top, done[target] + step)
+                top = min(top, (done[target] + step - op[PHASE]) // step * step + op[PHASE])
             else:
                 top = min(top, (done[op[SOURCE]] - op[REACH]) * op[RATIO])
                 if op[SECOND] >= 0:
@@ -68,14 +70,15 @@ def run_band(
                 if op[THIRD] >= 0:
                     top = min(top, done[op[THIRD]])
             if op[KIND] == WINOGRAD:
-                top = top // GROUP * GROUP
+                top = (top - op[PHASE]) // GROUP * GROUP + op[PHASE]
                 for row in range(done[target], top, GROUP):
                     _winograd(op, row, tensors, taps, weights, work, scratch)
                 done[target] = max(done[target], top)
                 continue
             for row in range(done[target], top):
                 if op[KIND] == STORE:
-                    _store(op, row, tensors, places, work, left, right, first_column, result, block)
+                    _store(op, row, tensors, taps, places, work, left, right, first_column, result,
+                           block)  # fmt: skip
                 elif row < 0 or row >= tensors[target, ROWS]:
                     _blank(tensors, target, row, work)
                 elif op[KIND] == CONV:
@@ -84,8 +87,10 @@ def run_band(
                     _load(row, tensors, work, image, first_column)
                 elif op[KIND] == RESIZE:
                     _resize(op, row, tensors, taps, places, numbers, work)
+                    _clear(tensors[target], _row(tensors, target, row), work)
                 else:
                     _other(op, row, tensors, places, numbers, weights, work)
+                    _clear(tensors[target], _row(tensors, target, row), work)
             done[target] = max(done[target], top)
 
 
@@ -111,6 +116,7 @@ def _load(row: int, tensors: Any, work: Any, image: Any, first_column: int) -> N
         place = start + c * tensors[0, PITCH]
         for x in range(tensors[0, WIDTH]):
             work[place + x] = image[row, first_column + x, c]
+    _clear(tensors[0], start - MARGIN, work)
 
 
 @compiled
@@ -208,26 +214,28 @@ def _chunk(
     plane = 4 * tensors[op[TARGET], PITCH]
     before = plane if op[SECOND] >= 0 and tensors[op[SECOND], COLUMNS] > 1 else 0
     after = plane if op[THIRD] >= 0 and tensors[op[THIRD], COLUMNS] > 1 else 0
-    for tile in range(tiles):
-        offset = 4 * TILE * tile
-        here = 4 * column + offset
-        for g in range(groups):
-            weight = weights + op[WEIGHT] + g * count * channels * size * 4 * OUTS
+    for g in range(groups):
+        weight = weights + op[WEIGHT] + g * count * channels * size * 4 * OUTS
+        for tile in range(tiles):
+            offset = 4 * TILE * tile
             if three:
-                multiply(points + offset, channels * pitch, channels, pitch, weight, products)
+                multiply(points + offset, channels * pitch, channels, pitch, weight,
+                         products + offset, pitch)  # fmt: skip
             else:
-                multiply5(points + offset, channels * pitch, channels, pitch, weight, products)
-            for c in range(g * OUTS, (g + 1) * OUTS):
-                first = products + (c - g * OUTS) * 4 * TILE
-                bias, slope = weights + op[BIAS] + 4 * c, weights + op[SLOPE] + 4 * c
-                if three:
-                    gather(first, OUTS * 4 * TILE, VECTORS, bias, slope, table + 64,
-                           here + c * plane, table + 96, here + c * before, table + 128,
-                           here + c * after, op[FLAGS])  # fmt: skip
-                else:
-                    gather5(first, OUTS * 4 * TILE, VECTORS, bias, slope, table + 64,
-                            here + c * plane, table + 96, here + c * before, table + 128,
-                            here + c * after, op[FLAGS])  # fmt: skip
+                multiply5(points + offset, channels * pitch, channels, pitch, weight,
+                          products + offset, pitch)  # fmt: skip
+        for c in range(g * OUTS, (g + 1) * OUTS):
+            first = products + (c - g * OUTS) * pitch
+            bias, slope = weights + op[BIAS] + 4 * c, weights + op[SLOPE] + 4 * c
+            here = 4 * column
+            if three:
+                gather(first, OUTS * pitch, tiles * VECTORS, bias, slope, table + 64,
+                       here + c * plane, table + 96, here + c * before, table + 128,
+                       here + c * after, op[FLAGS])  # fmt: skip
+            else:
+                gather5(first, OUTS * pitch, tiles * VECTORS, bias, slope, table + 64,
+                        here + c * plane, table + 96, here + c * before, table + 128,
+                        here + c * after, op[FLAGS])  # fmt: skip
 
 
 @compiled
@@ -309,15 +317,39 @@ def _shuffle(
 
 @compiled
 def _store(
-    op: Any, row: int, tensors: Any, places: Any, work: Any, left: int, right: int,
+    op: Any, row: int, tensors: Any, taps: Any, places: Any, work: Any, left: int, right: int,
     first_column: int, result: Any, block: int,
 ) -> None:  # fmt: skip
     source = tensors[op[SOURCE]]
     scale = tensors[op[TARGET], COLUMNS]
     start = _row(tensors, op[SOURCE], row) + MARGIN
+    done = left * scale
+    if result.shape[2] == 1 and (block == 2 or block == 4):
+        vectors = (right - left) * scale // LANES
+        if vectors > 0:
+            _weave(row, source, taps, places, work.ctypes.data + 4 * (start + done), vectors,
+                   result, block, (first_column * scale + done) * block)  # fmt: skip
+        done += vectors * LANES
     for c in range(source[COLUMNS]):
         y, dx, channel = row * block + places[c, 0], places[c, 1], places[c, 2]
         plane = start + c * source[PITCH]
-        for x in range(left * scale, right * scale):
+        for x in range(done, right * scale):
             column = (first_column * scale + x) * block + dx
             result[y, column, channel] = work[plane + x]
+
+
+@compiled
+def _weave(
+    row: int, source: Any, taps: Any, places: Any, base: int, vectors: int, result: Any,
+    block: int, column: int,
+) -> None:  # fmt: skip
+    """Store whole vectors of one row's block of an image of one channel."""
+    for y in range(row * block, (row + 1) * block):
+        for c in range(source[COLUMNS]):
+            if places[c, 0] == y - row * block:
+                taps[places[c, 1]] = base + 4 * c * source[PITCH]
+        target = result.ctypes.data + 4 * (y * result.shape[1] + column)
+        if block == 2:
+            weave2(taps.ctypes.data, target, vectors)
+        else:
+            weave4(taps.ctypes.data, target, vectors)

@@ -29,13 +29,15 @@ from sesr_kernels.winograd import MOST_POINTS, ROWS, packed_points
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
 
-RING_BYTES = 9 << 19
+RING_BYTES = 9 << 18
 """Of one thread's rings, which sets the columns of a strip: wider ones push the rings out of the
 caches, narrower ones waste halo (measured with 32 MB of third-level cache for two threads)."""
 WINOGRAD = True
 """The default: about 1.5 times as fast, its error being about twice the direct kernels'."""
 SHORTEST_BAND = 96
 """Rows of a band: shorter ones spend too much on the rows around them."""
+WORKSPACES = 8
+"""What a plan keeps of them from one call to the next."""
 STEP = 1
 """Rows of the input taken at a time."""
 
@@ -68,6 +70,7 @@ class Plan:
         self.net, self.upscale = net, net.upscale
         self.schedule = lower(net, winograd)
         self.step = sc.GROUP if winograd else STEP
+        self.schedule.align()
         self.schedule.fit_rings(self.step)
         self.halo, self.margin = self.schedule.halo(grouped=False), self.schedule.halo()
         column = sum(4 * t.depth * t.channels * t.scale for t in self.schedule.tensors)
@@ -78,10 +81,12 @@ class Plan:
         self.places = list(self.schedule.places)
         self.program = np.array([self._row(op) for op in self.schedule.operations], np.int64)
         self.place_table = np.array(self.places, np.int64).reshape(-1, 3)
-        self.workspaces: deque[Array] = deque()
+        self.workspaces: deque[Workspace] = deque(maxlen=WORKSPACES)
+        self.kept: tuple[dict[str, bytes], Array, Array, Array] | None = None
 
     def _row(self, op: sc.Operation) -> list[int]:
         row = [*op[:9], *[0] * (bands.FIELDS - 9)]
+        row[bands.PHASE] = op.phase
         tensors = self.schedule.tensors
         if op.kind in (sc.CONV, sc.WINOGRAD):
             self._convolution(op, row)
@@ -130,7 +135,14 @@ class Plan:
             result[start : start + len(values)] = values
         return result
 
-    def constants(self, params: Params) -> tuple[Array, Array]:
+    def constants(self, params: Params) -> tuple[Array, Array, Array]:
+        """Packed weights, program and numbers; those of the last call while no bit changes."""
+        given, kept = {name: array.tobytes() for name, array in params.items()}, self.kept
+        if kept is None or kept[0] != given:
+            kept = self.kept = (given, self.packed(params), *self.filled(params))
+        return kept[1:]
+
+    def filled(self, params: Params) -> tuple[Array, Array]:
         """Program and table of numbers, with those of elementwise operations filled in."""
         program, numbers = self.program.copy(), [0.0, 0.0]
         for row, op in zip(program, self.schedule.operations, strict=True):
@@ -144,15 +156,22 @@ class Plan:
                 row[bands.NUMBER] = start
         return program, np.array(numbers, np.float32)
 
-    def tensor_table(self, job: Job, height: int) -> Array:
-        """Where every ring is and which rows the job needs of it."""
+    def workspace(self) -> Workspace:
+        """One that a call before left, or a new one."""
+        try:
+            return self.workspaces.popleft()
+        except IndexError:
+            return Workspace(self)
+
+    def tensor_table(self, job: Job, height: int, widest: int) -> Array:
+        """Where every ring is, `widest` columns having room, and which rows the job needs."""
         width = job.right - job.left
         table = np.zeros((len(self.schedule.tensors), 9), np.int64)
         table[:, bands.LOW : bands.HIGH + 1] = self.schedule.spans(job.top, job.bottom)
         offset = 0
         for row, tensor in zip(table, self.schedule.tensors, strict=True):
             columns = width * tensor.scale
-            pitch = round_up(columns, bands.TILE) + 2 * bands.MARGIN
+            pitch = round_up(widest * tensor.scale, bands.TILE) + 2 * bands.MARGIN
             pitch = round_up(pitch + 16, 32) - 16  # an odd number of cache lines
             planes = round_up(tensor.channels, OUTS)
             row[bands.OFFSET], row[bands.DEPTH] = offset, tensor.depth
@@ -298,22 +317,23 @@ def _jobs(plan: Plan, n: int, height: int, width: int, threads: int) -> Iterator
 
 
 def _run(plan: Plan, params: Params, x: Array, y: Array, threads: Threads) -> None:
-    packed = plan.packed(params)
-    program, numbers = plan.constants(params)
+    packed, program, numbers = plan.constants(params)
     n, height, width, _ = x.shape
     jobs = list(_jobs(plan, n, height, width, threads.count))
+    widest = min(max(job.right - job.left for job in jobs) + 2 * plan.halo, width)
 
     def worker(following: Callable[[], int]) -> None:
-        space = Workspace(plan)
+        space = plan.workspace()
         while (i := following()) >= 0:
             job = jobs[i]
             first, last = max(job.left - plan.halo, 0), min(job.right + plan.halo, width)
-            table = plan.tensor_table(job._replace(left=first, right=last), height)
+            table = plan.tensor_table(job._replace(left=first, right=last), height, widest)
             bands.run_band(
                 program, table, space.done, space.taps, plan.place_table, numbers,
                 packed.ctypes.data, space.rings(table), space.scratch, x[job.image], first,
                 job.left - first, job.right - first, plan.step, y[job.image], plan.schedule.block,
             )  # fmt: skip
+        plan.workspaces.append(space)
 
     share(len(jobs), worker, threads)
 
@@ -326,13 +346,13 @@ class Workspace:
         self.done = np.zeros(len(tensors), np.int64)
         self.taps = np.zeros(max(64, *(op.size**2 for op in operations)), np.int64)
         widest = max(round_up(tensor.channels, OUTS) for tensor in tensors)
-        products = OUTS * bands.TILE
-        self.scratch = _aligned(MOST_POINTS * (widest * bands.POINT_PITCH + products) + 64)
+        self.scratch = _aligned(MOST_POINTS * (widest + OUTS) * bands.POINT_PITCH + 64)
         self._layout: Array | None = None
 
     def rings(self, table: Array) -> Array:
         """Rings for a job, all zero unless the job before had the same layout."""
-        layout = table[:, : bands.WIDTH + 1]
+        # then rows are written before they are read, and the padding on the left is zero still
+        layout = table[:, : bands.PITCH + 1]
         if self._layout is None or not np.array_equal(layout, self._layout):
             self._layout = layout
             self._rings = _aligned(int(table[-1, bands.OFFSET]) + 256)

@@ -22,8 +22,8 @@ Input = tuple[int, int, int]
 LOAD, CONV, ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD, RESIZE = range(11)
 
 GROUP = 4
-"""Rows that Winograd's algorithm makes at once, from a multiple of it on: so a row's bits do not
-depend on where a band begins."""
+"""Rows that Winograd's algorithm makes at once.  Where they begin is fixed for each layer (its
+phase), so that a row's bits do not depend on where a band begins."""
 
 
 NEVER = 1 << 60
@@ -39,7 +39,7 @@ class Operation(NamedTuple):
 
     A row of `target` needs `reach` more rows of `source` to each side; `source` has one row for
     `ratio` rows of the target.  `second` and `third` are read at the target's own row; `buffer` is
-    a tensor of one row to work in.
+    a tensor of one row to work in; groups of rows begin at `phase` plus a multiple of `GROUP`.
     """
 
     kind: int
@@ -54,6 +54,11 @@ class Operation(NamedTuple):
     layer: Any = None
     activation: Any = None
     buffer: int = -1
+    phase: int = 0
+
+    def whole(self, row: int, step: int = GROUP) -> int:
+        """Last row up to `row` at which a group may end."""
+        return (row - self.phase) // step * step + self.phase
 
 
 @dataclass
@@ -95,8 +100,8 @@ class Schedule:
         lows[store.target], highs[store.target] = low * scale, high * scale
         for op in reversed(self.operations):
             if op.kind == WINOGRAD and grouped:
-                lows[op.target] = lows[op.target] // GROUP * GROUP
-                highs[op.target] = -(-highs[op.target] // GROUP) * GROUP
+                lows[op.target] = op.whole(lows[op.target])
+                highs[op.target] = op.whole(highs[op.target] + GROUP - 1)
             first, last = lows[op.target], highs[op.target]
             for name, reach, ratio in self.inputs(op):
                 lows[name] = min(lows[name], first // ratio - reach)
@@ -113,6 +118,13 @@ class Schedule:
         """Rows (or, not `grouped`, columns) of the input that an output needs on each side."""
         spans = [self.spans(at, at + 1, grouped)[0] - at for at in range(GROUP)]
         return max(max(-int(low), int(high) - 1) for low, high in spans)
+
+    def align(self) -> None:
+        """Let groups end where a band that ends at a multiple of `GROUP` needs no more rows."""
+        highs = self.spans(0, GROUP, grouped=False)[:, 1]
+        self.operations = [
+            op._replace(phase=int(highs[op.target]) % GROUP) for op in self.operations
+        ]
 
     def fit_rings(self, step: int) -> None:
         """Rehearse a band in the middle of a high image; every row read must still be there."""
@@ -139,7 +151,7 @@ class Schedule:
         """Rows of an operation's target that can exist by now."""
         top = highs[op.target]
         if op.kind == LOAD:
-            return min(top, done[op.target] + step)
+            return min(top, op.whole(done[op.target] + step, step))
         for name, reach, ratio in inputs:
             top = min(top, (done[name] - reach) * ratio)
-        return top // GROUP * GROUP if op.kind == WINOGRAD else top
+        return op.whole(top) if op.kind == WINOGRAD else top

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ FINITE = {3: (0, 1, -1, 2, -2), 5: (0, 1, -1, 2, -2, 1 / 2, -1 / 2)}
 F(4, 3), about twice that of the direct sum."""
 
 
+@cache
 def weight_transform(taps: int) -> Array:
     """(products, taps): the weights' polynomial at every point, over its Lagrange denominator."""
     points = FINITE[taps]
@@ -109,6 +111,7 @@ def _spread(taps: int) -> Callable[..., Any]:
 
 def _multiply(taps: int) -> Callable[..., Any]:
     """Products of one tile and OUTS outputs: each point's inputs and taps summed, in this order."""
+    # an output's are product_stride bytes behind the output's before; a point's behind all of those
 
     def body(e: Emitter, **a: Value) -> None:
         zero = e.constant(0.0)
@@ -123,14 +126,15 @@ def _multiply(taps: int) -> Callable[..., Any]:
             start = [weight, pixels, *[zero] * (OUTS * VECTORS)]
             weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
             for i, total in enumerate(sums):
-                e.store(total, target, VECTOR_BYTES * i)
+                out = e.b.add(target, e.b.mul(a["product_stride"], I64(i // VECTORS)))
+                e.store(total, out, VECTOR_BYTES * (i % VECTORS))
             following = e.b.add(pixels, a["point_stride"])
-            return [weight, following, e.at(target, VECTOR_BYTES * OUTS * VECTORS)]
+            return [weight, following, e.b.add(target, e.b.mul(a["product_stride"], I64(OUTS)))]
 
         count = I64(taps + ROWS - 1)
         e.repeat(count, [a["weight"], a["points"], a["products"]], point)
 
-    return kernel("points point_stride channels stride weight products", body)
+    return kernel("points point_stride channels stride weight products product_stride", body)
 
 
 def _four_rows(e: Emitter, m: list[Value], bias: Value) -> list[Value]:
@@ -155,7 +159,7 @@ def _four_rows(e: Emitter, m: list[Value], bias: Value) -> list[Value]:
 
 
 def _gather(taps: int) -> Callable[..., Any]:
-    """Products of one channel to its four rows, with bias, sums and activation."""
+    """Products of one channel, `stride` apart, to four rows, with bias, sums and activation."""
     count = taps + ROWS - 1
 
     def body(e: Emitter, **a: Value) -> None:
