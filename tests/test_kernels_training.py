@@ -14,7 +14,15 @@ from sesr_ref.ops.arrays import Params
 pytest.importorskip("numba")
 
 
-@pytest.mark.parametrize("net", TRAINABLE, ids=lambda net: net.name)
+MIXED = Network(
+    "mixed", 2, 1,
+    (Conv("a", 9, 3, bias=True), PReLU("p"), Conv("b", 5, 5, bias=True), PReLU("q"),
+     Conv("c", 4, 3), DepthToSpace("d", 2)),
+)  # fmt: skip
+"""An activation behind a direct convolution and ahead of Winograd's, biases in both."""
+
+
+@pytest.mark.parametrize("net", [*TRAINABLE, MIXED], ids=lambda net: net.name)
 @pytest.mark.parametrize("size", [(3, 13, 17), (2, 1, 1), (1, 3, 41), (1, 22, 15)])
 @pytest.mark.parametrize("winograd", [True, False])
 def test_gradients_are_those_of_the_float64_reference(

@@ -67,8 +67,8 @@ def gradients(
     threads : Threads, optional
         How many share the images; the result's bits do not depend on it.
     winograd : bool, optional
-        Whether 3 x 3 convolutions and their gradients use Winograd's algorithm; `WINOGRAD` unless
-        given.
+        Whether convolutions of 3 x 3 and 5 x 5 and their gradients use Winograd's algorithm;
+        `WINOGRAD` unless given.
 
     Returns
     -------

@@ -16,8 +16,9 @@ from sesr_kernels.rows import COLUMNS, ROWS
 from sesr_kernels.schedule import Unsupported
 from sesr_kernels.training_plan import conv_size
 from sesr_kernels.training_program import Program
-from sesr_kernels.training_winograd import PITCH
-from sesr_kernels.winograd import POINTS, TAPS, packed_points
+from sesr_kernels.training_winograd import LINE, PITCH
+from sesr_kernels.winograd import FINITE, packed_points
+from sesr_kernels.winograd import ROWS as GROUP
 from sesr_kernels.winograd_rows import ACTIVATED
 
 Array = npt.NDArray[Any]
@@ -47,7 +48,7 @@ def conv(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     follower: Any = readers[0] if len(readers) == 1 else None
     kind = type(follower).__name__
     groups = -(-features // OUTS)
-    packed = pack_weight(p, size, channels, groups, weight)
+    how, packed = place_weight(p, size, channels, features, weight)
     bias = _bias(p, layer, phases, groups * OUTS)
     target = p.plan.allocate(features)
     kept, slope, flags = target, bias, 0
@@ -59,28 +60,28 @@ def conv(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
         p.tensors[follower.name] = target
         p.kept[follower.name] = kept
     p.tensors[layer.name] = kept
-    how = conv_kind(p, size, channels, features)
     p.emit(how, p.tensors[inputs[0]], size, channels, groups, packed, bias, target, kept,
            round_up(features, OUTS), slope, 0, 0, 0, 0, flags)  # fmt: skip
 
 
+def place_weight(
+    p: Program, size: int, channels: int, features: int, weight: Callable[[Params], Array]
+) -> tuple[int, int]:
+    """How a convolution is done, and where its weight is, in the order in which that reads it."""
+    many, kind = round_up(features, OUTS) * size * channels, conv_kind(p, size, channels, features)
+    if kind == step.WINOGRAD:
+        points = size + GROUP - 1
+        return kind, p.plan.pack(many * points, lambda params: packed_points(weight(params)))
+    return kind, p.plan.pack(many * size, lambda params: pack(weight(params)))
+
+
 def conv_kind(p: Program, size: int, channels: int, features: int) -> int:
-    """How a convolution of `size` or one of its gradients is done."""
-    if not p.plan.winograd or size != TAPS:
+    """How a convolution or a gradient of its is done."""
+    # one channel on either side: the transforms cost more than they save
+    if not p.plan.winograd or size not in FINITE or min(channels, features) < 2:
         return step.CONV
-    p.plan.scratch(channels, features)
+    p.plan.scratch(size, channels, features)
     return step.WINOGRAD
-
-
-def pack_weight(
-    p: Program, size: int, channels: int, groups: int, weight: Callable[[Params], Array]
-) -> int:
-    """Place of a weight in the order in which its kind of convolution reads it."""
-    if p.plan.winograd and size == TAPS:
-        many = groups * OUTS * POINTS * TAPS * channels
-        return p.plan.pack(many, lambda params: packed_points(weight(params)))
-    many = groups * OUTS * size * size * channels
-    return p.plan.pack(many, lambda params: pack(weight(params)))
 
 
 def _bias(p: Program, layer: Any, phases: int, size: int) -> int:
@@ -100,26 +101,38 @@ def conv_vjp(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     unpack = _unpack_weight(layer, size, channels, features, groups, columns)
     result = p.plan.reserve(groups * columns * ROWS * COLUMNS, unpack)
     if conv_kind(p, size, channels, features) == step.WINOGRAD:
-        p.emit(step.WINOGRAD_CORRELATE, dy, p.tensors[x], groups, channels, result, p.plan.ones)
+        first = _shifts(p, _band_shifts(p, channels, size))
+        p.emit(step.WINOGRAD_CORRELATE, dy, p.tensors[x], groups, first, columns, result,
+               size, channels, p.plan.ones)  # fmt: skip
     else:
-        first = _shifts(p, x, size, columns)
+        first = _shifts(p, _plane_shifts(p, x, size))
         p.emit(step.CORRELATE, dy, p.tensors[x], groups, first, columns, result)
     if p.trained[x]:
         _input_gradient(p, layer, x, dy, size, features, weight)
     p.plan.release(dy, features)
 
 
-def _shifts(p: Program, x: str, size: int, columns: int) -> int:
+def _shifts(p: Program, shifts: list[int]) -> int:
+    """Place of a table of inputs' offsets, filled up to whole blocks."""
+    first = len(p.plan.shifts)
+    p.plan.shifts += shifts + shifts[-1:] * (-len(shifts) % COLUMNS)
+    return first
+
+
+def _plane_shifts(p: Program, x: str, size: int) -> list[int]:
     """Offsets of a weight gradient's inputs: channel by channel, tap by tap, then ones."""
     pitch, half = int(p.plan.geometry[PITCH]), size // 2
     shifts = [
         c * p.plan.plane_bytes + 4 * ((i - half) * pitch + j - half)
         for c in range(p.channels[x]) for i in range(size) for j in range(size)
     ]  # fmt: skip
-    ones = p.plan.ones - p.tensors[x]
-    first = len(p.plan.shifts)
-    p.plan.shifts += shifts + [ones] * (columns * COLUMNS - len(shifts))
-    return first
+    return [*shifts, p.plan.ones - p.tensors[x]]
+
+
+def _band_shifts(p: Program, channels: int, size: int) -> list[int]:
+    """Those of one point in a band: channel by channel, column by column."""
+    line = int(p.plan.geometry[LINE])
+    return [4 * (c * line + j) for c in range(channels) for j in range(size)]
 
 
 def _input_gradient(
@@ -133,8 +146,9 @@ def _input_gradient(
 ) -> None:
     channels = p.channels[x]
     groups = -(-channels // OUTS)
-    kind = conv_kind(p, size, features, channels)
-    packed = pack_weight(p, size, features, groups, lambda params: transposed(weight(params)))
+    kind, packed = place_weight(
+        p, size, features, channels, lambda params: transposed(weight(params))
+    )
     bias = p.plan.pack(groups * OUTS, lambda params: np.zeros(groups * OUTS, np.float32))
     flags, slope, seen, result = AFTER if x in p.gradients else 0, bias, 0, 0
     target = p.gradients.setdefault(x, -1)

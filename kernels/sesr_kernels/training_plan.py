@@ -49,7 +49,7 @@ class Plan:
     height, width : int
         Of one input image.
     winograd : bool
-        Whether 3 x 3 convolutions and their gradients use Winograd's algorithm.
+        Whether convolutions of 3 x 3 and 5 x 5 and their gradients use Winograd's algorithm.
     """
 
     def __init__(self, net: Any, height: int, width: int, winograd: bool = False) -> None:
@@ -127,9 +127,9 @@ class Plan:
             result[weight.start : weight.start + len(values)] = values
         return result
 
-    def scratch(self, channels: int, features: int) -> None:
+    def scratch(self, taps: int, channels: int, features: int) -> None:
         """Have room for Winograd's points of a convolution or its gradients."""
-        size = scratch_size(channels, features, int(self.geometry[LINE]))
+        size = scratch_size(taps, channels, features, int(self.geometry[LINE]))
         self.scratch_size = max(self.scratch_size, size)
 
     def workspace(self) -> Workspace:
@@ -169,7 +169,7 @@ def _geometry(height: int, width: int, padding: int) -> Array:
     length = (height - 1) * pitch + width
     tiles = -(-length // HOST.tile)
     below = max(tiles * HOST.tile + padding, round_up(height, GROUP) * pitch)
-    end = start + below + padding * pitch + 2 * LANES
+    end = start + below + padding * pitch + 4 * LANES  # whole vectors behind the last row
     plane = round_up(end, 32) + 16  # an odd number of cache lines: channels do not alias
     count = -(-length // LANES)
     return np.array(

@@ -59,13 +59,17 @@ def train_image(
         if kind == CONV:
             _convolve(op, rows, base, weights, geometry)
             _clear(work, op[7], op[9], geometry)
+            if op[15] & KEEP:  # Winograd's last group of rows reads it below the image
+                _clear(work, op[8], op[9], geometry)
         elif kind == WINOGRAD:
             winograd(op, rows, base, scratch.ctypes.data, weights, sums.ctypes.data, geometry)
             _clear_below(work, op[7], op[9], geometry)
             if op[15] & KEEP:
                 _clear_below(work, op[8], op[9], geometry)
         elif kind == WINOGRAD_CORRELATE:
-            winograd_correlate(op, rows, base, scratch.ctypes.data, sums.ctypes.data, geometry)
+            winograd_correlate(
+                op, shifts, rows, base, scratch.ctypes.data, sums.ctypes.data, geometry
+            )
         elif kind == CORRELATE:
             _correlate(op, shifts, base, sums.ctypes.data, geometry)
         elif kind == ACTIVATION_VJP:
@@ -178,21 +182,19 @@ def _loss(
         row, column, channel = places[c, 0], places[c, 1], places[c, 2]
         for y in range(geometry[HEIGHT]):
             start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
+            made, gradient, high = op[1] // 4 + start, op[2] // 4 + start, y * upscale + row
             for x in range(geometry[WIDTH]):
-                value = work[op[1] // 4 + start + x]
-                given = target[y * upscale + row, x * upscale + column, channel]
-                error = value - given
-                size = abs(error)
-                sign = dloss if error > 0 else -dloss
-                if soft > 0:
-                    size = math.sqrt(error * error + soft)
-                    sign = error / size * dloss
-                elif not (error > 0 or error < 0):
-                    sign = error  # 0 or NaN
-                total += size
+                given = target[high, x * upscale + column, channel]
+                error = work[made + x] - given
                 if op[3]:
-                    sign = given
-                work[op[2] // 4 + start + x] = sign
+                    work[gradient + x] = given
+                elif soft > 0:
+                    size = math.sqrt(error * error + soft)
+                    work[gradient + x] = error / size * dloss
+                    total += size
+                else:  # without a branch that would follow the error's sign
+                    total += abs(error)
+                    work[gradient + x] = np.sign(error) * dloss
     _clear(work, op[2], len(places), geometry)
     return total
 

@@ -13,15 +13,26 @@ from sesr_kernels.compiled import compiled
 from sesr_kernels.convolve import OUTS, VECTORS
 from sesr_kernels.emit import LANES, VECTOR_BYTES
 from sesr_kernels.packing import round_up
-from sesr_kernels.rows import COLUMNS, correlate
+from sesr_kernels.rows import COLUMNS, add, correlate
 from sesr_kernels.rows import ROWS as BLOCK_ROWS
-from sesr_kernels.winograd import POINTS, ROWS, TAPS, spread
-from sesr_kernels.winograd_rows import BLOCK, assemble, dual, products, untransform, zero
+from sesr_kernels.winograd import ROWS, spread, spread5
+from sesr_kernels.winograd_rows import (
+    assemble3,
+    assemble5,
+    dual3,
+    dual5,
+    products3,
+    products5,
+    untransform3,
+    untransform5,
+    zero,
+)
 
 # columns of a geometry: of an image's planes, and of a band's
 HEIGHT, WIDTH, PADDING, PITCH, START, PLANE, TILES, COUNT, BAND, LINE = range(10)
 
 TILE = VECTORS * LANES
+BLOCK = BLOCK_ROWS * COLUMNS
 BLOCK_BYTES = BLOCK * VECTOR_BYTES
 LONGEST_BAND = 288
 """Columns of a band: its points of 16 channels fill a fifth of the second-level cache."""
@@ -41,102 +52,151 @@ def band(height: int, pitch: int) -> tuple[int, int]:
     return best, round_up(length, 32) + 16  # an odd number of cache lines
 
 
-def scratch_size(channels: int, features: int, line: int) -> int:
+def scratch_size(taps: int, channels: int, features: int, line: int) -> int:
     """Floats that either function below needs."""
-    outputs = round_up(features, BLOCK_ROWS)
-    sums = POINTS * outputs // BLOCK_ROWS * channels * BLOCK * LANES
-    return POINTS * line * (channels + max(outputs, OUTS)) + sums
+    points, outputs = taps + ROWS - 1, round_up(features, BLOCK_ROWS)
+    blocks = points * -(-channels * taps // COLUMNS) + 1
+    sums = outputs // BLOCK_ROWS * blocks * BLOCK * LANES
+    return points * line * (channels + max(outputs, OUTS)) + sums
 
 
 @compiled
 def winograd(
     op: Any, rows: Any, base: int, scratch: int, weights: int, sums: int, shape: Any
 ) -> None:
-    """Run a 3 x 3 convolution (or the gradient of its input) with what follows it."""
-    source, channels, groups, flags = op[1], op[3], op[4], op[15]
+    """Run a convolution (or the gradient of its input) with what follows it."""
+    source, taps, channels, groups, flags = op[1], op[2], op[3], op[4], op[15]
     line, pitch, stride = 4 * shape[LINE], 4 * shape[PITCH], 4 * shape[PLANE]
-    every = (shape[HEIGHT] + ROWS - 1) // ROWS
-    found = scratch + POINTS * channels * line
-    size = 4 * OUTS * POINTS * TAPS * channels
+    points, every = taps + ROWS - 1, (shape[HEIGHT] + ROWS - 1) // ROWS
+    found = scratch + points * channels * line
+    size = 4 * OUTS * points * taps * channels
     for first in range(0, every, shape[BAND]):
         many = min(shape[BAND], every - first)
-        _spread(rows, base + source, channels, first, many, scratch, shape)
+        _spread(taps, rows, base + source, channels, first, many, scratch, shape)
         for g in range(groups):
             for tile in range((many * shape[PITCH] + TILE - 1) // TILE):
-                offset = tile * TILE * 4
-                products(scratch + offset, channels * line, channels, line,
-                         weights + op[5] + g * size, found + offset, line)  # fmt: skip
+                x, y = scratch + tile * TILE * 4, found + tile * TILE * 4
+                w = weights + op[5] + g * size
+                if taps == 3:
+                    products3(x, channels * line, channels, line, w, y, line)
+                else:
+                    products5(x, channels * line, channels, line, w, y, line)
             for c in range(g * OUTS, (g + 1) * OUTS):
                 there = base + c * stride + first * ROWS * pitch
                 for r in range(many):
-                    place = there + r * ROWS * pitch
-                    assemble(
-                        found + (c - g * OUTS) * line + r * pitch, OUTS * line,
-                        place + op[7], place + op[8], place + op[11], pitch, shape[WIDTH],
-                        weights + op[6] + 4 * c, weights + op[10] + 4 * c,
-                        sums + op[12] + c * VECTOR_BYTES, flags,
-                    )  # fmt: skip
+                    x, y = found + (c - g * OUTS) * line + r * pitch, there + r * ROWS * pitch
+                    bias, slope = weights + op[6] + 4 * c, weights + op[10] + 4 * c
+                    total = sums + op[12] + c * VECTOR_BYTES
+                    if taps == 3:
+                        assemble3(x, OUTS * line, y + op[7], y + op[8], y + op[11], pitch,
+                                  shape[WIDTH], bias, slope, total, flags)  # fmt: skip
+                    else:
+                        assemble5(x, OUTS * line, y + op[7], y + op[8], y + op[11], pitch,
+                                  shape[WIDTH], bias, slope, total, flags)  # fmt: skip
 
 
 @compiled
-def winograd_correlate(op: Any, rows: Any, base: int, scratch: int, sums: int, shape: Any) -> None:
-    """Weight gradient of a 3 x 3 convolution, in the layout of the direct one's sums."""
-    dy, x, groups, channels, result, ones = op[1], op[2], op[3], op[4], op[5], op[6]
+def winograd_correlate(
+    op: Any, shifts: Any, rows: Any, base: int, scratch: int, sums: int, shape: Any
+) -> None:
+    """Weight gradient of a convolution, in the layout of the direct one's sums."""
+    dy, x, groups, first_shift, result, ones = op[1], op[2], op[3], op[4], op[6], op[9]
+    taps, channels = op[7], op[8]
     line = 4 * shape[LINE]
-    every = (shape[HEIGHT] + ROWS - 1) // ROWS
-    features = groups * BLOCK_ROWS
-    duals = scratch + POINTS * channels * line
-    blocks = duals + POINTS * features * line
-    columns = channels * TAPS + 1  # the last is the bias's
+    points, every = taps + ROWS - 1, (shape[HEIGHT] + ROWS - 1) // ROWS
+    features, columns = groups * BLOCK_ROWS, (channels * taps + COLUMNS - 1) // COLUMNS
+    duals = scratch + points * channels * line
+    blocks = duals + points * features * line
+    biases = blocks + points * groups * columns * BLOCK_BYTES
     for j in range(COLUMNS):
-        rows[8 + j], rows[16 + j] = 4 * j, 0
-    taps, still = rows.ctypes.data + 64, rows.ctypes.data + 128
-    zero(blocks, POINTS * groups * channels * BLOCK)
+        rows[j] = 0
+    still, table = rows.ctypes.data, shifts.ctypes.data + 8 * first_shift
+    zero(blocks, (points * columns + 1) * groups * BLOCK)
     for first in range(0, every, shape[BAND]):
         many = min(shape[BAND], every - first)
-        _spread(rows, base + x, channels, first, many, scratch, shape)
-        _duals(base + dy, features, first, many, duals, shape)
+        _duals(taps, base + dy, features, first, many, duals, shape)
         count = (many * shape[PITCH] + LANES - 1) // LANES
-        for p in range(POINTS):
+        for g in range(groups):  # the second point is the sum of the four rows
+            outputs = duals + (features + g * BLOCK_ROWS) * line
+            correlate(outputs, line, base + ones, still, count, biases + g * BLOCK_BYTES)
+        _spread(taps, rows[8:], base + x, channels, first, many, scratch, shape)
+        for p in range(points):
+            inputs = scratch + p * channels * line
             for g in range(groups):
                 outputs = duals + (p * features + g * BLOCK_ROWS) * line
-                for c in range(channels):
-                    block = blocks + ((p * groups + g) * channels + c) * BLOCK_BYTES
-                    inputs = scratch + (p * channels + c) * line
-                    correlate(outputs, line, inputs, taps, count, block)
-                if p == 1:  # the sum of the four rows
-                    block = sums + result + ((g + 1) * columns - 1) * BLOCK_BYTES
-                    correlate(outputs, line, base + ones, still, count, block)
+                block = blocks + (p * groups + g) * columns * BLOCK_BYTES
+                for j in range(columns):
+                    correlate(outputs, line, inputs, table + 8 * j * COLUMNS, count,
+                              block + j * BLOCK_BYTES)  # fmt: skip
+    _collect(taps, groups, channels, rows, blocks, biases, sums + result)
+
+
+@compiled
+def _collect(
+    taps: int, groups: int, channels: int, rows: Any, blocks: int, biases: int, sums: int
+) -> None:
+    """Sums of all points to those of the taps, channel by channel, and of the bias."""
+    columns = (channels * taps + COLUMNS - 1) // COLUMNS
+    wide = (channels * taps * taps + COLUMNS) // COLUMNS
+    stride = groups * columns * BLOCK_BYTES
     for g in range(groups):
-        for c in range(channels):
-            untransform(
-                blocks + (g * channels + c) * BLOCK_BYTES, groups * channels * BLOCK_BYTES,
-                sums + result + (g * columns + c * TAPS) * BLOCK_BYTES,
-            )  # fmt: skip
+        for k in range(channels * taps):
+            c, j = k // taps, k % taps
+            for i in range(taps):
+                rows[i] = _column(sums, g * wide, (c * taps + i) * taps + j)
+            source = _column(blocks, g * columns, k)
+            if taps == 3:
+                untransform3(source, stride, rows.ctypes.data)
+            else:
+                untransform5(source, stride, rows.ctypes.data)
+        bias = _column(sums, g * wide, channels * taps * taps)
+        for r in range(BLOCK_ROWS):
+            offset = r * COLUMNS * VECTOR_BYTES
+            add(bias + offset, biases + g * BLOCK_BYTES + offset, 1, bias + offset)
+
+
+@compiled
+def _column(blocks: int, first: int, column: int) -> int:
+    """Address of a column of partial sums, counted from a block on."""
+    block = first + column // COLUMNS
+    return blocks + block * BLOCK_BYTES + column % COLUMNS * VECTOR_BYTES
 
 
 @compiled
 def _spread(
-    rows: Any, source: int, channels: int, first: int, many: int, target: int, shape: Any
+    taps: int, rows: Any, source: int, channels: int, first: int, many: int, target: int, shape: Any
 ) -> None:
-    """Points of a band; the first column is the padding left of the image."""
-    line, pitch = 4 * shape[LINE], 4 * shape[PITCH]
+    """Points of a band; the first columns are the padding left of the image.
+
+    What lies behind the last row is of this image too: no NaN of an earlier one.
+    """
+    line, pitch, half = 4 * shape[LINE], 4 * shape[PITCH], taps // 2
+    count = (shape[PITCH] + taps + 2 * LANES - 1) // LANES
     for r in range(many):
-        for i in range(POINTS):
-            rows[i] = source + ((first + r) * ROWS + i - 1) * pitch - 4
+        for i in range(taps + ROWS - 1):
+            rows[i] = source + ((first + r) * ROWS + i - half) * pitch - 4 * half
         for c in range(channels):
-            spread(rows.ctypes.data, c * 4 * shape[PLANE], target + c * line + r * pitch,
-                   channels * line, shape[PITCH] // LANES + 1)  # fmt: skip
+            x, y = c * 4 * shape[PLANE], target + c * line + r * pitch
+            if taps == 3:
+                spread(rows.ctypes.data, x, y, channels * line, count)
+            else:
+                spread5(rows.ctypes.data, x, y, channels * line, count)
 
 
 @compiled
-def _duals(dy: int, features: int, first: int, many: int, target: int, shape: Any) -> None:
+def _duals(
+    taps: int, dy: int, features: int, first: int, many: int, target: int, shape: Any
+) -> None:
     """Points of a band's gradient, zero behind the last row."""
     line, pitch = 4 * shape[LINE], 4 * shape[PITCH]
+    count = (shape[PITCH] + LANES - 1) // LANES
     for f in range(features):
         for r in range(many):
-            place = dy + f * 4 * shape[PLANE] + (first + r) * ROWS * pitch
-            dual(place, pitch, target + f * line + r * pitch, features * line,
-                 (shape[PITCH] + LANES - 1) // LANES)  # fmt: skip
-        for p in range(POINTS):
+            x = dy + f * 4 * shape[PLANE] + (first + r) * ROWS * pitch
+            y = target + f * line + r * pitch
+            if taps == 3:
+                dual3(x, pitch, y, features * line, count)
+            else:
+                dual5(x, pitch, y, features * line, count)
+        for p in range(taps + ROWS - 1):
             zero(target + (p * features + f) * line + many * pitch, 1)

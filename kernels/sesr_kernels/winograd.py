@@ -137,7 +137,7 @@ def _multiply(taps: int) -> Callable[..., Any]:
     return kernel("points point_stride channels stride weight products product_stride", body)
 
 
-def _four_rows(e: Emitter, m: list[Value], bias: Value) -> list[Value]:
+def four_rows(e: Emitter, m: list[Value], bias: Value) -> list[Value]:
     """Products to rows: row i is the sum of every point's, times the point to the power of i."""
     near, far = e.b.fadd(m[1], m[2]), e.b.fadd(m[3], m[4])
     near_odd, far_odd = e.b.fsub(m[1], m[2]), e.b.fsub(m[3], m[4])
@@ -189,7 +189,7 @@ def _gather(taps: int) -> Callable[..., Any]:
                 return [e.b.fadd(v, o) for v, o in zip(values, loaded, strict=True)]
 
             m = [e.load(e.b.add(product, offset)) for product in products]
-            values = _four_rows(e, m, bias)
+            values = four_rows(e, m, bias)
             values = e.choose(e.has(flags, BEFORE), values, lambda: plus(values, befores))
             values = e.choose(e.has(flags, PRELU), values, lambda: prelu(values))
             values = e.choose(e.has(flags, RELU), values, lambda: relu(values))

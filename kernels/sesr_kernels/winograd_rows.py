@@ -1,4 +1,4 @@
-"""Winograd's F(4, 3) over whole planes, as training uses it: kernels over rows of pixels.
+"""Winograd's F(4, 3) and F(4, 5) over planes, as training uses them: kernels over rows of pixels.
 
 Both gradients take the points of the forward pass.  With ``y = A' [(G w) * (B' x)]`` the weight's
 gradient is ``G' [(A y) * (B' x)]`` summed over the groups of rows: `dual` is ``A``, `untransform`
@@ -7,94 +7,94 @@ is ``G'``.  The transforms of the forward pass are in `winograd`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from sesr_kernels.convolve import AFTER, KEEP, OUTS, PRELU, RELU, VECTORS, tap
 from sesr_kernels.emit import F32, I64, LANES, VECTOR, VECTOR_BYTES, WORD, Emitter, Value, kernel
 from sesr_kernels.rows import COLUMNS
 from sesr_kernels.rows import ROWS as BLOCK_ROWS
-from sesr_kernels.winograd import POINTS, ROWS, TAPS, WEIGHT
+from sesr_kernels.winograd import FINITE, ROWS, four_rows, weight_transform
 
 ACTIVATED = 32
 """Flag of `assemble`: then the gradient of an activation whose input's rows are `seen`."""
-BLOCK = BLOCK_ROWS * COLUMNS
-"""Vectors of partial sums in a block of a weight gradient: one input channel, its three taps."""
 
 
-def _products(e: Emitter, **a: Value) -> None:
+def _products(taps: int) -> Callable[..., Any]:
     """Products of one tile and OUTS outputs: each point's inputs and taps summed, in this order."""
-    zero = e.constant(0.0)
 
-    def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
-        result = list(sums)
-        for column in range(TAPS):
-            result = tap(e, result, pixels, weight, column)
-        return [e.at(weight, WORD * OUTS * TAPS), e.b.add(pixels, a["stride"]), *result]
+    def body(e: Emitter, **a: Value) -> None:
+        zero = e.constant(0.0)
 
-    def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
-        start = [weight, pixels, *[zero] * (OUTS * VECTORS)]
-        weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
-        place = target
-        for c in range(OUTS):
-            for v in range(VECTORS):
-                e.store(sums[c * VECTORS + v], place, VECTOR_BYTES * v)
-            place = e.b.add(place, a["target_stride"])
-        return [weight, e.b.add(pixels, a["point_stride"]), place]
+        def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
+            result = list(sums)
+            for column in range(taps):
+                result = tap(e, result, pixels, weight, column)
+            return [e.at(weight, WORD * OUTS * taps), e.b.add(pixels, a["stride"]), *result]
 
-    e.repeat(I64(POINTS), [a["weight"], a["points"], a["target"]], point)
+        def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
+            start = [weight, pixels, *[zero] * (OUTS * VECTORS)]
+            weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
+            place = target
+            for c in range(OUTS):
+                for v in range(VECTORS):
+                    e.store(sums[c * VECTORS + v], place, VECTOR_BYTES * v)
+                place = e.b.add(place, a["target_stride"])
+            return [weight, e.b.add(pixels, a["point_stride"]), place]
 
+        e.repeat(I64(taps + ROWS - 1), [a["weight"], a["points"], a["target"]], point)
 
-products = kernel("points point_stride channels stride weight target target_stride", _products)
-
-
-def _dual(e: Emitter, **a: Value) -> None:
-    """Four rows `pitch` bytes apart to six points, `stride` bytes apart."""
-    rows = [e.b.add(a["rows"], e.b.mul(a["pitch"], I64(i))) for i in range(ROWS)]
-    targets = [e.b.add(a["target"], e.b.mul(a["stride"], I64(i))) for i in range(POINTS)]
-    two, four = e.constant(2.0), e.constant(4.0)
-
-    def step(i: Value) -> list[Value]:
-        offset = e.b.mul(i, I64(VECTOR_BYTES))
-        d = [e.load(e.b.add(row, offset)) for row in rows]
-        even, odd = e.b.fadd(d[0], d[2]), e.b.fadd(d[1], d[3])
-        wide, tall = e.fma(d[2], four, d[0]), e.b.fmul(e.fma(d[3], four, d[1]), two)
-        points = [
-            d[0],
-            e.b.fadd(even, odd),
-            e.b.fsub(even, odd),
-            e.b.fadd(wide, tall),
-            e.b.fsub(wide, tall),
-            d[3],
-        ]
-        for point, target in zip(points, targets, strict=True):
-            e.store(point, e.b.add(target, offset))
-        return []
-
-    e.repeat(a["count"], [], step)
+    return kernel("points point_stride channels stride weight target target_stride", body)
 
 
-dual = kernel("rows pitch target stride count", _dual)
+def _dual(taps: int) -> Callable[..., Any]:
+    """Four rows `pitch` bytes apart, as polynomials at the points, `stride` bytes apart."""
+
+    def body(e: Emitter, **a: Value) -> None:
+        rows = [e.b.add(a["rows"], e.b.mul(a["pitch"], I64(i))) for i in range(ROWS)]
+
+        def pair(d: list[Value], point: float) -> list[Value]:
+            even = e.fma(d[2], e.constant(point**2), d[0])
+            odd = e.b.fmul(e.fma(d[3], e.constant(point**2), d[1]), e.constant(point))
+            return [e.b.fadd(even, odd), e.b.fsub(even, odd)]
+
+        def step(i: Value) -> list[Value]:
+            offset = e.b.mul(i, I64(VECTOR_BYTES))
+            d = [e.load(e.b.add(row, offset)) for row in rows]
+            points = [v for point in FINITE[taps][1::2] for v in pair(d, point)]
+            for p, value in enumerate([d[0], *points, d[3]]):
+                e.store(value, e.b.add(e.b.add(a["target"], e.b.mul(a["stride"], I64(p))), offset))
+            return []
+
+        e.repeat(a["count"], [], step)
+
+    return kernel("rows pitch target stride count", body)
 
 
-def _untransform(e: Emitter, **a: Value) -> None:
-    """A block of partial sums for each of six points, `stride` bytes apart, to three taps' blocks.
+def _untransform(taps: int) -> Callable[..., Any]:
+    """Add one tap's column of sums, from all points, to those of the taps above each other."""
+    # a column is BLOCK_ROWS vectors, COLUMNS vectors apart; `targets` is a table of addresses
+    transform = weight_transform(taps)
 
-    Added to what is there, `VECTOR_BYTES * BLOCK` bytes apart.
-    """
-    factors = [[e.constant(float(f)) if f else None for f in column] for column in WEIGHT.T]
+    def body(e: Emitter, **a: Value) -> None:
+        count = len(transform)
+        sources = [e.b.add(a["sums"], e.b.mul(a["stride"], I64(p))) for p in range(count)]
+        targets = [e.integer(a["targets"], I64(i)) for i in range(taps)]
 
-    def step(_: Value, source: Value, target: Value) -> list[Value]:
-        points = [e.load(e.b.add(source, e.b.mul(a["stride"], I64(p)))) for p in range(POINTS)]
-        for i, column in enumerate(factors):
-            total = e.load(target, VECTOR_BYTES * BLOCK * i)
-            for point, factor in zip(points, column, strict=True):
-                if factor is not None:
-                    total = e.fma(point, factor, total)
-            e.store(total, target, VECTOR_BYTES * BLOCK * i)
-        return [e.at(source, VECTOR_BYTES), e.at(target, VECTOR_BYTES)]
+        def step(r: Value) -> list[Value]:
+            offset = e.b.mul(r, I64(VECTOR_BYTES * COLUMNS))
+            points = [e.load(e.b.add(source, offset)) for source in sources]
+            for i, target in enumerate(targets):
+                total = e.load(e.b.add(target, offset))
+                for point, factor in zip(points, transform[:, i], strict=True):
+                    if factor:
+                        total = e.fma(point, e.constant(float(factor)), total)
+                e.store(total, e.b.add(target, offset))
+            return []
 
-    e.repeat(I64(BLOCK), [a["sums"], a["target"]], step)
+        e.repeat(I64(BLOCK_ROWS), [], step)
 
-
-untransform = kernel("sums stride target", _untransform)
+    return kernel("sums stride targets", body)
 
 
 def _zero(e: Emitter, **a: Value) -> None:
@@ -110,21 +110,20 @@ def _zero(e: Emitter, **a: Value) -> None:
 zero = kernel("target count", _zero)
 
 
-def _assemble(e: Emitter, **a: Value) -> None:
-    """Six products of one channel to its four rows; writes `width` columns and nothing else.
+def _assemble(e: Emitter, taps: int, **a: Value) -> None:
+    """Products of one channel to its four rows; writes `width` columns and nothing else.
 
     In this order: bias, store of what the activation sees (KEEP), activation, sum with what is
     there (AFTER), gradient of an activation (ACTIVATED) with its slope's partial sums.
     """
-    sources = [e.b.add(a["products"], e.b.mul(a["stride"], I64(i))) for i in range(POINTS)]
+    sources = [e.b.add(a["products"], e.b.mul(a["stride"], I64(i))) for i in range(taps + ROWS - 1)]
 
     def rows(name: str) -> list[Value]:
         return [e.b.add(a[name], e.b.mul(a["pitch"], I64(i))) for i in range(ROWS)]
 
     targets, kept, seen = rows("target"), rows("kept"), rows("seen")
     bias, slope = e.splat(e.scalar(a["bias"])), e.splat(e.scalar(a["slope"]))
-    zero, two, four, eight = (e.constant(c) for c in (0.0, 2.0, 4.0, 8.0))
-    flags = a["flags"]
+    zero, flags = e.constant(0.0), a["flags"]
 
     def scaled(value: Value, where: Value) -> Value:
         return e.b.select(e.b.fcmp_ordered(">", where, zero), value, e.b.fmul(value, slope))
@@ -154,16 +153,7 @@ def _assemble(e: Emitter, **a: Value) -> None:
             e.store(total, a["sums"])
             return [scaled(v, s) for v, s in zip(values, z, strict=True)]
 
-        m = there(sources)
-        near, far = e.b.fadd(m[1], m[2]), e.b.fadd(m[3], m[4])
-        near_odd, far_odd = e.b.fsub(m[1], m[2]), e.b.fsub(m[3], m[4])
-        near, near_odd = e.b.fadd(near, bias), e.b.fadd(near_odd, bias)
-        values = [
-            e.b.fadd(e.b.fadd(m[0], near), far),
-            e.fma(far_odd, two, near_odd),
-            e.fma(far, four, near),
-            e.b.fadd(e.fma(far_odd, eight, near_odd), m[5]),
-        ]
+        values = four_rows(e, there(sources), bias)
         e.choose(e.has(flags, KEEP), values, keep)
         values = e.choose(e.has(flags, PRELU), values, lambda: [scaled(v, v) for v in values])
         values = e.choose(
@@ -187,4 +177,14 @@ def _assemble(e: Emitter, **a: Value) -> None:
         vectors(whole, e.b.fcmp_ordered("<", lanes, e.splat(e.b.sitofp(rest, F32))))
 
 
-assemble = kernel("products stride target kept seen pitch width bias slope sums flags", _assemble)
+def _assembler(taps: int) -> Callable[..., Any]:
+    arguments = "products stride target kept seen pitch width bias slope sums flags"
+    return kernel(arguments, lambda e, **a: _assemble(e, taps, **a))
+
+
+products3, dual3, untransform3, assemble3 = (
+    make(3) for make in (_products, _dual, _untransform, _assembler)
+)
+products5, dual5, untransform5, assemble5 = (
+    make(5) for make in (_products, _dual, _untransform, _assembler)
+)
