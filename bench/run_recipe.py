@@ -105,13 +105,15 @@ def _score(found: Mapping[str, Outcome], key: str, seed: int) -> float | None:
     return found[name].psnr_db if (name := f"{key}-s{seed}") in found else None
 
 
-def noise(lines: Mapping[str, Line]) -> float | None:
-    """Standard deviation in dB of one difference, from how the seeds disagree over all lines."""
-    pairs = [line.known for line in lines.values() if len(line.known) == len(SEEDS)]
-    if len(pairs) < 5:
-        return None
-    # the median: a change that breaks training disagrees with itself by more than noise
-    return statistics.median(abs(a - b) for a, b in pairs) / (0.6745 * math.sqrt(2))
+def base_scores(found: Mapping[str, Outcome]) -> list[float]:
+    """PSNR in dB of the base with each of its seeds."""
+    return [s for seed in BASE_SEEDS if (s := _score(found, "base", seed)) is not None]
+
+
+def noise(found: Mapping[str, Outcome]) -> float | None:
+    """Standard deviation in dB of the difference of two runs that differ in their seeds alone."""
+    scores = base_scores(found)
+    return math.sqrt(2) * statistics.stdev(scores) if len(scores) == len(BASE_SEEDS) else None
 
 
 def kept(line: Line, deviation: float | None) -> str:
@@ -137,8 +139,7 @@ COLUMNS = (
 
 def rows_for(found: Mapping[str, Outcome]) -> list[tuple[str, ...]]:
     """The base and a row for each change."""
-    lines = lines_for(found)
-    deviation = noise(lines)
+    lines, deviation = lines_for(found), noise(found)
     base = [run for seed in SEEDS if (run := found.get(f"base-s{seed}"))]
     rows = [_row(found, "base", base, [None] * len(SEEDS), "-")] if base else []
     for key, line in lines.items():
@@ -164,21 +165,16 @@ def _number(value: float | None, sign: str = "") -> str:
 
 
 def notes_for(found: Mapping[str, Outcome]) -> list[str]:
-    """What the noise is."""
-    notes = []
-    scores = [s for seed in BASE_SEEDS if (s := _score(found, "base", seed)) is not None]
-    if len(scores) == len(BASE_SEEDS):
-        notes.append(
-            f"The base with {len(scores)} seeds: {statistics.fmean(scores):.3f} dB, standard "
-            f"deviation {statistics.stdev(scores):.3f} dB."
-        )
-    if (deviation := noise(lines_for(found))) is not None:
-        notes.append(
-            "A difference to the base of the same seed has a standard deviation of "
-            f"{deviation:.3f} dB (from the disagreement of the two seeds over all lines); a change "
-            "is told from noise beyond twice that, divided by the root of its number of seeds."
-        )
-    return notes
+    """What the noise is, once all seeds of the base are there."""
+    scores, deviation = base_scores(found), noise(found)
+    if deviation is None:
+        return []
+    return [
+        f"The base with {len(scores)} seeds: {', '.join(f'{score:.3f}' for score in scores)} dB, "
+        f"standard deviation {statistics.stdev(scores):.3f} dB, {deviation:.3f} dB for a "
+        "difference of two runs. A change counts as noise up to twice that, divided by the root of "
+        "its number of seeds."
+    ]
 
 
 def main() -> int:
