@@ -16,6 +16,13 @@ Array = npt.NDArray[Any]
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
 
 
+def need_kernels() -> None:
+    """Skip, a whole module if called outside a test, unless Numba is there and may compile."""
+    numba = pytest.importorskip("numba")
+    if numba.config.DISABLE_JIT:
+        pytest.skip("NUMBA_DISABLE_JIT is set", allow_module_level=True)
+
+
 def assert_equals_definition(got: Array, expected: Array, x: Array) -> None:
     """`got` has the dtype of `x` and the definition's values to about its rounding."""
     assert got.dtype == x.dtype

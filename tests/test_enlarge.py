@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from sesr_ref import network as nw
 from sesr_ref.images import Pixels, from_float
 from sesr_ref.network import Network, Resize
@@ -102,7 +103,7 @@ def test_tiles_do_not_show(
 def test_tiles_do_not_change_a_bit_with_the_kernels(
     rng: np.random.Generator, model: Model, kind: tuple[int, ...]
 ) -> None:
-    pytest.importorskip("numba")
+    need_kernels()
     image = rng.random((45, 61, *kind)).astype(np.float32)
     whole = sr.upscale_image(image, *model, ops=sr.fast())
     for tile in (17, (8, 64)):
@@ -111,7 +112,7 @@ def test_tiles_do_not_change_a_bit_with_the_kernels(
 
 
 def test_the_kernels_agree_with_the_reference(rng: np.random.Generator, model: Model) -> None:
-    pytest.importorskip("numba")
+    need_kernels()
     image = rng.random((21, 34, 3)).astype(np.float32)
     expected = sr.upscale_image(image, *model)
     np.testing.assert_allclose(sr.upscale_image(image, *model, ops=sr.fast()), expected, atol=1e-5)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from networks_for_kernels import images, random_params, targets
 from sesr_ref.ops.arrays import Array
 
-pytest.importorskip("numba")
+need_kernels()
 
 
 def _unaligned(x: Array) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,9 +14,10 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from networks_for_kernels import images, random_params
 
-pytest.importorskip("numba")
+need_kernels()
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = """
@@ -45,10 +48,15 @@ print(HOST.name)
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code in a new interpreter that finds the project."""
-    path = os.pathsep.join(str(ROOT / part) for part in (".", "kernels", "weights"))
+    return python_program("-c", code, **environment)
+
+
+def python_program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a new interpreter that finds the project and the tests."""
+    path = os.pathsep.join(str(ROOT / part) for part in (".", "kernels", "weights", "tests"))
     env = os.environ | {"PYTHONPATH": path} | environment
     return subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+        [sys.executable, *arguments], env=env, capture_output=True, text=True, check=False
     )
 
 
@@ -158,6 +166,86 @@ def test_fork_after_use_works(tmp_path: Path) -> None:
     )
     done = python(FEW + fork)
     assert done.stdout.split() == ["0", "True"], done.stderr
+
+
+CHILDREN = """
+import multiprocessing
+
+def work(_):
+    return sr.run(net, params, x, ops).tobytes()
+
+if __name__ == "__main__":
+    want = work(0)
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        print(all(y == want for y in pool.map(work, range(4))), work(0) == want)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_children_of_multiprocessing_give_the_parents_bits(method: str, tmp_path: Path) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {method}")
+    script = tmp_path / "children.py"
+    script.write_text(FEW + CHILDREN)
+    done = python_program(str(script), method)
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_waits_for_another_thread_that_compiles() -> None:
+    code = """
+import os, threading, time
+import sesr_kernels.compiled
+from numba.core.compiler_lock import global_compiler_lock as lock
+held = threading.Event()
+def compile():
+    with lock:
+        held.set()
+        time.sleep(0.3)
+thread = threading.Thread(target=compile)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0 if lock._lock.acquire(timeout=10) else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), lock._lock.acquire(timeout=10))
+"""
+    done = python(code)
+    assert done.stdout.split() == ["0", "True"], done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's memory protection")
+@pytest.mark.parametrize("side", ["behind", "before"])
+def test_no_kernel_touches_memory_beyond_its_arrays(side: str) -> None:
+    done = python_program(str(ROOT / "tests" / "guarded.py"), side, "0")
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's memory protection")
+def test_arrays_that_are_too_small_are_noticed() -> None:
+    done = python_program(str(ROOT / "tests" / "guarded.py"), "behind", "700")
+    assert done.returncode == -signal.SIGSEGV
+
+
+def test_without_the_compiler_the_fast_engine_says_so_in_one_line() -> None:
+    code = "import sesr_ref as sr\ntry: sr.fast()\nexcept ImportError as error: print(error)\n" + (
+        "from sesr_ref.commands.models import engine_named\nprint(engine_named('auto').name)"
+    )
+    done = python(code, NUMBA_DISABLE_JIT="1")
+    assert done.returncode == 0, done.stderr
+    message, name = done.stdout.splitlines()
+    assert "NUMBA_DISABLE_JIT" in message
+    assert name == "reference"
+
+
+def test_what_is_plain_python_gives_the_same_results_interpreted() -> None:
+    file = str(ROOT / "tests" / "test_kernels_plain.py")
+    done = python_program(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", file, NUMBA_DISABLE_JIT="1"
+    )
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout
 
 
 def test_threads_must_be_positive() -> None:

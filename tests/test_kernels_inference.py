@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from networks_for_kernels import RUNNABLE, images, random_params
 from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.network import Conv, Network
 from sesr_ref.ops.arrays import Array, Params
 
-pytest.importorskip("numba")
+need_kernels()
 
 SIZES = [(2, 13, 17), (1, 1, 1), (1, 3, 41), (1, 37, 70)]
 
@@ -145,6 +146,8 @@ def test_what_a_call_keeps_changes_nothing_in_the_next(rng: np.random.Generator)
     before = network(small, params, x)
     params["head.weight"][2, 2, 0, 0] += 1  # in place: the array is still the same
     after = network(small, params, x)
+    assert before is not None
+    assert after is not None
     want = exact(small, params, x)
     np.testing.assert_allclose(after, want, rtol=0, atol=5e-6 * abs(want).max())
     assert not np.allclose(after, before, rtol=0, atol=1e-3)

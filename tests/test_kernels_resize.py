@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from networks_for_kernels import images, random_params
 from sesr_ref.network import (
     PRIMITIVES,
@@ -20,7 +21,7 @@ from sesr_ref.network import (
 from sesr_ref.ops.resampling import MODES, resample_matrix
 from sesr_ref.receptive import halo
 
-pytest.importorskip("numba")
+need_kernels()
 
 SKIP = Network(
     "bicubic-skip",

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from networks_for_kernels import TRAINABLE, images, random_params, targets
 from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.network import Conv, DepthToSpace, Network, PReLU, Resize
 from sesr_ref.ops.arrays import Params
 
-pytest.importorskip("numba")
+need_kernels()
 
 
 MIXED = Network(

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sesr_ref as sr
+from checks import need_kernels
 from sesr_ref import network as nw
 from sesr_ref.npu.depth_first import HOLDS_ROWS, depth_first, line_buffers
 from sesr_ref.npu.sweep import SweepPoint, factor_to_reach, sweep
@@ -46,7 +47,7 @@ def test_a_plan_runs_and_gives_the_untiled_output(
 def test_the_fast_engine_gives_the_untiled_bits_even_for_images_smaller_than_a_tile(
     height: int, width: int, rows: int, columns: int
 ) -> None:
-    pytest.importorskip("numba")
+    need_kernels()
     net, ops = SMALL["sesr"], sr.fast()
     params = params_of(net)
     plan = sr.plan_tiles(net, height, width, sr.ETHOS_N78_4TOPS, tile=(rows, columns))

@@ -20,9 +20,20 @@ import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import caching
+from numba.core.compiler_lock import global_compiler_lock
 
 Array = npt.NDArray[Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+if hasattr(os, "register_at_fork"):
+    # A child forked while another thread compiles would wait for ever for that thread, which it
+    # does not have: the fork waits for the compiler instead.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def cache_folder() -> Path:

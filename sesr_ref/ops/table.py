@@ -65,12 +65,40 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     Raises
     ------
     ImportError
-        When Numba is not installed, with the extra's name.
+        When Numba is not installed, with the extra's name, or NUMBA_DISABLE_JIT turns it off.
+
+    Notes
+    -----
+    *Same bits*, run after run on one machine: for any number of threads, batch, tiles, bands and
+    layout of the arrays; alone or beside other calls; in a child process.  Each output's sum has
+    one order, written down in the kernels, and no fast-math flag lets the compiler change it.
+
+    *Not the same bits*, but within float32's rounding: with and without `winograd`; beside
+    `REFERENCE`, whose sums are a BLAS's; on another instruction set, since AVX2, AVX-512 and NEON
+    multiply and add with one rounding and SSE2 and scalar code with two; a training step of
+    another image size or instruction set, since a gradient's partial sums are a vector's lanes.
+
+    *What is not taken*: float64 runs on NumPy.  A network with a convolution beyond 31 x 31 runs
+    layer by layer, and so does the training of one with groups, `Concat`, `Resize`, convolutions
+    other than 1, 3 and 5 wide, or more than activations behind an enlargement: convolutions up to
+    31 x 31 by the kernels, the other layers by NumPy.
+
+    *Processes and threads*: each call starts plain Python threads and joins them; compiled code
+    runs without the interpreter's lock.  Numba's threading layers (TBB, OpenMP, workqueue) are not
+    used, so nothing is there that hangs after a fork or refuses nested or concurrent calls: fork,
+    spawn and calls from several threads all work.
     """
     try:
-        import numba  # noqa: F401
+        import numba
     except ImportError as error:
-        raise ImportError("the fast kernels need Numba: pip install 'sesr-ref[fast]'") from error
+        raise ImportError(
+            f"the fast kernels need Numba: pip install 'sesr-ref[fast]' ({error})"
+        ) from error
+    if getattr(numba.config, "DISABLE_JIT", False):
+        raise ImportError(
+            "the fast kernels need Numba's compiler, which NUMBA_DISABLE_JIT turns off: "
+            "unset it or use REFERENCE"
+        )
     import sesr_kernels
 
     kernels: dict[str, Any] = sesr_kernels.kernels(winograd, threads)
