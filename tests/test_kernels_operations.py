@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from sesr_ref.ops.arrays import Array
 
-pytest.importorskip("numba")
+need_kernels()
 
 FAST = sr.fast()
+KERNEL_SIZES = (1, 3, 5, 9)
 CASES = [
-    (n, 1 + (3 * i) % 9, 1 + (11 * i) % 70, 1 + (5 * i) % 33, 1 + (7 * i) % 33, (1, 3, 5, 9)[i % 4])
-    for i, n in enumerate([1, 2, 3] * 8)
+    (1 + i % 3, 1 + 4 * i % 9, 1 + 27 * i % 70, 1 + 5 * i % 33, 1 + 7 * i % 33, KERNEL_SIZES[i % 4])
+    for i in range(70)
 ]
-"""Images, height, width, channels in and out, kernel: spread over the ranges."""
+"""Images, height, width, channels in and out, kernel: every value of each range at least once."""
 
 
 def random(rng: np.random.Generator, *shape: int) -> Array:
@@ -34,6 +36,14 @@ def close(got: Any, want: Any) -> None:
 def wide(array: Array | None) -> Array | None:
     """As float64."""
     return None if array is None else array.astype(np.float64)
+
+
+def test_the_cases_cover_every_value() -> None:
+    _, heights, widths, channels, features, kernels = map(set, zip(*CASES, strict=True))
+    assert heights == set(range(1, 10))
+    assert widths == set(range(1, 71))
+    assert channels == features == set(range(1, 34))
+    assert {(c % 4, k) for _, _, _, _, c, k in CASES} >= {(c, k) for c in range(4) for k in kernels}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -53,13 +63,19 @@ def test_convolutions_and_their_gradients(case: Any, rng: np.random.Generator) -
 
 
 @pytest.mark.parametrize(
-    ("k", "stride", "padding"), [(9, 2, None), (9, 4, 0), (4, 3, 1), (2, 2, 0)]
+    ("k", "stride", "padding"),
+    [(9, 2, None), (9, 4, 0), (4, 3, 1), (2, 2, 0), (1, 1, 0), (3, 1, 2), (5, 3, 4), (9, 9, 8)],
+)
+@pytest.mark.parametrize(
+    "shape", [(2, 5, 7, 6, 2), (1, 1, 1, 33, 1), (1, 9, 70, 1, 5), (3, 2, 23, 12, 33)], ids=str
 )
 def test_transposed_convolutions_and_their_gradients(
-    k: int, stride: int, padding: int | None, rng: np.random.Generator
+    shape: tuple[int, ...], k: int, stride: int, padding: int | None, rng: np.random.Generator
 ) -> None:
-    x, weight, bias = random(rng, 2, 5, 7, 6), random(rng, k, k, 6, 2), random(rng, 2)
-    dy = random(rng, 2, 5 * stride, 7 * stride, 2)
+    n, height, width, channels, features = shape
+    x, bias = random(rng, n, height, width, channels), random(rng, features)
+    weight = random(rng, k, k, channels, features) / np.float32(k * np.sqrt(channels))
+    dy = random(rng, n, height * stride, width * stride, features)
     want = sr.REFERENCE.conv_transpose2d(wide(x), wide(weight), wide(bias), stride, padding)
     close(FAST.conv_transpose2d(x, weight, bias, stride, padding), want)
     got = FAST.conv_transpose2d_vjp(dy, x, weight, bias, stride, padding)
@@ -77,23 +93,22 @@ def test_grouped_convolutions(rng: np.random.Generator) -> None:
         close(g, w)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 16])
-def test_activations_and_shuffles_are_the_references(
-    channels: int, rng: np.random.Generator
-) -> None:
-    x, dy, slope = random(rng, 2, 6, 4, channels), random(rng, 2, 6, 4, channels), None
-    x[0, 0, 0], x[0, 1, 0], x[0, 2, 0] = np.nan, np.inf, 0
+@pytest.mark.parametrize("case", CASES[:35], ids=str)
+def test_activations_and_shuffles_are_the_references(case: Any, rng: np.random.Generator) -> None:
+    n, height, width, _, channels, _ = case
+    x, dy = (random(rng, n, height, width, channels) for _ in range(2))
+    x.flat[::7], x.flat[::11], x.flat[::13], x.flat[::17] = np.nan, np.inf, 0, -np.inf
     slope = random(rng, channels)
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(FAST.prelu(x, slope), sr.REFERENCE.prelu(x, slope))
         np.testing.assert_array_equal(FAST.relu(x), sr.REFERENCE.relu(x))
         np.testing.assert_array_equal(FAST.relu_vjp(dy, x), sr.REFERENCE.relu_vjp(dy, x))
-    finite = np.nan_to_num(x, posinf=1)
+    finite = np.nan_to_num(x, posinf=1, neginf=-1)
     got, want = (ops.prelu_vjp(dy, finite, slope) for ops in (FAST, sr.REFERENCE))
     np.testing.assert_array_equal(got[0], want[0])
     close(got[1], want[1])
     for mode in ("DCR", "CRD"):
-        small = random(rng, 2, 3, 5, 4 * channels)
+        small = random(rng, n, height, width, 4 * channels)
         big = sr.REFERENCE.depth_to_space(small, 2, mode)
         np.testing.assert_array_equal(FAST.depth_to_space(small, 2, mode), big)
         np.testing.assert_array_equal(FAST.depth_to_space_vjp(big, 2, mode), small)
@@ -104,6 +119,36 @@ def test_strided_views_are_read_as_they_are(rng: np.random.Generator) -> None:
     view = big[::2, 3:17, ::-2, 1::2]
     want = FAST.conv2d(np.ascontiguousarray(view), weight)
     np.testing.assert_array_equal(FAST.conv2d(view, weight), want)
+
+
+def test_threads_change_no_bit_of_an_operation(rng: np.random.Generator) -> None:
+    x, dy = random(rng, 3, 8, 37, 6), random(rng, 3, 8, 37, 9)
+    weight, up = random(rng, 3, 3, 6, 9), random(rng, 4, 4, 6, 9)
+    large = random(rng, 3, 16, 74, 9)
+    calls: list[Any] = [
+        lambda ops: ops.conv2d(x, weight),
+        lambda ops: ops.conv2d_vjp(dy, x, weight, weight[0, 0, 0]),
+        lambda ops: ops.conv2d(x, weight[:, :, :2], None, 3),
+        lambda ops: ops.conv_transpose2d(x, up),
+        lambda ops: ops.conv_transpose2d_vjp(large, x, up),
+        lambda ops: ops.prelu_vjp(x, x[::-1], weight[0, 0, :, 0]),
+    ]
+    for call in calls:
+        one, two, five = (call(sr.fast(threads=threads)) for threads in (1, 2, 5))
+        for a, b, c in zip(*(r if isinstance(r, tuple) else (r,) for r in (one, two, five)),
+                           strict=True):  # fmt: skip
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(a, c)
+
+
+@pytest.mark.parametrize("k", KERNEL_SIZES)
+def test_a_part_of_an_image_has_the_bits_of_the_whole(k: int, rng: np.random.Generator) -> None:
+    x, weight = random(rng, 1, 30, 61, 3), random(rng, k, k, 3, 5)
+    whole, half = FAST.conv2d(x, weight), k // 2
+    for top, left in ((0, 0), (3, 1), (11, 30)):
+        part = FAST.conv2d(x[:, top : top + 15, left : left + 27], weight)
+        inner = whole[:, top + half : top + 15 - half, left + half : left + 27 - half]
+        np.testing.assert_array_equal(part[:, half : 15 - half, half : 27 - half], inner)
 
 
 def test_mistakes_are_told_as_by_the_reference(rng: np.random.Generator) -> None:

@@ -78,8 +78,6 @@ def _prelu(x: Any, slope: Any, y: Any) -> None:
 def _prelu_vjp(dy: Any, x: Any, slope: Any, dx: Any, dslope: Any) -> None:
     for i in range(x.shape[0]):
         for c in range(x.shape[1]):
-            if x[i, c] > 0:
-                dx[i, c] = dy[i, c]
-            else:
-                dx[i, c] = dy[i, c] * slope[c]
-                dslope[c] += np.float64(dy[i, c]) * x[i, c]
+            value, down = x[i, c], dy[i, c]
+            dx[i, c] = down if value > 0 else down * slope[c]
+            dslope[c] += np.float64(down) * (np.float32(0) if value > 0 else value)

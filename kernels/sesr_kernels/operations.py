@@ -32,7 +32,12 @@ def conv2d(
     """Convolve with stride 1 and zero 'same' padding; as `sesr_ref.ops.conv.conv2d`."""
     if not (_float32(x, weight, bias) and _fits(x, weight, bias, groups)):
         return None
-    layer = Conv(weight.shape[3], len(weight), groups, bias is not None)
+    if groups > 1:
+        biases = [None] * groups if bias is None else np.split(bias, groups)
+        parts = zip(np.split(x, groups, 3), np.split(weight, groups, 3), biases, strict=True)
+        found = [conv2d(*part, threads=threads) for part in parts]
+        return np.concatenate([y for y in found if y is not None], axis=3)
+    layer = Conv(weight.shape[3], len(weight), 1, bias is not None)
     params = {"layer.weight": weight} | ({} if bias is None else {"layer.bias": bias})
     return network(Single(layer, x.shape[3]), params, x, threads, winograd=False)
 
@@ -86,7 +91,9 @@ def conv_transpose2d_vjp(
     if found is None:
         return None
     dweight = phase_weight_vjp(found[1], len(weight), stride, crop)
-    return found[0], dweight, None if bias is None else dy.sum((0, 1, 2))
+    if bias is None:
+        return found[0], dweight, None
+    return found[0], dweight, dy.sum((0, 1, 2), np.float64).astype(np.float32)
 
 
 def prelu(x: Array, slope: Array, *, threads: Threads | None = None) -> Array | None:
