@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from macs_tables import TABLES
 from paper import SCORES, Cell
-from run_macs import TABLES
 from sesr_ref.evaluate import Score
 from sesr_ref.shipped import shipped
 
