@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 from speed_cases import SIZES
-from speed_report import OURS, Report, Row, by_threads, pixels, title
+from speed_report import OURS, Report, Row, by_threads, in_order, pixels, title
+
+TICKS = (1, 2, 3, 5, 10, 20)
 
 
 def draw(report: Report, path: Path | None) -> list[Path]:
@@ -22,25 +25,26 @@ def draw(report: Report, path: Path | None) -> list[Path]:
 def _draw_inference(rows: list[Row], path: Path) -> Path:
     """How many times as long as this engine each takes; the most threads, a panel a size."""
     plt = _pyplot()
-    rows = by_threads(rows)[-1][1]
+    rows = in_order(by_threads(rows)[-1][1])
     sizes = [size for size in SIZES if any(row["size"] == size for row in rows)]
     networks = list(dict.fromkeys(row["network"] for row in rows))
     names = list(dict.fromkeys(name for row in rows for name in row["ms"]))
+    size_inches = (3 * len(sizes) + 2, max(3.5, len(networks) / 3 + 1.5))
     figure, axes = plt.subplots(
-        1,
-        len(sizes),
-        sharey=True,
-        squeeze=False,
-        figsize=(3 * len(sizes) + 2, len(networks) / 3 + 2),
+        1, len(sizes), sharex=True, sharey=True, squeeze=False, figsize=size_inches
     )
     for size, panel in zip(sizes, axes[0], strict=True):
         own = [row for row in rows if row["size"] == size]
-        for name in names:
+        for name, marker in zip(names, itertools.cycle("|ovs^D<>P")):
             found = [row for row in own if name in row["ms"]]
             times = [row["ms"][name] / row["ms"][OURS] for row in found]
-            panel.plot(times, [networks.index(row["network"]) for row in found], "o", label=name)
-        panel.set(xscale="log", title=pixels(size))
-        panel.grid(axis="x", which="both", alpha=0.3)
+            places = [networks.index(row["network"]) for row in found]
+            panel.plot(times, places, marker, label=name, alpha=0.8)
+        panel.set_xscale("log")
+        panel.set_xticks(TICKS, map(str, TICKS))
+        panel.set_xticks([], minor=True)
+        panel.set_title(pixels(size))
+        panel.grid(axis="x", alpha=0.3)
     axes[0][0].set_yticks(range(len(networks)), map(title, networks))
     axes[0][0].invert_yaxis()
     figure.supxlabel(f"times as long as {OURS} (median, {rows[0]['threads']} threads)")

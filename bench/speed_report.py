@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from speed_cases import SIZES
+from speed_cases import NETWORKS, SIZES
 
 Row = dict[str, Any]
 Report = dict[str, Any]
@@ -50,7 +50,7 @@ def number(ms: float) -> str:
 
 def markdown(report: Report, networks: Sequence[str]) -> str:
     """Every table that the report has rows for; all runtimes are shown for `networks` alone."""
-    inference = report.get("inference", [])
+    inference = in_order(report.get("inference", []))
     sections = [
         *_runtimes([row for row in inference if row["network"] in networks], report["peak_gflops"]),
         *_matrix(inference),
@@ -152,6 +152,15 @@ def by_threads(rows: list[Row]) -> list[tuple[int, list[Row]]]:
     """Rows with the same number of threads."""
     counts = sorted({row["threads"] for row in rows})
     return [(count, [row for row in rows if row["threads"] == count]) for count in counts]
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """By threads, the most first; then by network and size, as they are listed."""
+    networks, sizes = list(NETWORKS), list(SIZES)
+    return sorted(
+        rows,
+        key=lambda r: (-r["threads"], networks.index(r["network"]), sizes.index(r["size"])),
+    )
 
 
 def title(network: str) -> str:
