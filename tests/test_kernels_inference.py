@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -167,3 +170,19 @@ def test_the_error_of_winograd_is_of_the_class_of_the_direct_sum(
         return float(np.sqrt(np.mean((y - want) ** 2)))
 
     assert error(True) < 3 * error(False)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux keeps this for threads")
+def test_threads_may_run_where_the_process_may() -> None:
+    from sesr_kernels.threads import Threads, share
+
+    found = []
+
+    def worker(following: Callable[[], int]) -> None:
+        while following() >= 0:
+            found.append(os.sched_getaffinity(0))
+            barrier.wait(10)  # or one thread might take all the jobs
+
+    barrier = threading.Barrier(3)
+    share(3, worker, Threads(3))
+    assert found == [os.sched_getaffinity(0)] * 3
