@@ -45,7 +45,7 @@ def collapsed(given: Problem, threads: int) -> Step:
     def step() -> float:
         nonlocal count
         loss, dparams = sr.loss_and_grads(given.net, adam.params, given.low, given.high, ops=ops)
-        adam.update(dparams, RATE, count)
+        adam.update(dparams, RATE, count, ops.adam)
         count += 1
         return loss
 

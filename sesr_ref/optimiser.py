@@ -144,29 +144,38 @@ class Adam:
             start = stop
         return views
 
-    def update(self, dparams: Params, rate: float, step: int) -> None:
-        """Change the weights by one step; `step` counts from 0."""
+    def update(
+        self, dparams: Params, rate: float, step: int, kernel: Callable[..., int] | None = None
+    ) -> None:
+        """Change the weights by one step; `step` counts from 0; `kernel` is `Ops.adam`."""
         d = np.concatenate([dparams[name].ravel() for name in self.shapes])
         d = d.astype(self.state["weights"].dtype, copy=False)
-        for start in range(0, len(d), CHUNK):
+        factors = self._factors(rate, step)
+        done = kernel(self.state, d, factors) if kernel else 0
+        for start in range(done, len(d), CHUNK):
             part = slice(start, start + CHUNK)
-            self._update({k: v[part] for k, v in self.state.items()}, d[part], rate, step)
+            self._update({k: v[part] for k, v in self.state.items()}, d[part], factors)
 
-    def _update(self, state: dict[str, Array], d: Array, rate: float, step: int) -> None:
+    def _factors(self, rate: float, step: int) -> tuple[float, ...]:
+        """What a step multiplies by: the bias of both moments goes into the rate."""
+        bias1, bias2 = 1 - self.BETA1 ** (step + 1), 1 - self.BETA2 ** (step + 1)
+        decay = min(self.decay, (1 + step) / (10 + step))  # a short memory at first
+        rate = rate * math.sqrt(bias2) / bias1
+        return 1 - self.BETA1, 1 - self.BETA2, self.EPSILON, rate, 1 - decay
+
+    def _update(self, state: dict[str, Array], d: Array, factors: tuple[float, ...]) -> None:
         """Overwrites `d`; every line is one pass over values that stay in the cache."""
-        number = d.dtype.type
+        first, second, epsilon, rate, memory = (d.dtype.type(factor) for factor in factors)
         mean, square = state["mean"], state["square"]
-        mean += (d - mean) * number(1 - self.BETA1)
+        mean += (d - mean) * first
         d *= d
-        square += (d - square) * number(1 - self.BETA2)
+        square += (d - square) * second
         if "largest" in state:
             square = np.maximum(state["largest"], square, out=state["largest"])
-        bias1, bias2 = 1 - self.BETA1 ** (step + 1), 1 - self.BETA2 ** (step + 1)
         np.sqrt(square, out=d)
-        d += number(self.EPSILON)
+        d += epsilon
         np.divide(mean, d, out=d)
-        d *= number(rate * math.sqrt(bias2) / bias1)
+        d *= rate
         state["weights"] -= d
         if "average" in state:
-            decay = min(self.decay, (1 + step) / (10 + step))  # a short memory at first
-            state["average"] += (state["weights"] - state["average"]) * number(1 - decay)
+            state["average"] += (state["weights"] - state["average"]) * memory

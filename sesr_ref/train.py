@@ -172,7 +172,7 @@ class _Run:
                 f"the loss is {loss} at step {self.step}: the learning rate {self.recipe.lr} may "
                 f"be too high; {kept} in {self.out}"
             )
-        self.adam.update(dparams, self.recipe.rate(self.step), self.step)
+        self.adam.update(dparams, self.recipe.rate(self.step), self.step, ops.adam)
         self.step += 1
         self.losses.append(loss)
         return loss

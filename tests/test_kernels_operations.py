@@ -176,7 +176,7 @@ def test_every_operation_of_the_table_has_a_kernel_or_is_for_whole_networks() ->
 
     from sesr_kernels.operations import KERNELS
 
-    whole = {"name", "network", "margin", "gradients", "set_threads", "cache_folder"}
+    whole = {"name", "network", "margin", "gradients", "adam", "set_threads", "cache_folder"}
     assert {field.name for field in fields(sr.Ops)} == set(KERNELS) | whole
 
 

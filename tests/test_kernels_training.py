@@ -11,6 +11,7 @@ from networks_for_kernels import TRAINABLE, images, random_params, targets
 from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.network import Conv, DepthToSpace, Network, PReLU, Resize
 from sesr_ref.ops.arrays import Params
+from sesr_ref.optimiser import Adam
 
 need_kernels()
 
@@ -152,3 +153,34 @@ def test_a_nan_reaches_the_loss_and_no_later_step(rng: np.random.Generator) -> N
     assert before[0] == after[0]
     for name in params:
         np.testing.assert_array_equal(before[1][name], after[1][name])
+
+
+@pytest.mark.parametrize("amsgrad", [True, False])
+@pytest.mark.parametrize("average", [0.0, 0.999])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adam_has_the_references_bits(
+    amsgrad: bool, average: float, dtype: type, rng: np.random.Generator
+) -> None:
+    kernel = sr.fast().adam
+    assert kernel is not None
+    for size in (1, 7, 8, 16, 1003):
+        start: Params = {"a": rng.standard_normal(size).astype(dtype), "b": np.ones((2, 3), dtype)}
+        ours, want = Adam(start, amsgrad, average), Adam(start, amsgrad, average)
+        for step in range(4):
+            d: Params = {
+                k: (rng.standard_normal(v.shape) * 1e-3).astype(dtype) for k, v in start.items()
+            }
+            ours.update(d, 1e-3, step, kernel)
+            want.update(d, 1e-3, step)
+        assert ours.state.keys() == want.state.keys()
+        for key, value in want.state.items():
+            np.testing.assert_array_equal(ours.state[key], value)
+
+
+def test_adams_kernel_changes_all_whole_vectors_of_float32() -> None:
+    kernel = sr.fast().adam
+    assert kernel is not None
+    state = Adam({"a": np.ones(1003, np.float32)}).state
+    factors = (0.1, 0.001, 1e-7, 1e-3, 1.0)
+    assert 1003 - 16 < kernel(state, np.ones(1003, np.float32), factors) <= 1003
+    assert kernel({k: v.astype(np.float64) for k, v in state.items()}, np.ones(1003), factors) == 0

@@ -24,6 +24,7 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     from sesr_kernels.compiled import cache_folder
     from sesr_kernels.inference import margin, network
     from sesr_kernels.operations import KERNELS
+    from sesr_kernels.optimiser import adam
     from sesr_kernels.threads import Threads
     from sesr_kernels.training import gradients
 
@@ -34,5 +35,6 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
         "cache_folder": cache_folder,
         "network": partial(network, threads=count, winograd=winograd),
         "margin": partial(margin, winograd=winograd),
+        "adam": adam,
         "gradients": partial(gradients, threads=count, winograd=winograd),
     }

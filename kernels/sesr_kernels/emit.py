@@ -79,6 +79,12 @@ class Emitter:
         declare: Any = cgutils.get_or_insert_function
         return self.b.call(declare(self.b.module, kind, name), [a, b, c])
 
+    def sqrt(self, value: Value) -> Value:
+        """Square root of every lane, rounded as IEEE 754 asks."""
+        kind = ir.FunctionType(VECTOR, [VECTOR])
+        declare: Any = cgutils.get_or_insert_function
+        return self.b.call(declare(self.b.module, kind, f"llvm.sqrt.v{LANES}f32"), [value])
+
     def total(self, vector: Value) -> Value:
         """Sum of the lanes, always from the first to the last."""
         lanes = [self.b.extract_element(vector, I32(i)) for i in range(LANES)]

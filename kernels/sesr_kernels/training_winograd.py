@@ -15,14 +15,12 @@ from sesr_kernels.emit import LANES, VECTOR_BYTES
 from sesr_kernels.packing import round_up
 from sesr_kernels.rows import COLUMNS, add, correlate
 from sesr_kernels.rows import ROWS as BLOCK_ROWS
-from sesr_kernels.winograd import ROWS, spread, spread5
+from sesr_kernels.winograd import ROWS, multiply, multiply5, spread, spread5
 from sesr_kernels.winograd_rows import (
     assemble3,
     assemble5,
     dual3,
     dual5,
-    products3,
-    products5,
     untransform3,
     untransform5,
     zero,
@@ -78,9 +76,9 @@ def winograd(
                 x, y = scratch + tile * TILE * 4, found + tile * TILE * 4
                 w = weights + op[5] + g * size
                 if taps == 3:
-                    products3(x, channels * line, channels, line, w, y, line)
+                    multiply(x, channels * line, channels, line, w, y, line)
                 else:
-                    products5(x, channels * line, channels, line, w, y, line)
+                    multiply5(x, channels * line, channels, line, w, y, line)
             for c in range(g * OUTS, (g + 1) * OUTS):
                 there = base + c * stride + first * ROWS * pitch
                 for r in range(many):

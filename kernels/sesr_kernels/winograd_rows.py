@@ -2,7 +2,7 @@
 
 Both gradients take the points of the forward pass.  With ``y = A' [(G w) * (B' x)]`` the weight's
 gradient is ``G' [(A y) * (B' x)]`` summed over the groups of rows: `dual` is ``A``, `untransform`
-is ``G'``.  The transforms of the forward pass are in `winograd`.
+is ``G'``.  The forward pass's own kernels are in `winograd`.
 """
 
 from __future__ import annotations
@@ -10,41 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sesr_kernels.convolve import AFTER, KEEP, OUTS, PRELU, RELU, VECTORS, tap
-from sesr_kernels.emit import F32, I64, LANES, VECTOR, VECTOR_BYTES, WORD, Emitter, Value, kernel
+from sesr_kernels.convolve import AFTER, KEEP, PRELU, RELU
+from sesr_kernels.emit import F32, I64, LANES, VECTOR, VECTOR_BYTES, Emitter, Value, kernel
 from sesr_kernels.rows import COLUMNS
 from sesr_kernels.rows import ROWS as BLOCK_ROWS
 from sesr_kernels.winograd import FINITE, ROWS, four_rows, weight_transform
 
 ACTIVATED = 32
 """Flag of `assemble`: then the gradient of an activation whose input's rows are `seen`."""
-
-
-def _products(taps: int) -> Callable[..., Any]:
-    """Products of one tile and OUTS outputs: each point's inputs and taps summed, in this order."""
-
-    def body(e: Emitter, **a: Value) -> None:
-        zero = e.constant(0.0)
-
-        def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
-            result = list(sums)
-            for column in range(taps):
-                result = tap(e, result, pixels, weight, column)
-            return [e.at(weight, WORD * OUTS * taps), e.b.add(pixels, a["stride"]), *result]
-
-        def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
-            start = [weight, pixels, *[zero] * (OUTS * VECTORS)]
-            weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
-            place = target
-            for c in range(OUTS):
-                for v in range(VECTORS):
-                    e.store(sums[c * VECTORS + v], place, VECTOR_BYTES * v)
-                place = e.b.add(place, a["target_stride"])
-            return [weight, e.b.add(pixels, a["point_stride"]), place]
-
-        e.repeat(I64(taps + ROWS - 1), [a["weight"], a["points"], a["target"]], point)
-
-    return kernel("points point_stride channels stride weight target target_stride", body)
 
 
 def _dual(taps: int) -> Callable[..., Any]:
@@ -182,9 +155,5 @@ def _assembler(taps: int) -> Callable[..., Any]:
     return kernel(arguments, lambda e, **a: _assemble(e, taps, **a))
 
 
-products3, dual3, untransform3, assemble3 = (
-    make(3) for make in (_products, _dual, _untransform, _assembler)
-)
-products5, dual5, untransform5, assemble5 = (
-    make(5) for make in (_products, _dual, _untransform, _assembler)
-)
+dual3, untransform3, assemble3 = _dual(3), _untransform(3), _assembler(3)
+dual5, untransform5, assemble5 = _dual(5), _untransform(5), _assembler(5)

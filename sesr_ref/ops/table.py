@@ -21,6 +21,7 @@ class Ops:
     own on each side, multiple of pixels at which it begins).
     `gradients` does so for a training step: ``gradients(net, params, x, target, epsilon)`` ->
     (loss, dict), the loss being the mean of ``sqrt(error**2 + epsilon**2)``.
+    `adam` changes as many weights as it can, with the bits of `optimiser.Adam`, and says how many.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Ops:
     network: Callable[..., Array | None] | None = None
     margin: Callable[..., tuple[int, int] | None] | None = None
     gradients: Callable[..., tuple[float, dict[str, Array]] | None] | None = None
+    adam: Callable[..., int] | None = None
     set_threads: Callable[[int], None] | None = None
     cache_folder: Callable[[], Path] | None = None
 
