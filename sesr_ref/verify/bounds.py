@@ -20,8 +20,8 @@ SIGMAS = 8.0
 """Standard deviations that a statistical bound allows.
 
 The model's sigma is an upper estimate: float32 implementations in any usual order of summation
-were seen to use 1.9 of it at most, float16 and bfloat16 storage 3.8, sums with all positive weights
-first, the worst order there is, 4.8 (`bench/run_verify.py --calibrate` prints the histogram).
+were seen to use 2.0 of it at most, float16 and bfloat16 storage 4.3, sums with all positive weights
+first, the worst order there is, 5.2 (`bench/run_verify.py --calibrate` prints the histogram).
 """
 KINDS = {"guaranteed": 1, "statistical": 2, "carried": 1}
 """Kinds of bounds and the power to which errors are added up."""
