@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from checks import need_kernels
 from sesr_ref.commands import models
 from sesr_ref.ops.table import REFERENCE, Ops
 
@@ -32,7 +33,7 @@ def _kernels(network: Callable[..., Any]) -> Callable[[], Ops]:
 
 
 def test_kernels_that_work_are_taken(capsys: Capture) -> None:
-    pytest.importorskip("numba")
+    need_kernels()
     assert models.engine_named("auto").name == "fast"
     assert models.engine_named("fast").name == "fast"
     assert models.engine_named("reference") is REFERENCE

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import pytest
 import sesr_ref as sr
 from checks import need_kernels
 from networks_for_kernels import images, random_params
+from sesr_ref.ops.arrays import Array, Params
 
 need_kernels()
 
@@ -248,9 +251,41 @@ def test_what_is_plain_python_gives_the_same_results_interpreted() -> None:
     assert "skipped" not in done.stdout
 
 
-def test_threads_must_be_positive() -> None:
-    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
-        sr.fast(threads=0)
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_threads_must_be_positive_integers(threads: Any) -> None:
+    with pytest.raises(ValueError, match=r"threads must be an integer from 1 on, got .*\w"):
+        sr.fast(threads=threads)
+
+
+def test_threads_may_be_numpys_integers(rng: np.random.Generator) -> None:
+    net = sr.sesr(1)
+    x, two = images(net, rng, 1, 5, 6), cast(int, np.int64(2))
+    assert sr.run(net, random_params(net, rng), x, ops=sr.fast(threads=two)).size
+
+
+def test_winograd_is_a_choice_of_three() -> None:
+    with pytest.raises(ValueError, match="winograd must be True, False or None, got 'F43'"):
+        sr.fast("F43")  # type: ignore[arg-type]
+
+
+def test_calls_side_by_side_do_not_mix(rng: np.random.Generator) -> None:
+    net, ops = sr.sesr(1), sr.fast(threads=2)
+    jobs = [
+        (random_params(net, rng), images(net, rng, n, 20, width))
+        for n, width in ((1, 30), (3, 30), (2, 41), (1, 7))
+    ]
+
+    def work(params: Params, x: Array) -> list[Array]:
+        target = np.repeat(np.repeat(x, 2, 1), 2, 2)
+        loss, grads = sr.loss_and_grads(net, params, x, target, ops=ops)
+        return [sr.run(net, params, x, ops=ops), np.array(loss), *grads.values()]
+
+    want = [work(*job) for job in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for got, expected in zip(pool.map(work, *zip(*jobs, strict=True)), want, strict=True):
+                for g, w in zip(got, expected, strict=True):
+                    np.testing.assert_array_equal(g, w)
 
 
 def test_a_failing_worker_stops_the_others_and_is_told() -> None:

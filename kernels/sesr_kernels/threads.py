@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import operator
 import os
 import threading
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class Threads:
     Raises
     ------
     ValueError
-        If it is below 1.
+        If it is no integer or below 1.
     """
 
     def __init__(self, count: int | None = None) -> None:
@@ -47,9 +48,13 @@ class Threads:
 
     def set(self, count: int) -> None:
         """Use `count` threads from now on."""
-        if count < 1:
-            raise ValueError(f"threads must be at least 1, got {count}")
-        self.count = count
+        try:
+            number = operator.index(count)
+        except TypeError:
+            number = 0
+        if number < 1 or isinstance(count, bool):
+            raise ValueError(f"threads must be an integer from 1 on, got {count!r:.200}")
+        self.count = number
 
 
 def _processor() -> int:

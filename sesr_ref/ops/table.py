@@ -68,6 +68,8 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     ------
     ImportError
         When Numba is not installed, with the extra's name, or NUMBA_DISABLE_JIT turns it off.
+    ValueError
+        If `threads` is no integer from 1 on, or `winograd` none of its three values.
 
     Notes
     -----
@@ -90,6 +92,8 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     used, so nothing is there that hangs after a fork or refuses nested or concurrent calls: fork,
     spawn and calls from several threads all work.
     """
+    if winograd not in (None, True, False):
+        raise ValueError(f"winograd must be True, False or None, got {winograd!r:.200}")
     try:
         import numba
     except ImportError as error:
