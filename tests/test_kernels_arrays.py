@@ -129,3 +129,14 @@ def test_other_dtypes_are_refused_as_by_the_reference(dtype: Any, rng: np.random
         with pytest.raises(ValueError, match="must be") as got:
             call(sr.fast())
         assert str(got.value) == str(want.value)
+
+
+def test_adam_writes_to_no_array_that_is_read_only_shorter_or_strided() -> None:
+    kernel = sr.fast().adam
+    assert kernel is not None
+    d, factors = np.ones(64, np.float32), (0.1, 0.001, 1e-7, 1e-3, 1.0)
+    for odd in (_read_only(d), np.ones(63, np.float32), np.ones(128, np.float32)[::2]):
+        for key in ("weights", "mean", "square"):
+            state = {name: np.ones(64, np.float32) for name in ("weights", "mean", "square")}
+            assert kernel(state | {key: odd}, d, factors) == 0
+            np.testing.assert_array_equal(odd, 1)

@@ -75,11 +75,14 @@ def adam(state: dict[str, Array], d: Array, factors: tuple[float, ...]) -> int:
     Returns
     -------
     int
-        How many weights were changed; none where an array is not float32.
+        How many weights were changed; none where an array is not float32, contiguous, as long as
+        the others and, in `state`, writable.
     """
-    arrays = (d, *state.values())
     count = len(d) // LANES
-    if not count or any(x.dtype != np.float32 or not x.flags.c_contiguous for x in arrays):
+    alike = all(x.dtype == np.float32 and x.shape == d.shape for x in (d, *state.values()))
+    if not (
+        count and alike and d.flags.c_contiguous and all(x.flags.carray for x in state.values())
+    ):
         return 0
     keys = ("weights", "mean", "square", "largest", "average")
     table = np.array(factors, np.float32)
