@@ -3,7 +3,8 @@
 FOLDER holds Set5, Set14, BSD100, ... (each HR/ with LRbicx2/ and LRbicx4/ beside it, or images
 directly inside).  Prints PSNR / SSIM on Y of every shipped network, collapsed, beside the paper's;
 --markdown prints README's tables; --figure docs/figure1a.png draws Figure 1(a), PSNR on Set14
-against multiply-accumulates.
+against multiply-accumulates.  --stated takes the scores that weights/ship.py wrote into the
+manifest instead of scoring again (no bicubic, no FOLDER).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from paper import SCORES, SETS
 from quality_report import Results, draw, markdown, rows_for
 from sesr_ref.commands.console import print_json, print_table, progress
 from sesr_ref.commands.models import add_engine_option, engine_named
-from sesr_ref.evaluate import PROTOCOLS, Method, bicubic, network, score_folder
+from sesr_ref.evaluate import PROTOCOLS, Method, Score, bicubic, network, score_folder
 from sesr_ref.images import Pixels
 from sesr_ref.ops.arrays import Array
 from sesr_ref.ops.table import Ops
@@ -70,6 +71,16 @@ def score_sets(
     return results
 
 
+def stated(upscale: int, names: list[str]) -> tuple[Results, list[str]]:
+    """What the manifest says of the networks that enlarge by `upscale`, and of which sets."""
+    scores = {
+        name: {s: Score(**score) for s, score in shipped()[name]["scores"].items() if s in SETS}
+        for name in names
+        if f"-x{upscale}" in name
+    }
+    return scores, [s for s in SETS if any(s in of_network for of_network in scores.values())]
+
+
 def _name_of_next(update: Callable[[int, str], None], done: int, image: str) -> None:
     update(0, image)
 
@@ -77,7 +88,9 @@ def _name_of_next(update: Callable[[int, str], None], done: int, image: str) -> 
 def main() -> int:
     """Print the tables; 2 if there is nothing to score."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of test sets")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="folder of test sets")
+    source.add_argument("--stated", action="store_true", help="the manifest's scores")
     parser.add_argument("--models", nargs="*", help="shipped names or files (default: all shipped)")
     parser.add_argument("--upscale", type=int, nargs="*", choices=sorted(SCORES), default=[2, 4])
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="y")
@@ -88,15 +101,20 @@ def main() -> int:
     shape.add_argument("--markdown", action="store_true", help="README's tables")
     add_engine_option(parser)
     args = parser.parse_args()
-    sets = [name for name in SETS if (args.data / name).is_dir()]
+    if args.stated and (args.ensemble or args.protocol != "y" or args.models):
+        parser.error("--stated has the scores of protocol y, of all shipped networks, no others")
+    sets = [name for name in SETS if args.stated or (args.data / name).is_dir()]
     if not sets:
         print(f"{args.data}: holds none of {', '.join(SETS)}", file=sys.stderr)
         return 2
     report = {}
     for upscale in args.upscale:
         names = args.models if args.models else list(shipped())
-        methods = methods_for(upscale, names, engine_named(args.engine), args.ensemble)
-        results = score_sets(args.data, sets, upscale, methods, args.protocol)
+        if args.stated:
+            results, sets = stated(upscale, names)
+        else:
+            methods = methods_for(upscale, names, engine_named(args.engine), args.ensemble)
+            results = score_sets(args.data, sets, upscale, methods, args.protocol)
         report[f"x{upscale}"] = {
             name: {s: vars(score) for s, score in scores.items()}
             for name, scores in results.items()

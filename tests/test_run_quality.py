@@ -104,3 +104,18 @@ def test_the_command_prints_both_shapes_and_draws(
     assert "| **SESR-M3, here** (" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", ["run_quality", "--data", str(tmp_path / "Set5")])
     assert quality.main() == 2
+
+
+def test_stated_scores_are_the_manifests(
+    quality: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["run_quality", "--stated", "--markdown"])
+    assert quality.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    for entry in shipped().values():
+        score = entry["scores"]["Set14"]
+        text = f"| {score['psnr_db']:.2f}/{score['ssim']:.4f} |".replace("/0.", "/.")
+        assert any(text in line and "here" in line for line in lines), text
+    monkeypatch.setattr("sys.argv", ["run_quality", "--stated", "--ensemble"])
+    with pytest.raises(SystemExit, match="2"):
+        quality.main()
