@@ -19,11 +19,11 @@ from sesr_kernels import schedule as sc
 from sesr_kernels.compiled import plain
 from sesr_kernels.convolve import OUTS
 from sesr_kernels.lowering import lower
-from sesr_kernels.packing import pack, pad_outputs, round_up
-from sesr_kernels.phases import phase_weight
+from sesr_kernels.packing import round_up
 from sesr_kernels.resampling import phases
 from sesr_kernels.shuffles import combined
 from sesr_kernels.threads import Threads, share
+from sesr_kernels.weights import bias_of, dense, packed_weight, slope_of
 from sesr_kernels.winograd import MOST_POINTS, ROWS, packed_points
 
 Array = npt.NDArray[Any]
@@ -32,8 +32,11 @@ Params = dict[str, Array]
 RING_BYTES = 9 << 18
 """Of one thread's rings, which sets the columns of a strip: wider ones push the rings out of the
 caches, narrower ones waste halo (measured with 32 MB of third-level cache for two threads)."""
+NARROWEST = 32
+"""Columns of a strip for each column of its halo, whatever its rings take: XL loses 6 % with 16."""
 WINOGRAD = True
-"""The default: about 1.5 times as fast, its error being about twice the direct kernels'."""
+"""The default: about 1.5 times as fast.  Its error is about twice the direct kernels' in one layer
+and about the same in whole networks."""
 SHORTEST_BAND = 96
 """Rows of a band: shorter ones spend too much on the rows around them."""
 WORKSPACES = 8
@@ -74,7 +77,7 @@ class Plan:
         self.schedule.fit_rings(self.step)
         self.halo, self.margin = self.schedule.halo(grouped=False), self.schedule.halo()
         column = sum(4 * t.depth * t.channels * t.scale for t in self.schedule.tensors)
-        self.strip = max(RING_BYTES // column, 16 * self.halo)
+        self.strip = max(RING_BYTES // column, NARROWEST * self.halo)
         self.fills: list[tuple[int, Callable[[Params], Array]]] = []
         self.size = 0
         self.numbers: list[float | tuple[int, Callable[[Params], Array]]] = []
@@ -189,48 +192,6 @@ _NUMBERS: dict[int, Callable[[Any], list[float]]] = {
     sc.CLIP: lambda layer: [layer.low, layer.high],
     sc.RESIZE: lambda layer: [w for row in phases(layer.upscale, layer.mode).weights for w in row],
 }
-
-
-def dense(layer: Any, params: Params) -> Array:
-    """Weight of a convolution of any kind as one of the plain kind."""
-    weight = params[f"{layer.shares or layer.name}.weight"]
-    if type(layer).__name__ == "ConvTranspose":
-        return phase_weight(weight, layer.stride, layer.crop)
-    return _dense(weight, layer.groups) if layer.groups > 1 else weight
-
-
-def packed_weight(layer: Any, params: Params) -> Array:
-    """Weight of a convolution in the kernel's order."""
-    weight = dense(layer, params)
-    if len(weight) > 5:  # the kernel takes every tap for a row
-        weight = weight.reshape(-1, 1, *weight.shape[2:])
-    return pack(weight)
-
-
-def _dense(weight: Array, groups: int) -> Array:
-    """Write a grouped convolution as one whose other weights are zero."""
-    height, width, channels, features = weight.shape
-    result = np.zeros((height, width, channels * groups, features), weight.dtype)
-    per = features // groups
-    for g in range(groups):
-        ins, outs = slice(g * channels, (g + 1) * channels), slice(g * per, (g + 1) * per)
-        result[:, :, ins, outs] = weight[..., outs]
-    return result
-
-
-def bias_of(layer: Any, params: Params, features: int) -> Array:
-    """Bias of every feature, zero without one."""
-    if not layer.bias:
-        return np.zeros(round_up(features, OUTS), np.float32)
-    bias = params[f"{layer.shares or layer.name}.bias"]
-    return pad_outputs(np.tile(bias, features // len(bias)))
-
-
-def slope_of(layer: Any, params: Params, channels: int) -> Array:
-    """Slope of every channel of an activation; 0 for ReLU."""
-    if type(layer).__name__ == "PReLU":
-        return pad_outputs(params[f"{layer.shares or layer.name}.slope"])
-    return np.full(round_up(channels, OUTS), getattr(layer, "slope", 0.0), np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -55,7 +55,7 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     Parameters
     ----------
     winograd : bool, optional
-        Whether 3 x 3 convolutions use Winograd's algorithm; None takes what is faster.
+        Whether 3 x 3 and 5 x 5 convolutions use Winograd's algorithm; None takes what is faster.
     threads : int, optional
         How many to use, which changes no bit of any result; None takes the processors of this
         process, at most ``NUMBA_NUM_THREADS`` (or ``OMP_NUM_THREADS``) where that is set.

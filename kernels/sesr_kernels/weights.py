@@ -1,0 +1,57 @@
+"""What the kernels read of each layer: weights, biases and slopes, padded and packed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sesr_kernels.convolve import OUTS
+from sesr_kernels.packing import pack, pad_outputs, round_up
+from sesr_kernels.phases import phase_weight
+
+Array = npt.NDArray[Any]
+Params = dict[str, Array]
+
+
+def dense(layer: Any, params: Params) -> Array:
+    """Weight of a convolution of any kind as one of the plain kind."""
+    weight = params[f"{layer.shares or layer.name}.weight"]
+    if type(layer).__name__ == "ConvTranspose":
+        return phase_weight(weight, layer.stride, layer.crop)
+    return _dense(weight, layer.groups) if layer.groups > 1 else weight
+
+
+def packed_weight(layer: Any, params: Params) -> Array:
+    """Weight of a convolution in the kernel's order."""
+    weight = dense(layer, params)
+    if len(weight) > 5:  # the kernel takes every tap for a row
+        weight = weight.reshape(-1, 1, *weight.shape[2:])
+    return pack(weight)
+
+
+def _dense(weight: Array, groups: int) -> Array:
+    """Write a grouped convolution as one whose other weights are zero."""
+    height, width, channels, features = weight.shape
+    result = np.zeros((height, width, channels * groups, features), weight.dtype)
+    per = features // groups
+    for g in range(groups):
+        ins, outs = slice(g * channels, (g + 1) * channels), slice(g * per, (g + 1) * per)
+        result[:, :, ins, outs] = weight[..., outs]
+    return result
+
+
+def bias_of(layer: Any, params: Params, features: int) -> Array:
+    """Bias of every feature, zero without one."""
+    if not layer.bias:
+        return np.zeros(round_up(features, OUTS), np.float32)
+    bias = params[f"{layer.shares or layer.name}.bias"]
+    return pad_outputs(np.tile(bias, features // len(bias)))
+
+
+def slope_of(layer: Any, params: Params, channels: int) -> Array:
+    """Slope of every channel of an activation; 0 for ReLU."""
+    if type(layer).__name__ == "PReLU":
+        return pad_outputs(params[f"{layer.shares or layer.name}.slope"])
+    return np.full(round_up(channels, OUTS), getattr(layer, "slope", 0.0), np.float32)
