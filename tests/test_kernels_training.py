@@ -9,7 +9,7 @@ import sesr_ref as sr
 from checks import need_kernels
 from networks_for_kernels import TRAINABLE, images, random_params, targets
 from sesr_ref.collapse import collapse_params, collapsed
-from sesr_ref.network import Conv, DepthToSpace, Network, PReLU, Resize
+from sesr_ref.network import Add, Conv, DepthToSpace, Network, PReLU, Resize
 from sesr_ref.ops.arrays import Params
 from sesr_ref.optimiser import Adam
 
@@ -140,8 +140,17 @@ def test_a_layer_that_nobody_reads_has_no_gradient(rng: np.random.Generator) -> 
     assert not found[1]["lost.weight"].any()
 
 
-def test_a_nan_reaches_the_loss_and_no_later_step(rng: np.random.Generator) -> None:
-    net = sr.sesr(1)
+TWICE = Network(
+    "twice", 2, 1,
+    (Conv("a", 8, 3), PReLU("act0"), Add("b", inputs=("act0", "a")),
+     Conv("c", 8, 3, inputs=("act0",)), Add("d", inputs=("b", "c")), Conv("e", 4, 3),
+     DepthToSpace("f", 2)),
+)  # fmt: skip
+"""An activation's gradient that is complete only after a convolution has given its part."""
+
+
+@pytest.mark.parametrize("net", [sr.sesr(1), TWICE], ids=lambda net: net.name)
+def test_a_nan_reaches_the_loss_and_no_later_step(net: Network, rng: np.random.Generator) -> None:
     params = random_params(net, rng)
     x = images(net, rng, 1, 9, 11)
     target = targets(net, rng, x)

@@ -79,6 +79,7 @@ def train_image(
                     base + op[1] + step, base + op[2] + step, weights + op[4] + 4 * c * op[6],
                     geometry[COUNT], sums.ctypes.data + op[5] + c * VECTOR_BYTES,
                 )  # fmt: skip
+            _clear(work, op[1], op[3], geometry)  # a slope that is NaN makes one of 0
         elif kind == ACTIVATION:
             for c in range(op[3]):
                 step = 4 * c * geometry[PLANE]

@@ -1,8 +1,8 @@
 """The compiled half of Winograd's algorithm in training: forward, input and weight gradients.
 
-A band is some groups of four rows of all channels; its six points lie in scratch as six planes of
-rows, like the tensors themselves, so that the taps along the width and the padding stay as they
-are.  The size of a band depends on the image's size alone.
+A band is some groups of four rows of all channels; its six points (eight with five taps) lie in
+scratch as planes of rows, like the tensors themselves, so that the taps along the width and the
+padding stay as they are.  The size of a band depends on the image's size alone.
 """
 
 from __future__ import annotations
