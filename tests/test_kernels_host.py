@@ -28,9 +28,11 @@ import sys
 import numpy as np
 import sesr_ref as sr
 net = sr.Network("few", 2, 1, (sr.network.Conv("a", 9, 3), sr.network.PReLU("p"),
-                               sr.network.Conv("b", 4, 3), sr.network.DepthToSpace("d", 2)))
+                               sr.network.Conv("b", 9, 3), sr.network.Conv("c", 4, 5),
+                               sr.network.DepthToSpace("d", 2)))
 rng = np.random.default_rng(0)
-params = {k: rng.standard_normal(s).astype("f4") / 3 for k, s in net.param_shapes().items()}
+params = {k: (rng.standard_normal(s) / max(3, np.prod(s[:-1]) ** 0.5)).astype("f4")
+          for k, s in net.param_shapes().items()}
 x = rng.random((2, 9, 30, 1), np.float32)
 ops = sr.fast(threads=2)
 """
