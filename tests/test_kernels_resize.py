@@ -7,7 +7,7 @@ import pytest
 
 import sesr_ref as sr
 from checks import need_kernels
-from networks_for_kernels import images, random_params
+from networks_for_kernels import images, random_params, targets
 from sesr_ref.network import (
     PRIMITIVES,
     Add,
@@ -18,6 +18,7 @@ from sesr_ref.network import (
     PReLU,
     Resize,
 )
+from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.resampling import MODES, resample_matrix
 from sesr_ref.receptive import halo
 
@@ -150,3 +151,23 @@ def test_every_architecture_runs_depth_first_whole_and_in_tiles(
     whole = sr.run(net, params, x, ops=ops)
     np.testing.assert_allclose(whole, want, rtol=0, atol=5e-6 * max(1, abs(want).max()))
     np.testing.assert_array_equal(sr.run(net, params, x, ops=ops, tile=6), whole)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [sr.vdsr(2, 3, 5), sr.lapsrn(4, 1, 4), sr.carn_m(2, 8, 2), SKIP],
+    ids=lambda net: net.name,
+)
+def test_what_training_cannot_take_as_a_whole_is_trained_layer_by_layer(
+    net: Network, rng: np.random.Generator
+) -> None:
+    params, x, ops = random_params(net, rng), images(net, rng, 2, 7, 9), sr.fast()
+    target = targets(net, rng, x)
+    assert ops.gradients is not None
+    assert ops.gradients(net, params, x, target) is None
+    _, grads = sr.loss_and_grads(net, params, x, target, ops=ops)
+    exact: Params = {name: value.astype(np.float64) for name, value in params.items()}
+    _, want = sr.loss_and_grads(net, exact, x.astype(np.float64), target.astype(np.float64))
+    for name in params:
+        allowed = 2e-5 * max(abs(want[name]).max(), 1e-3)
+        np.testing.assert_allclose(grads[name], want[name], rtol=0, atol=allowed)

@@ -11,7 +11,7 @@ import pytest
 import sesr_ref as sr
 from checks import need_kernels
 from networks_for_kernels import RUNNABLE, images, random_params
-from sesr_ref.network import Network
+from sesr_ref.network import Conv, Network, PReLU
 from sesr_ref.ops.arrays import Array
 from sesr_ref.ops.table import Ops
 
@@ -130,3 +130,26 @@ def test_an_overflow_within_a_network_reaches_the_output(
     assert y is not None
     assert again is not None
     assert np.isfinite(again).all()  # nothing of it is left behind
+
+
+@pytest.mark.parametrize("winograd", [False, True])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
+def test_groups_within_a_network_read_their_own_channels_alone(
+    kernel_size: int, groups: int, winograd: bool, rng: np.random.Generator
+) -> None:
+    layers = (Conv("a", 64, kernel_size, groups, bias=True), PReLU("b"), Conv("c", 32, 1, groups))
+    net = Network("grouped", 1, 32, layers)
+    params, x = random_params(net, rng), images(net, rng, 2, 9, 41)
+    network = sr.fast(winograd).network
+    assert network is not None
+    y = network(net, params, x)
+    assert y is not None
+    want = sr.run(net, params, x.astype(np.float64))
+    np.testing.assert_allclose(y, want, rtol=0, atol=5e-6 * abs(want).max())
+    x[..., 0] = np.nan
+    broken = network(net, params, x)
+    assert broken is not None
+    own = 32 // groups
+    assert np.isnan(broken[..., :own]).all()
+    np.testing.assert_array_equal(broken[..., own:], y[..., own:])

@@ -26,6 +26,7 @@ MARGIN = 16
 (KIND, TARGET, SOURCE, SECOND, THIRD, SIZE, REACH, RATIO, FLAGS, CHANNELS, GROUPS, WEIGHT, BIAS,
  SLOPE, NUMBER, PHASE, FIELDS) = range(17)  # fmt: skip
 BUFFER, FIRSTS = WEIGHT, BIAS  # of an enlargement: its tensor of one row, its rows of `places`
+PARTS = NUMBER  # of a convolution: each reads CHANNELS inputs for GROUPS blocks of outputs
 # columns of a tensor's row
 OFFSET, DEPTH, PLANES, PITCH, WIDTH, LOW, HIGH, ROWS, COLUMNS = range(9)
 
@@ -144,20 +145,24 @@ def _convolve(op: Any, row: int, tensors: Any, taps: Any, weights: int, work: An
         after_step = plane if tensors[op[THIRD], COLUMNS] > 1 else 0
     for tile in range((target[WIDTH] + TILE - 1) // TILE):
         offset = 4 * TILE * tile
-        for g in range(op[GROUPS]):
+        x, left = offset, op[GROUPS]
+        for g in range(op[PARTS] * op[GROUPS]):
+            if left == 0:
+                x, left = x + channels * stride, op[GROUPS]
+            left -= 1
             first = g * OUTS
             weight = weights + op[WEIGHT] + first * 4 * size * size * channels
             bias, slope = weights + op[BIAS] + 4 * first, weights + op[SLOPE] + 4 * first
             b, a = before + offset + first * before_step, after + offset + first * after_step
             y = out + offset + first * plane
             if size == 3:
-                conv3(table, height, offset, channels, stride, weight, bias, slope, b, before_step,
+                conv3(table, height, x, channels, stride, weight, bias, slope, b, before_step,
                       a, after_step, y, y, plane, flags)  # fmt: skip
             elif size == 5:
-                conv5(table, height, offset, channels, stride, weight, bias, slope, b, before_step,
+                conv5(table, height, x, channels, stride, weight, bias, slope, b, before_step,
                       a, after_step, y, y, plane, flags)  # fmt: skip
             else:
-                conv1(table, height, offset, channels, stride, weight, bias, slope, b, before_step,
+                conv1(table, height, x, channels, stride, weight, bias, slope, b, before_step,
                       a, after_step, y, y, plane, flags)  # fmt: skip
     _clear(target, _row(tensors, op[TARGET], row), work)
 
@@ -200,29 +205,31 @@ def _chunk(
     op: Any, column: int, tiles: int, tensors: Any, taps: Any, weights: int, scratch: Any
 ) -> None:
     channels, groups, size, three = op[CHANNELS], op[GROUPS], op[SIZE], op[SIZE] == 3
+    sources = op[PARTS] * channels
     table, pitch, count = taps.ctypes.data, 4 * POINT_PITCH, GROUP + size - 1
     points = scratch.ctypes.data
-    products = points + count * channels * pitch
+    products = points + count * sources * pitch
     plane = 4 * tensors[op[SOURCE], PITCH]
     vectors = tiles * VECTORS + (size + LANES - 2) // LANES
-    for c in range(channels):
+    for c in range(sources):
         source, target = 4 * column + c * plane, points + c * pitch
         if three:
-            spread(table, source, target, channels * pitch, vectors)
+            spread(table, source, target, sources * pitch, vectors)
         else:
-            spread5(table, source, target, channels * pitch, vectors)
+            spread5(table, source, target, sources * pitch, vectors)
     plane = 4 * tensors[op[TARGET], PITCH]
     before = plane if op[SECOND] >= 0 and tensors[op[SECOND], COLUMNS] > 1 else 0
     after = plane if op[THIRD] >= 0 and tensors[op[THIRD], COLUMNS] > 1 else 0
-    for g in range(groups):
+    for g in range(op[PARTS] * groups):
         weight = weights + op[WEIGHT] + g * count * channels * size * 4 * OUTS
+        own = points + g // groups * channels * pitch
         for tile in range(tiles):
             offset = 4 * TILE * tile
             if three:
-                multiply(points + offset, channels * pitch, channels, pitch, weight,
+                multiply(own + offset, sources * pitch, channels, pitch, weight,
                          products + offset, pitch)  # fmt: skip
             else:
-                multiply5(points + offset, channels * pitch, channels, pitch, weight,
+                multiply5(own + offset, sources * pitch, channels, pitch, weight,
                           products + offset, pitch)  # fmt: skip
         for c in range(g * OUTS, (g + 1) * OUTS):
             first = products + (c - g * OUTS) * pitch

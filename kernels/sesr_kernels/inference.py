@@ -23,7 +23,7 @@ from sesr_kernels.packing import round_up
 from sesr_kernels.resampling import phases
 from sesr_kernels.shuffles import combined
 from sesr_kernels.threads import Threads, share
-from sesr_kernels.weights import bias_of, dense, packed_weight, slope_of
+from sesr_kernels.weights import bias_of, dense, packed_weight, parts, slope_of
 from sesr_kernels.winograd import MOST_POINTS, ROWS, packed_points
 
 Array = npt.NDArray[Any]
@@ -103,10 +103,10 @@ class Plan:
 
     def _convolution(self, op: sc.Operation, row: list[int]) -> None:
         tensors = self.schedule.tensors
-        channels, features = tensors[op.source].channels, tensors[op.target].channels
-        groups = -(-features // OUTS)
-        layer, many = op.layer, groups * OUTS
-        row[bands.CHANNELS], row[bands.GROUPS] = channels, groups
+        layer, features, split = op.layer, tensors[op.target].channels, parts(op.layer)
+        channels, blocks = tensors[op.source].channels // split, -(-features // OUTS)
+        many = blocks * OUTS
+        row[bands.CHANNELS], row[bands.GROUPS], row[bands.PARTS] = channels, blocks // split, split
         if op.kind == sc.WINOGRAD:
             row[bands.WEIGHT] = self._reserve(
                 (op.size + ROWS - 1) * many * op.size * channels,

@@ -30,6 +30,7 @@ from sesr_kernels.schedule import (
     Unsupported,
 )
 from sesr_kernels.shuffles import combined
+from sesr_kernels.weights import parts
 
 ACTIVATIONS = {"PReLU": PRELU, "LeakyReLU": PRELU, "ReLU": RELU}
 ELEMENTWISE = ("ReLU", "LeakyReLU", "Shift", "Scale", "Clip")
@@ -163,7 +164,8 @@ def _conv(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
     if layer.kernel_size > MAX_KERNEL_SIZE:
         raise Unsupported(f"a {layer.kernel_size} x {layer.kernel_size} kernel")
     size, source = layer.kernel_size, p.number[inputs[0]]
-    channels = (p.schedule.tensors[source].channels, layer.features)
+    split = parts(layer)
+    channels = (p.schedule.tensors[source].channels // split, layer.features // split)
     kind = WINOGRAD if p.winograd and _pays(size, channels) else CONV
     p.emit(kind, target, source=source, size=size, reach=size // 2, layer=layer, **fields)
 

@@ -15,12 +15,19 @@ Array = npt.NDArray[Any]
 Params = dict[str, Array]
 
 
+def parts(layer: Any) -> int:
+    """How many parts of a convolution read channels of their own: its groups, if possible."""
+    # outputs of a group that fill no whole blocks: one convolution whose other weights are zero
+    groups: int = getattr(layer, "groups", 1)
+    return groups if layer.features // groups % OUTS == 0 else 1
+
+
 def dense(layer: Any, params: Params) -> Array:
-    """Weight of a convolution of any kind as one of the plain kind."""
+    """Weight of a convolution of any kind as one of the plain kind, of each of its parts."""
     weight = params[f"{layer.shares or layer.name}.weight"]
     if type(layer).__name__ == "ConvTranspose":
         return phase_weight(weight, layer.stride, layer.crop)
-    return _dense(weight, layer.groups) if layer.groups > 1 else weight
+    return weight if parts(layer) == layer.groups else _dense(weight, layer.groups)
 
 
 def packed_weight(layer: Any, params: Params) -> Array:
