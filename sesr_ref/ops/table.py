@@ -74,8 +74,9 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     Notes
     -----
     *Same bits*, run after run on one machine: for any number of threads, batch, tiles, bands and
-    layout of the arrays; alone or beside other calls; in a child process.  Each output's sum has
+    layout of the images; alone or beside other calls; in a child process.  Each output's sum has
     one order, written down in the kernels, and no fast-math flag lets the compiler change it.
+    Linear blocks are collapsed by NumPy ahead of that, once, with the bits of its BLAS.
 
     *Not the same bits*, but within float32's rounding: with and without `winograd`; beside
     `REFERENCE`, whose sums are a BLAS's; on another instruction set, since AVX2, AVX-512 and NEON
