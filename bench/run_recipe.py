@@ -24,6 +24,7 @@ BASE = (
 BASE_PIXELS = 3000 * 16 * 32**2
 PAPER = "--schedule constant --warmup 0 --no-amsgrad --average 0"
 RATE, CROPS, NETWORK = "schedule and optimiser", "rate, crops, batch", "network, start, loss"
+LONG = "five times the steps"
 SEEDS = (0, 1)
 BASE_SEEDS = (0, 1, 2)
 FEWEST_PAIRS = 4
@@ -49,7 +50,14 @@ CHANGES = (
     Change("collapse-64", "collapse in float64", "--collapse-dtype float64", NETWORK),
     Change("no-warmup", "no warm-up", "--warmup 0", RATE),
     Change("no-linear-blocks", "no linear blocks", "--no-linear-blocks", NETWORK),
-    Change("paper-5x", "the paper's, five times the steps", f"{PAPER} --steps 15000", ""),
+    Change("paper-5x", "the paper's, five times the steps", f"{PAPER} --steps 15000", LONG),
+    Change("base-5x", "base, five times the steps", "--steps 15000", LONG),
+    Change(
+        "no-short-5x",
+        "no short residuals, five times the steps",
+        "--no-short-residuals --steps 15000",
+        LONG,
+    ),
     Change("lr-2.5e-4", "rate 2.5e-4", "--lr 2.5e-4", CROPS),
     Change("lr-7e-4", "rate 7e-4", "--lr 7e-4", CROPS),
     Change("no-short", "no short residuals", "--no-short-residuals", NETWORK),
@@ -206,7 +214,7 @@ def main() -> int:
         first = [outcome for outcome in everything if outcome.name.endswith("-s0")]
         panels = {
             group: [o for o in first if o.group == group or o.what == "base"]
-            for group in (RATE, CROPS, NETWORK)
+            for group in (RATE, CROPS, NETWORK, LONG)
         }
         draw(args.figure, "SESR-M5 x2, one thing changed at a time, seed 0", panels)
     return 0
