@@ -27,7 +27,6 @@ RATE, CROPS, NETWORK = "schedule and optimiser", "rate, crops, batch", "network,
 LONG = "five times the steps"
 SEEDS = (0, 1)
 BASE_SEEDS = (0, 1, 2)
-FEWEST_PAIRS = 4
 
 
 class Change(NamedTuple):
@@ -120,13 +119,10 @@ def base_scores(found: Mapping[str, Outcome]) -> list[float]:
     return [s for seed in BASE_SEEDS if (s := _score(found, "base", seed)) is not None]
 
 
-def noise(lines: Mapping[str, Line]) -> float | None:
-    """Standard deviation in dB of a difference to the base, from how two seeds disagree on it."""
-    pairs = [line.known for line in lines.values() if len(line.known) == len(SEEDS)]
-    if len(pairs) < FEWEST_PAIRS:
-        return None
-    # the median: a change that breaks training disagrees with itself by more than noise
-    return statistics.median(abs(a - b) for a, b in pairs) / (0.6745 * math.sqrt(2))
+def noise(found: Mapping[str, Outcome]) -> float | None:
+    """Standard deviation in dB of the difference of two runs that differ in their seeds alone."""
+    scores = base_scores(found)
+    return math.sqrt(2) * statistics.stdev(scores) if len(scores) == len(BASE_SEEDS) else None
 
 
 def kept(line: Line, deviation: float | None) -> str:
@@ -152,8 +148,7 @@ COLUMNS = (
 
 def rows_for(found: Mapping[str, Outcome]) -> list[tuple[str, ...]]:
     """The base and a row for each change."""
-    lines = lines_for(found)
-    deviation = noise(lines)
+    lines, deviation = lines_for(found), noise(found)
     base = [run for seed in SEEDS if (run := found.get(f"base-s{seed}"))]
     rows = [_row(found, "base", base, [None] * len(SEEDS), "-")] if base else []
     for key, line in lines.items():
@@ -179,20 +174,16 @@ def _number(value: float | None, sign: str = "") -> str:
 
 
 def notes_for(found: Mapping[str, Outcome]) -> list[str]:
-    """What the noise is."""
-    scores, deviation, notes = base_scores(found), noise(lines_for(found)), []
-    if len(scores) == len(BASE_SEEDS):
-        notes.append(
-            f"The base with {len(scores)} seeds: {', '.join(f'{s:.3f}' for s in scores)} dB, "
-            f"standard deviation {statistics.stdev(scores):.3f} dB."
-        )
-    if deviation is not None:
-        notes.append(
-            f"A difference to the base with the same seed: standard deviation {deviation:.3f} dB, "
-            "from how the two seeds disagree. Up to twice that, divided by the root of the number "
-            "of seeds, it counts as noise."
-        )
-    return notes
+    """What the noise is, once all seeds of the base are there."""
+    scores, deviation = base_scores(found), noise(found)
+    if deviation is None:
+        return []
+    return [
+        f"The base with {len(scores)} seeds: {', '.join(f'{score:.3f}' for score in scores)} dB, "
+        f"standard deviation {statistics.stdev(scores):.3f} dB, {deviation:.3f} dB for a "
+        "difference of two runs. A change counts as noise up to twice that, divided by the root of "
+        "its number of seeds."
+    ]
 
 
 def main() -> int:
