@@ -1,7 +1,8 @@
 """`compiled`: Numba's njit with a disk cache that notices every change of this package.
 
 Numba stamps a cached function with the file that defines it, so an edit in an imported file would
-go unnoticed.  Here the folder's name holds a hash of all source files and the version of Numba.
+go unnoticed.  Here the folder's name holds a hash of all source files, the version of Numba and the
+register blocks.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from numba.core import caching
 from numba.core.compiler_lock import global_compiler_lock
+
+from sesr_kernels.host import HOST
 
 Array = npt.NDArray[Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -47,8 +50,9 @@ def cache_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def stamp() -> str:
-    """Hash of this package's sources and the compiler's version."""
-    digest = hashlib.sha256(f"{numba.__version__}".encode())
+    """Hash of this package's sources, the compiler's version and the register blocks."""
+    # Numba tells instruction sets apart, but not a HOST that a test puts in the real one's place
+    digest = hashlib.sha256(f"{numba.__version__} {HOST}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
