@@ -12,6 +12,8 @@ Row = dict[str, Any]
 Report = dict[str, Any]
 OURS, DIRECT = "sesr_ref fast", "sesr_ref direct"
 ENGINE = "sesr_ref"
+FEW = 3
+"""Medians of fewer runs say so."""
 
 
 def fastest_peer(row: Row) -> tuple[str, float]:
@@ -107,7 +109,8 @@ def _matrix(rows: list[Row]) -> Iterator[str]:
 
 def _cell(row: Row) -> str:
     name, ratio = fastest_peer(row)
-    return f"{number(row['ms'][OURS])}, {ratio:.2f} x {name}"
+    few = f" ({runs} run{'s' * (runs > 1)})" if (runs := row["runs"][OURS]) < FEW else ""
+    return f"{number(row['ms'][OURS])}, {ratio:.2f} x {name}{few}"
 
 
 def _training(report: Report) -> Iterator[str]:
