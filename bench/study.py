@@ -208,7 +208,8 @@ def draw(path: Path, title: str, panels: Mapping[str, Sequence[Outcome]]) -> Non
         axes.grid(alpha=0.3)
         if axes.has_data():
             axes.legend(fontsize=7, loc="lower right")
-    best = max(db for members in panels.values() for o in members for _, db in o.curve if db)
+    scores = [db for members in panels.values() for o in members for _, db in o.curve if db]
+    best = max(scores, default=0.0)
     all_axes[0][0].set_ylim(best - SHOWN_DB, best + 0.05 * SHOWN_DB)  # what fails does so below
     all_axes[0][0].set_ylabel("PSNR on validation images (Y) / dB")
     figure.suptitle(title)
