@@ -99,8 +99,15 @@ def _title(title: str, name: str, suffix: str) -> str:
     note = ""
     if recipe:
         steps = f"{recipe['steps']:,} steps".replace(",", " ")
-        note = f" ({steps}, from x2)" if "--start-from" in recipe["command"] else f" ({steps})"
+        note = f" ({steps}{_start(recipe['command'])})"
     return f"**{title}{variant}, here{suffix}**{note}"
+
+
+def _start(command: str) -> str:
+    """What a run began with: a network at x2, or weights of its own from a run before."""
+    if "--start-from" not in command:
+        return ""
+    return ", from x2" if "--upscale 4" in command else " after a first run"
 
 
 SESR, OTHERS = "SESR, paper", "others, as the paper prints them"
