@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import math
@@ -147,3 +148,21 @@ def test_it_measures(tmp_path: Path) -> None:
     assert all(math.isfinite(t) and t > 0 for t in row["ms"].values())
     assert 0 < row["error"] < 1e-5
     assert report["memory"][0]["megabytes"]["sesr_ref fast"] > 20
+
+
+def test_a_runtime_that_refuses_a_case_is_left_out_and_named_but_not_this_engine(
+    speed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, cases = importlib.import_module("speed_parts"), importlib.import_module("speed_cases")
+
+    class Refusing:
+        def hold(self, *args: Any) -> None:
+            raise RuntimeError("failed to reshape")
+
+    names = ("LiteRT", "sesr_ref fast")
+    args = argparse.Namespace(workers=dict.fromkeys(names, Refusing()))
+    case = cases.Case("m5-x2", "360p", 1)
+    assert not parts._takes(args, "LiteRT", case)
+    assert "m5-x2 360p: LiteRT does not take it: failed to reshape" in capsys.readouterr().err
+    with pytest.raises(RuntimeError):
+        parts._takes(args, "sesr_ref fast", case)
