@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +25,8 @@ Row = dict[str, Any]
 OURS = "sesr_ref fast"
 TOLERANCE = 1e-5
 """Largest difference of two float32 outputs, relative to the largest value."""
+IN_A_ROW = 2_000_000
+"""Pixels that the calls of one time of `scaling` see, at least."""
 TRAINED = Case("m5-x2", "32 of 64 x 64", 0)
 
 
@@ -59,7 +62,7 @@ def inference(args: argparse.Namespace, case: Case) -> Row:
     """Every candidate on one image; AssertionError if outputs differ."""
     names = [name for name in args.candidates if _takes(args, name, case)]
     error = largest_difference({name: args.workers[name].result for name in names})
-    return timings(args, names) | {"error": error, "gflop": gflop(case)}
+    return timings(args, _single(args, names)) | {"error": error, "gflop": gflop(case)}
 
 
 def _takes(args: argparse.Namespace, name: str, case: Case) -> bool:
@@ -74,9 +77,12 @@ def _takes(args: argparse.Namespace, name: str, case: Case) -> bool:
     return True
 
 
-def timings(args: argparse.Namespace, names: Iterable[str]) -> Row:
-    """Median and fastest milliseconds of what the workers hold, and of how many runs."""
-    runs = {name: args.workers[name].seconds for name in names}
+def _single(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Callable[[], float]]:
+    return {name: args.workers[name].seconds for name in names}
+
+
+def timings(args: argparse.Namespace, runs: Mapping[str, Callable[[], float]]) -> Row:
+    """Median and fastest milliseconds of what is run, and of how many runs."""
     times = alternate(runs, args.repeats, args.least, args.seconds)
     return {
         "ms": {name: round(1e3 * statistics.median(t), 2) for name, t in times.items()},
@@ -105,7 +111,7 @@ def training(args: argparse.Namespace, case: Case) -> Row:
     losses = {name: args.workers[name].result() for name in names}
     if not max(losses.values()) - min(losses.values()) < TOLERANCE:
         raise AssertionError(f"the losses of a training step differ: {losses}")
-    return timings(args, names)
+    return timings(args, _single(args, names))
 
 
 def training_step(name: str, threads: int) -> training_peers.Step:
@@ -148,13 +154,24 @@ def _megabytes(build: Callable[..., Callable[[], Any]], *args: Any) -> float:
 
 
 def scaling(args: argparse.Namespace, case: Case) -> Row:
-    """Time one size, with no peer beside."""
-    args.workers[OURS].hold(loaded, OURS, case, written(OURS, case))
-    args.workers[OURS].seconds()  # warms up
-    row = timings(args, [OURS])
+    """Time one size, with no peer beside: call after call, and one call after a pause."""
+    worker = args.workers[OURS]
+    worker.hold(loaded, OURS, case, written(OURS, case))
     height, width = pixels(case)
-    per_pixel = 1e6 * row["ms"][OURS] / (height * width)
-    return row | {"megapixels": height * width / 1e6, "ns_per_pixel": round(per_pixel, 2)}
+    calls = math.ceil(IN_A_ROW / (height * width))
+    worker.seconds_in_a_row(calls)  # warms up
+    row = timings(args, {OURS: lambda: worker.seconds_in_a_row(calls)})
+    alone = timings(args, {OURS: worker.seconds})
+    return row | {
+        "calls": calls,
+        "megapixels": height * width / 1e6,
+        "ns_per_pixel": _per_pixel(row, case),
+        "ns_per_pixel_alone": _per_pixel(alone, case),
+    }
+
+
+def _per_pixel(row: Row, case: Case) -> float:
+    return round(1e6 * float(row["ms"][OURS]) / math.prod(pixels(case)), 2)
 
 
 PARTS: dict[str, Part] = {

@@ -53,13 +53,15 @@ def _draw_inference(rows: list[Row], path: Path) -> Path:
 
 
 def _draw_scaling(rows: list[Row], path: Path) -> Path:
-    """Nanoseconds a pixel over megapixels."""
+    """Nanoseconds a pixel over megapixels: call after call, and one call after a pause."""
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(5, 3.5))
     for threads, own in by_threads(rows):
         across = [row["megapixels"] for row in own]
-        up = [row["ns_per_pixel"] for row in own]
-        axes.plot(across, up, "o-", label=f"{threads} thread(s)")
+        label = f"{threads} thread{'s' * (threads > 1)}"
+        (line,) = axes.plot(across, [row["ns_per_pixel"] for row in own], "o-", label=label)
+        alone = [row["ns_per_pixel_alone"] for row in own]
+        axes.plot(across, alone, ":", color=line.get_color(), label=f"{label}, after a pause")
     axes.set(xscale="log", xlabel="megapixels of input", ylabel="ns a pixel", ylim=(0, None))
     axes.legend()
     return _saved(figure, path)

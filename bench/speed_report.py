@@ -115,7 +115,7 @@ def _cell(row: Row) -> str:
 
 def _training(report: Report) -> Iterator[str]:
     """A step's milliseconds and a process's megabytes."""
-    rows = report.get("training", [])
+    rows = sorted(report.get("training", []), key=lambda row: -row["threads"])
     memory = {row["threads"]: row["megabytes"] for row in report.get("training_memory", [])}
     for row in rows:
         head = [
@@ -136,11 +136,19 @@ def _memory(report: Report) -> Iterator[str]:
 
 def _scaling(report: Report) -> Iterator[str]:
     for threads, rows in by_threads(report.get("scaling", [])):
-        values = [row["ns_per_pixel"] for row in rows]
-        head = ["megapixels of input", *(f"{row['megapixels']:.2f}" for row in rows)]
+        head = ["megapixels of input", *(f"{row['megapixels']:.2f}" for row in rows), "extremes"]
         label = f"ns a pixel, {threads} thread{'s' * (threads > 1)}"
-        yield table(head, [[label, *(f"{value:.1f}" for value in values)]])
-        yield f"Highest / lowest: {max(values) / min(values):.2f}."
+        yield table(
+            head,
+            [
+                _per_pixel(f"{label}, call after call", [row["ns_per_pixel"] for row in rows]),
+                _per_pixel("one call after a pause", [row["ns_per_pixel_alone"] for row in rows]),
+            ],
+        )
+
+
+def _per_pixel(label: str, values: list[float]) -> list[str]:
+    return [label, *(f"{value:.1f}" for value in values), f"{max(values) / min(values):.2f}"]
 
 
 def _measured_on(machine: dict[str, Any]) -> str:

@@ -79,7 +79,7 @@ def test_activations_and_shuffles(rng: np.random.Generator) -> None:
 def test_plans_are_made_without_a_compiler(
     net: Network, winograd: bool, rng: np.random.Generator
 ) -> None:
-    from sesr_kernels.inference import Plan
+    from sesr_kernels.inference_plan import Plan
 
     small = sr.collapsed(net)
     plan = Plan(small, winograd)

@@ -31,7 +31,8 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> Any:
         "memory": lambda args, case: {"megabytes": {"sesr_ref fast": 200}},
         "training_memory": lambda args, case: {"megabytes": {"sesr_ref fast": 300}},
         "scaling": lambda args, case: {
-            "ms": {}, "megapixels": 2.0, "ns_per_pixel": 150.0 + len(case.size)
+            "ms": {}, "megapixels": 2.0, "ns_per_pixel": 150.0 + len(case.size),
+            "ns_per_pixel_alone": 200.0,
         },
     }  # fmt: skip
     for name, measure in measured.items():
@@ -97,7 +98,9 @@ def test_the_table_has_every_part_and_the_plots_are_drawn(
         "| 50.0, 2.00 x OpenVINO (2 runs) | 50.0, 2.00 x OpenVINO (2 runs) |",
         "| ms | 10.0 | 20.0 |",
         "| MB, whole process | 300 |  |",
-        "Highest / lowest: 1.01.",
+        "| ns a pixel, 2 threads, call after call | 159.0 | 159.0 | 159.0 | 161.0 | 161.0 |",
+        "| one call after a pause | 200.0 | 200.0 |",
+        "| 161.0 | 1.01 |",
     ):
         assert line in text
     draw = importlib.import_module("speed_plots").draw
