@@ -119,3 +119,13 @@ def test_stated_scores_are_the_manifests(
     monkeypatch.setattr("sys.argv", ["run_quality", "--stated", "--ensemble"])
     with pytest.raises(SystemExit, match="2"):
         quality.main()
+
+
+def test_the_readme_states_the_manifests_scores(
+    quality: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["run_quality", "--stated", "--markdown"])
+    assert quality.main() == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if ", here** (" in line]
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
+    assert [line for line in readme.splitlines() if ", here** (" in line] == printed
