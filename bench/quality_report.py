@@ -99,15 +99,16 @@ def _title(title: str, name: str, suffix: str) -> str:
     note = ""
     if recipe:
         steps = f"{recipe['steps']:,} steps".replace(",", " ")
-        note = f" ({steps}{_start(recipe['command'])})"
+        note = f" ({steps}{_how(recipe['command'])})"
     return f"**{title}{variant}, here{suffix}**{note}"
 
 
-def _start(command: str) -> str:
-    """What a run began with: a network at x2, or weights of its own from a run before."""
+def _how(command: str) -> str:
+    """What a run left out, and began with: a network at x2, or weights of its own."""
+    without = ", no short residuals" if "--no-short-residuals" in command else ""
     if "--start-from" not in command:
-        return ""
-    return ", from x2" if "--upscale 4" in command else " after a first run"
+        return without
+    return without + (", from x2" if "--upscale 4" in command else ", after a first run")
 
 
 SESR, OTHERS = "SESR, paper", "others, as the paper prints them"
