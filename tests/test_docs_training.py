@@ -29,7 +29,7 @@ def test_the_ablations_table_is_that_of_its_results() -> None:
 
 
 @pytest.mark.parametrize(
-    "label, log", [("with short residuals", "m5-short-run.jsonl"), ("without", "m5-run.jsonl")]
+    ("label", "log"), [("with short residuals", "m5-short-run.jsonl"), ("without", "m5-run.jsonl")]
 )
 def test_the_points_of_the_long_runs_are_those_of_their_logs(label: str, log: str) -> None:
     rows = map(json.loads, (DOCS / log).read_text("utf-8").splitlines())
