@@ -19,9 +19,7 @@ ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP = (
 
 
 @compiled
-def elementwise(
-    op: Any, row: int, tensors: Any, places: Any, numbers: Any, weights: int, work: Any
-) -> None:
+def elementwise(op: Any, row: int, tensors: Any, places: Any, numbers: Any, work: Any) -> None:
     """Make one row by an operation on single values, or by moving them."""
     source, target = tensors[op[r.SOURCE]], tensors[op[r.TARGET]]
     out = row_start(tensors, op[r.TARGET], row) + MARGIN

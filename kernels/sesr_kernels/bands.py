@@ -65,7 +65,7 @@ def run_band(
                     resize(op, row, tensors, taps, places, numbers, work)
                     clear(tensors[target], row_start(tensors, target, row), work)
                 else:
-                    elementwise(op, row, tensors, places, numbers, weights, work)
+                    elementwise(op, row, tensors, places, numbers, work)
                     clear(tensors[target], row_start(tensors, target, row), work)
             done[target] = max(done[target], top)
 
