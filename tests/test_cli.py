@@ -68,12 +68,17 @@ def test_arguments_that_argparse_refuses_exit_with_2(argv: list[str], capsys: Ca
         (["train", "--data", "none", "--out", "out", "--lr", "0"], "lr must be positive, got 0.0"),
         (["train", "--data", "none", "--out", "out", "--blocks", "0"], "blocks must be 1 to 1000"),
         (["train", "--data", "none", "--out", "out"], "none: no such folder"),
+        (["train", "--data", "images", "--val", "none", "--out", "out"], "none: no such folder"),
+        (["evaluate", "--data", "none"], "none: no such folder"),
     ],
 )
 def test_a_users_mistake_is_one_line_on_stderr_and_2(
     argv: list[str], message: str, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SESR_CACHE_DIR", str(tmp_path / "cold"))  # and nothing was compiled for it
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "one.png").touch()
     assert cli.main(argv) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     for option, value in (("--tile", args.tile), ("--max-pixels", args.max_pixels)):
         if value is not None and value < 1:
             raise ValueError(f"{option} must be at least 1, got {value}")
+    images = len(find_high(args.data))
     engine = engine_named(args.engine)
     methods: dict[str, Method] = {}
     if args.model == BASELINE:
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         upscale = net.upscale
         methods[net.name] = by_network(net, params, engine, args.tile)
     methods = {BASELINE: bicubic(upscale), **methods}
-    with progress(len(find_high(args.data)), "scoring") as show:
+    with progress(images, "scoring") as show:
         scores = score_folder(
             args.data, methods, upscale, PROTOCOLS[args.protocol], args.max_pixels, show
         )

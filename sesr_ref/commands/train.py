@@ -21,8 +21,8 @@ from typing import Any
 from sesr_ref.architectures import ACTIVATIONS, fsrcnn, sesr
 from sesr_ref.commands.console import duration, notice, progress
 from sesr_ref.commands.models import add_engine_option, engine_named, load_file
-from sesr_ref.data import Pairs, training_pairs
-from sesr_ref.evaluate import validation_psnr
+from sesr_ref.data import Pairs, find_images, training_pairs
+from sesr_ref.evaluate import find_high, validation_psnr
 from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
@@ -107,9 +107,12 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and not checkpoint.exists():
         notice(f"{args.out}: no checkpoint yet, starting afresh")
     start = _start(args, net)
+    find_images(args.data)  # before anything that takes time: what is missing is told at once
+    if args.val:
+        find_high(args.val)
     ops = engine_named(args.engine)
     with _threads(args.threads, ops):
-        validate = _validation(args.val, net, ops)  # first: it tells sooner what is missing
+        validate = _validation(args.val, net, ops)
         pairs = _pairs(args)
         with _record(args.out, ops), progress(recipe.steps, "training") as update:
             train(

@@ -24,10 +24,12 @@ def find_high(folder: Path) -> list[Path]:
     Raises
     ------
     OSError
-        If it cannot be read.
+        If there is no such folder, or it cannot be read.
     ValueError
         If it holds no image, or two of one name.
     """
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder}: no such folder")
     inside = folder / "HR" if (folder / "HR").is_dir() else folder
     paths = sorted(p for p in inside.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     paths = [p for p in paths if not p.name.startswith(".")]
