@@ -210,7 +210,7 @@ def test_bicubic_alone_needs_no_weights(folder: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-n", "bicubic", "--data", "none"], "none: No such file or directory"),
+        (["-n", "bicubic", "--data", "none"], "none: no such folder"),
         (["-n", "none.npz", "--data", "set"], "none.npz: no such file"),
         (["-n", "bicubic", "--data", "set", "-s", "0"], "-s must be at least 1"),
         (["-n", "bicubic", "--data", "set", "--max-pixels", "9"], "more than the limit of 9"),
