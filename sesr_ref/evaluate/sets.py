@@ -23,8 +23,10 @@ def find_high(folder: Path) -> list[Path]:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such folder.
     OSError
-        If there is no such folder, or it cannot be read.
+        If it cannot be read.
     ValueError
         If it holds no image, or two of one name.
     """
