@@ -106,7 +106,7 @@ def _jobs(plan: Plan, n: int, height: int, width: int, threads: int) -> Iterator
     # bands begin where steps do: the rings were rehearsed from such a row on
     edges = [height * b // many // plan.step * plan.step for b in range(many)] + [height]
     for image in range(n):
-        for b in reversed(range(many)):  # the first has the fewest rows around it
+        for b in range(many):
             for s in range(strips):
                 yield Job(image, edges[b], edges[b + 1],
                           width * s // strips, width * (s + 1) // strips)  # fmt: skip

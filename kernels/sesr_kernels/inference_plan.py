@@ -72,7 +72,6 @@ class Plan:
         self.strip = max(RING_BYTES // column, NARROWEST * self.halo)
         self.fills: list[tuple[int, Callable[[Params], Array]]] = []
         self.size = 0
-        self.numbers: list[float | tuple[int, Callable[[Params], Array]]] = []
         self.places = list(self.schedule.places)
         self.program = np.array([self._row(op) for op in self.schedule.operations], np.int64)
         self.place_table = np.array(self.places, np.int64).reshape(-1, 3)
