@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -88,4 +89,6 @@ def test_every_stored_state_is_of_the_shipped_weights_and_they_are_small() -> No
         meta, _ = state.read_state(path.stem)
         net, _ = sr.load(path.stem)
         assert sr.Network.from_json(json.dumps(meta["network"])).layers == net.layers
+        count = sum(math.prod(shape) for shape in net.param_shapes().values())
+        assert path.stat().st_size < 3 * 2 * count  # three moments of two bytes each, compressed
     assert sum(path.stat().st_size for path in files) < 8e6
