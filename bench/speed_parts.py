@@ -25,7 +25,7 @@ Row = dict[str, Any]
 OURS = "sesr_ref fast"
 TOLERANCE = 1e-5
 """Largest difference of two float32 outputs, relative to the largest value."""
-IN_A_ROW = 2_000_000
+IN_A_ROW = 8_000_000
 """Pixels that the calls of one time of `scaling` see, at least."""
 TRAINED = Case("m5-x2", "32 of 64 x 64", 0)
 

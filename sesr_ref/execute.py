@@ -127,6 +127,11 @@ def check_runnable(
                 "rewrite the network with collapsed() or expanded() first"
             )
     check_params(net, params)
+    check_input(net, x)
+
+
+def check_input(net: nw.Network, x: Array) -> None:
+    """Raise ValueError unless `x` are images of the network's channels with finite values."""
     check_images(x)
     if x.shape[3] != net.channels:
         raise ValueError(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -298,6 +301,47 @@ def test_a_failing_worker_stops_the_others_and_is_told() -> None:
 
     with pytest.raises(MemoryError, match="no room"):
         share(5, worker, Threads(2))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads")
+def test_an_interrupt_ends_every_thread_before_it_is_raised() -> None:
+    from sesr_kernels.threads import Threads, share
+
+    caller = threading.get_ident()
+    taken: list[int] = []
+    ended: list[bool] = []
+
+    def worker(following: Callable[[], int]) -> None:
+        if threading.get_ident() == caller:
+            return
+        while (job := following()) >= 0:
+            taken.append(job)
+            if job == 0:
+                signal.pthread_kill(caller, signal.SIGINT)
+            time.sleep(0.05)
+        ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        share(1000, worker, Threads(2))
+    assert ended
+    assert len(taken) < 1000
+
+
+def test_without_more_threads_the_caller_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sesr_kernels.threads import Threads, share
+
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    taken: list[int] = []
+
+    def worker(following: Callable[[], int]) -> None:
+        while (job := following()) >= 0:
+            taken.append(job)
+
+    monkeypatch.setattr(_thread, "start_new_thread", none_left)
+    share(5, worker, Threads(3))
+    assert taken == [0, 1, 2, 3, 4]
 
 
 def test_without_numba_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

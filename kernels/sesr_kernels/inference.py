@@ -70,7 +70,7 @@ def network(
     if plan is None:
         return None
     n, height, width, _ = x.shape
-    y = np.empty((n, *net.shapes(height, width)[net.output]), np.float32)
+    y = np.empty((n, *plan.shape(height, width)), np.float32)
     if y.size:
         _run(plan, params, plain(x), y, threads or Threads())
     return y
@@ -106,7 +106,9 @@ def _jobs(plan: Plan, n: int, height: int, width: int, threads: int) -> Iterator
     # bands begin where steps do: the rings were rehearsed from such a row on
     edges = [height * b // many // plan.step * plan.step for b in range(many)] + [height]
     for image in range(n):
-        for b in range(many):
+        # from the bottom: the rows above a band, whole groups of Winograd's, cost more than those
+        # below, and the caller, who takes the first job, starts before its helpers
+        for b in reversed(range(many)):
             for s in range(strips):
                 yield Job(image, edges[b], edges[b + 1],
                           width * s // strips, width * (s + 1) // strips)  # fmt: skip

@@ -77,6 +77,7 @@ class Plan:
         self.place_table = np.array(self.places, np.int64).reshape(-1, 3)
         # kept, not to be written to: for a small image they would take as long as ten of its rows
         self.tensor_table = lru_cache(maxsize=TABLES)(self._tensor_table)
+        self.shape = lru_cache(maxsize=TABLES)(self._shape)
         self.workspaces: deque[Workspace] = deque(maxlen=WORKSPACES)
         self.kept: tuple[dict[str, bytes], Array, Array, Array] | None = None
 
@@ -158,6 +159,10 @@ class Plan:
             return self.workspaces.popleft()
         except IndexError:
             return Workspace(self)
+
+    def _shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Of the output for an image of this size."""
+        return self.net.shapes(height, width)[self.net.output]  # type: ignore[no-any-return]
 
     def _tensor_table(self, top: int, bottom: int, width: int, height: int, widest: int) -> Array:
         """Where every ring is, `widest` columns having room, and which rows a band needs."""

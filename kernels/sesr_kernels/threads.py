@@ -6,12 +6,11 @@ there is no pool that a fork could break, and no layer that refuses nested or co
 
 from __future__ import annotations
 
-import contextlib
+import _thread
 import ctypes
 import itertools
 import operator
 import os
-import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -57,33 +56,32 @@ class Threads:
         self.count = number
 
 
-def _processor() -> int:
-    """Where the calling thread runs; -1 if this system does not say."""
-    if not hasattr(os, "sched_setaffinity"):
-        return -1
-    try:
-        return int(_library().sched_getcpu())
-    except (OSError, AttributeError):
-        return -1
-
-
 @lru_cache(maxsize=1)
 def _library() -> Any:
-    return ctypes.CDLL(None)
+    """The system's; its functions return at once, so that the interpreter's lock is kept."""
+    library = ctypes.PyDLL(None)
+    word = ctypes.c_ulong
+    library.pthread_setaffinity_np.argtypes = word, ctypes.c_size_t, ctypes.POINTER(word)
+    return library
 
 
-def _move(here: int, number: int) -> None:
-    """Carry the calling thread to the processor `number` behind `here`, from where it may move on.
+def _processors() -> list[int]:
+    """Those that the calling thread may use, from the one it is on; none if that is not told."""
+    try:
+        allowed = sorted(os.sched_getaffinity(0))
+        here = allowed.index(_library().sched_getcpu())
+    except (OSError, ValueError, AttributeError):
+        return []
+    return allowed[here:] + allowed[:here]
 
-    A thread that has just waited for the interpreter's lock is often woken beside the one that
-    held it, and systems take up to 10 ms to notice that another processor is idle.
-    """
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # not on this system
-        allowed = os.sched_getaffinity(0)
-        order = sorted(allowed)
-        place = (order.index(here) + number) % len(order)
-        os.sched_setaffinity(0, {order[place]})
-        os.sched_setaffinity(0, allowed)
+
+@lru_cache(maxsize=256)
+def _mask(processor: int) -> Any:
+    """A set of one processor, as the system's functions take it."""
+    bits = 8 * ctypes.sizeof(ctypes.c_ulong)
+    mask = (ctypes.c_ulong * (processor // bits + 1))()
+    mask[-1] = 1 << processor % bits
+    return mask
 
 
 def share(jobs: int, worker: Callable[[Callable[[], int]], None], threads: Threads) -> None:
@@ -116,16 +114,57 @@ def share(jobs: int, worker: Callable[[Callable[[], int]], None], threads: Threa
         except BaseException as error:
             failures.append(error)
 
-    def help_out(number: int) -> None:
-        _move(here, number)
-        run()
-
-    here, many = _processor(), min(threads.count, jobs)
-    helpers = [threading.Thread(target=help_out, args=(i,)) for i in range(1, many)]
-    for helper in helpers:
-        helper.start()
+    helpers = [_Helper(run) for _ in range(1, min(threads.count, jobs))]
+    processors = _processors() if helpers else []
+    for number, helper in enumerate(helpers, 1):
+        helper.start(processors, number)
     run()
     for helper in helpers:
-        helper.join()
+        try:
+            helper.join()
+        except KeyboardInterrupt as error:
+            failures.append(error)  # which stops the helpers: none outlives the call
+            helper.join()
     if failures:
         raise failures[0]
+
+
+class _Helper:
+    """A thread that the caller need not wait for when it starts it.
+
+    `threading.Thread.start` waits until the thread runs, which takes as long as ten rows of a small
+    image: a new thread first needs the interpreter's lock, which the caller holds.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work, self.placed, self.ended = work, _thread.allocate_lock(), _thread.allocate_lock()
+
+    def start(self, processors: list[int], number: int) -> None:
+        """Begin to work, if the system has a thread, on a processor that is not the caller's."""
+        # systems often begin a thread, or wake one that waited for the interpreter's lock, beside
+        # the one that is to compute meanwhile, and take up to 10 ms to notice an idle processor
+        with self.placed:
+            self.ended.acquire()
+            try:
+                thread = _thread.start_new_thread(self._run, (processors,))
+            except RuntimeError:  # those there are share the work
+                self.ended.release()
+                return
+            if processors:
+                mask = _mask(processors[number % len(processors)])
+                _library().pthread_setaffinity_np(thread, ctypes.sizeof(mask), mask)
+
+    def _run(self, processors: list[int]) -> None:
+        try:
+            with self.placed:  # not before: a thread that has ended cannot be placed
+                pass
+            if processors:
+                os.sched_setaffinity(0, processors)  # from where it is it may move on
+            self.work()
+        finally:
+            self.ended.release()
+
+    def join(self) -> None:
+        """Wait until it has ended."""
+        with self.ended:
+            pass
