@@ -1,7 +1,9 @@
 """Write a golden pack: every tensor and weight of one run, the same bytes on every machine.
 
-Files: npz (NumPy), bin (raw little-endian), c (C headers), hex (Verilog $readmemh).  Integers are
-fixed point; the manifest states each array's fraction bits.
+Each tensor is computed from the pack's own tensors and parameters and rounded once.  Files: npz
+(NumPy), bin (raw little-endian), c (C headers), hex (Verilog $readmemh).  Integers are fixed point,
+with as many fraction bits as the array's largest value allows (in a batch of images: of all), or
+those of another pack (--scales), beyond which values saturate.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expanded", action="store_true", help="linear blocks as two convolutions, not collapsed"
     )
+    parser.add_argument(
+        "--scales", type=Path, metavar="PACK", help="a pack of integers whose fraction bits to use"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a pack that is there")
     parser.add_argument("--json", action="store_true", help="print the manifest")
 
@@ -46,8 +51,12 @@ def run(args: argparse.Namespace) -> int:
     if (size := expected_bytes(net, x, args.dtype, args.files)) > NOTICE_BYTES:
         notice(f"{args.out}: about {size / 1e6:.0f} MB to write")
     manifest = write_pack(
-        args.out, net, params, x, args.dtype, args.files, args.layout, args.overwrite
+        args.out, net, params, x, args.dtype, args.files, args.layout, args.overwrite, args.scales
     )
+    for entry in manifest["arrays"]:
+        if entry["saturated"]:
+            count, name = entry["saturated"], entry["name"]
+            notice(f"{name}: {count} values saturate with {entry['fraction_bits']} fraction bits")
     if args.json:
         print_json(manifest)
     else:
@@ -58,6 +67,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_apart(args: argparse.Namespace) -> None:
     """A pack that replaces another must not be made from that one's files."""
-    for source in (args.model, args.input):
+    for source in (args.model, args.input, args.scales or ""):
         if args.out.resolve() in (path := Path(source).resolve()).parents and path.exists():
             raise ValueError(f"{source} is inside {args.out}, which is to be written")

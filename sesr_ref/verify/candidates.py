@@ -18,8 +18,8 @@ import numpy as np
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array
 from sesr_ref.verify.encodings import KINDS
-from sesr_ref.verify.golden import read_pack
 from sesr_ref.verify.npy import MAX_HEADER_BYTES, map_npy
+from sesr_ref.verify.pack import read_pack
 
 RAW_SUFFIXES = (".bin", ".raw")
 RAW_DTYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "float64": "<f8"}
@@ -163,7 +163,7 @@ def _read_pack(path: Path) -> dict[str, Array]:
     pack = read_pack(path)
     if integers := {e["dtype"] for e in pack.manifest["arrays"]} & INTEGERS:
         raise ValueError(
-            f"{path}: a pack of {min(integers)} is for a test bench to read; "
+            f"{path}: a pack of {min(integers)} is judged by sesr-ref match; "
             "only packs of floats can be compared"
         )
     return pack.tensors

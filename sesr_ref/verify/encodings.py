@@ -41,7 +41,7 @@ KINDS = {
 }
 
 
-def store(values: Array, kind: Kind) -> tuple[Stored, int]:
+def store(values: Array, kind: Kind, fraction_bits: int | None = None) -> tuple[Stored, int]:
     """Round float64 values once, to nearest with ties to even.
 
     Parameters
@@ -50,18 +50,21 @@ def store(values: Array, kind: Kind) -> tuple[Stored, int]:
         Finite.
     kind : Kind
         What to round to.
+    fraction_bits : int, optional
+        Of integers, which saturate at the ends of their range; as many as fit the largest value
+        unless given.
 
     Returns
     -------
     stored : array
         Of the kind's type.
     fraction_bits : int
-        ``stored * 2**-fraction_bits`` are the values; as many as fit the largest, 0 for floats.
+        ``stored * 2**-fraction_bits`` are the values; 0 for floats.
 
     Raises
     ------
     ValueError
-        If a value is beyond the type's range.
+        If a value is beyond the range of a floating-point type.
     """
     if not kind.is_integer:
         with np.errstate(over="ignore"):
@@ -69,12 +72,18 @@ def store(values: Array, kind: Kind) -> tuple[Stored, int]:
         if not np.isfinite(stored).all():
             raise ValueError(f"{np.abs(values).max():.6g} is beyond the range of {kind.dtype[1:]}")
         return stored, 0
-    largest = float(np.abs(values).max(initial=0.0))
+    if fraction_bits is None:
+        fraction_bits = _fraction_bits(float(np.abs(values).max(initial=0.0)), kind)
+    limits = np.iinfo(kind.dtype)
+    scaled = np.rint(values * 2.0**fraction_bits)
+    return np.clip(scaled, limits.min, limits.max).astype(kind.dtype), fraction_bits
+
+
+def _fraction_bits(largest: float, kind: Kind) -> int:
+    """As many as leave room for the largest magnitude."""
     bits = 8 * np.dtype(kind.dtype).itemsize - 1
     fraction_bits = bits - max(int(np.frexp(largest)[1]), -64) if largest else bits
-    if np.rint(largest * 2.0**fraction_bits) >= 2.0**bits:
-        fraction_bits -= 1
-    return np.rint(values * 2.0**fraction_bits).astype(kind.dtype), fraction_bits
+    return fraction_bits - int(np.rint(largest * 2.0**fraction_bits) >= 2.0**bits)
 
 
 def restore(stored: Stored, fraction_bits: int) -> Array:
@@ -82,7 +91,7 @@ def restore(stored: Stored, fraction_bits: int) -> Array:
     return np.asarray(stored, np.float64) * 2.0**-fraction_bits
 
 
-def to_raw(name: str, stored: Stored, kind: Kind) -> bytes:
+def to_raw(name: str, stored: Stored, kind: Kind, fraction_bits: int) -> bytes:
     """Little-endian values in order."""
     return np.ascontiguousarray(stored, kind.dtype).tobytes()
 
@@ -92,10 +101,11 @@ def from_raw(data: bytes, kind: Kind) -> Stored:
     return np.frombuffer(data, kind.dtype)
 
 
-def to_hex(name: str, stored: Stored, kind: Kind) -> bytes:
+def to_hex(name: str, stored: Stored, kind: Kind, fraction_bits: int) -> bytes:
     """One value a line, most significant digit first, as Verilog's ``$readmemh`` reads it."""
     words = np.ascontiguousarray(stored, kind.dtype).view(f"<u{kind.digits // 2}").ravel()
-    head = f"// {name} {'x'.join(map(str, stored.shape))}\n"
+    scale = f" fraction bits {fraction_bits}" if kind.is_integer else ""
+    head = f"// {name} {'x'.join(map(str, stored.shape))}{scale}\n"
     return (head + "".join(f"{int(word):0{kind.digits}x}\n" for word in words)).encode()
 
 
@@ -106,13 +116,14 @@ def from_hex(data: bytes, kind: Kind) -> Stored:
     return words.astype(f"<u{kind.digits // 2}").view(kind.dtype)
 
 
-def to_header(name: str, stored: Stored, kind: Kind) -> bytes:
+def to_header(name: str, stored: Stored, kind: Kind, fraction_bits: int) -> bytes:
     """Write a C array: hexadecimal floating-point constants, bits of float16, or integers."""
     symbol = re.sub(r"\W", "_", name)
     shape = ", ".join(map(str, stored.shape))
     lines = [
         f"/* {_comment(name)}: shape {shape} */", "#include <stdint.h>",
         f"static const int sesr_{symbol}_shape[{stored.ndim}] = {{{shape}}};",
+        *([f"static const int sesr_{symbol}_fraction_bits = {fraction_bits};"] * kind.is_integer),
         f"static const {kind.c_type} sesr_{symbol}[{stored.size}] = {{",
     ]  # fmt: skip
     flat = np.ascontiguousarray(stored, kind.dtype).ravel()
@@ -146,7 +157,7 @@ class Encoding:
     def __init__(
         self,
         suffix: str,
-        write: Callable[[str, Stored, Kind], bytes],
+        write: Callable[[str, Stored, Kind, int], bytes],
         read: Callable[[bytes, Kind], Stored],
     ) -> None:
         self.suffix, self.write, self.read = suffix, write, read

@@ -1,7 +1,7 @@
 """Golden packs: every tensor and parameter of one run, for whoever must reproduce it bit by bit.
 
-Values are float64 results of sums in a fixed order without BLAS, rounded once, so that two runs on
-two machines write the same bytes.  The manifest has a SHA-256 for every file.
+The run is that of a port which rounds once a layer (`sesr_ref.verify.rounded_run`); two runs on two
+machines write the same bytes.  The manifest has a SHA-256 for every file.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import math
 import re
 import shutil
 import tempfile
-import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +21,16 @@ import numpy as np
 from sesr_ref.collapse import collapsed
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.verify.encodings import ENCODINGS, KINDS, from_npz, restore, store, to_npz
-from sesr_ref.verify.exact import exact_params, exact_tensors
-from sesr_ref.verify.manifest import (
-    FORMAT,
-    MANIFEST,
-    MAX_VALUES,
-    VERSION,
-    Entry,
-    checked_entries,
-    checked_hashes,
-    read_manifest,
-)
+from sesr_ref.verify.encodings import ENCODINGS, KINDS, store, to_npz
+from sesr_ref.verify.manifest import FORMAT, MANIFEST, MAX_VALUES, VERSION, stated_scales, to_axes
 from sesr_ref.verify.npy import Stored
 from sesr_ref.verify.pack_folder import check_target, put_in_place
+from sesr_ref.verify.rounded_run import Rounded, rounded_run
 
 FILES = ("npz", *ENCODINGS)
 LAYOUTS = {"NHWC": ("NHWC", "HWIO"), "NCHW": ("NCHW", "OIHW")}
 MAX_TEXT_VALUES = 1 << 24
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}")
-
-
-@dataclass(frozen=True)
-class Pack:
-    """What a golden pack holds, as float64 NHWC tensors and HWIO weights."""
-
-    net: Network
-    params: Params
-    tensors: dict[str, Array]
-    manifest: dict[str, Any]
 
 
 def write_pack(
@@ -63,8 +42,9 @@ def write_pack(
     files: Sequence[str] = ("npz",),
     layout: str = "NHWC",
     overwrite: bool = False,
+    scales: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Run a network and write everything about it.
+    """Run a network as a port would and write everything about it.
 
     Parameters
     ----------
@@ -83,6 +63,9 @@ def write_pack(
         Of tensors; weights are HWIO or OIHW with it.
     overwrite : bool
         Whether a pack that is there is replaced, if its folder holds nothing else.
+    scales : path, optional
+        A pack of the same network in the same type of integers, whose fraction bits to use; values
+        beyond their range saturate.  Else each array has as many as its own largest value allows.
 
     Returns
     -------
@@ -103,7 +86,8 @@ def write_pack(
     folder = folder.resolve()
     small = collapsed(net)
     _count(small, x, files)
-    arrays = {"tensor": exact_tensors(net, params, x), "parameter": exact_params(net, params)}
+    given = None if scales is None else stated_scales(Path(scales), dtype)
+    arrays = rounded_run(net, params, x, KINDS[dtype], given)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:32]}.", dir=folder.parent))
     try:
@@ -134,7 +118,7 @@ def expected_bytes(net: Network, x: Array, dtype: str, files: Sequence[str]) -> 
     """
     kind = KINDS[dtype]
     sample, _ = store(np.linspace(-1, 1, 1 << 12), kind)
-    written = [ENCODINGS[key].write("", sample, kind) for key in files if key in ENCODINGS]
+    written = [ENCODINGS[key].write("", sample, kind, 0) for key in files if key in ENCODINGS]
     binary: int = sample.nbytes if "npz" in files else 0
     total = binary + sum(len(data) for data in written)
     return _count(collapsed(net), x, files) * total // len(sample)
@@ -162,7 +146,7 @@ def _check_options(dtype: str, files: Sequence[str], layout: str) -> None:
 def _write_files(
     folder: Path,
     net: Network,
-    arrays: dict[str, dict[str, Array]],
+    arrays: dict[str, dict[str, Rounded]],
     dtype: str,
     files: Sequence[str],
     layout: str,
@@ -179,14 +163,16 @@ def _write_files(
     for role, named in arrays.items():
         bundle: dict[str, Stored] = {}
         for name, array in named.items():
-            stored, fraction_bits = store(_to_layout(array, role, layout), kind)
+            axes, bits = _axes(array.stored, role, layout), array.fraction_bits
+            stored = to_axes(array.stored, axes)
             stem = name if SAFE_NAME.fullmatch(name) else f"array{len(entries)}"
             bundle[stem] = stored
             encodings = [(key, ENCODINGS[key]) for key in files if key in ENCODINGS]
             entries.append({
                 "name": name, "role": role, "shape": stored.shape, "dtype": dtype,
-                "axes": _axes(array, role, layout), "fraction_bits": fraction_bits, "stem": stem,
-                "files": {k: write(f"{role}.{stem}{e.suffix}", e.write(stem, stored, kind))
+                "axes": axes, "fraction_bits": bits,
+                "saturated": array.saturated, "stem": stem,
+                "files": {k: write(f"{role}.{stem}{e.suffix}", e.write(stem, stored, kind, bits))
                           for k, e in encodings},
             })  # fmt: skip
         if "npz" in files:
@@ -210,85 +196,8 @@ def _versions() -> dict[str, str]:
     return {"sesr-ref": own, "numpy": np.__version__}
 
 
-def _axes(array: Array, role: str, layout: str) -> str:
+def _axes(array: Stored, role: str, layout: str) -> str:
     """Names of the axes as written."""
     if array.ndim != 4:
         return "C"
     return LAYOUTS[layout][role == "parameter"]
-
-
-def _to_layout(array: Array, role: str, layout: str) -> Array:
-    if array.ndim != 4 or layout == "NHWC":
-        return array
-    return array.transpose((0, 3, 1, 2) if role == "tensor" else (3, 2, 0, 1))
-
-
-def _from_layout(array: Array, axes: str) -> Array:
-    orders = {"NCHW": (0, 2, 3, 1), "OIHW": (2, 3, 1, 0)}
-    return np.ascontiguousarray(array.transpose(orders[axes])) if axes in orders else array
-
-
-def read_pack(folder: str | Path) -> Pack:
-    """Read a pack back, whichever files it has.
-
-    Parameters
-    ----------
-    folder : path
-        Written by `write_pack`.
-
-    Returns
-    -------
-    Pack
-
-    Raises
-    ------
-    ValueError
-        If it is no pack, a file's SHA-256 is not the manifest's, or a file is not what it claims.
-    OSError
-        If a file cannot be read.
-    """
-    folder = Path(folder)
-    manifest = read_manifest(folder / MANIFEST)
-    if manifest.get("version") != VERSION:
-        raise ValueError(f"{folder}: version {manifest.get('version')}, this reads {VERSION}")
-    try:
-        return _read_arrays(folder, manifest)
-    except (ValueError, OverflowError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{folder}: {error}") from None
-
-
-def _read_arrays(folder: Path, manifest: dict[str, Any]) -> Pack:
-    hashes = checked_hashes(folder, manifest)
-
-    def read(name: str) -> bytes:
-        if name not in hashes:
-            raise ValueError(f"the manifest has no SHA-256 of {name!r}")
-        return (folder / name).read_bytes()
-
-    net = Network.from_json(read("network.json").decode())
-    bundles = {name: from_npz(read(name)) for name in hashes if name.endswith(".npz")}
-    found: dict[str, dict[str, Array]] = {"tensor": {}, "parameter": {}}
-    for entry in checked_entries(manifest):
-        try:
-            array = _read_entry(entry, bundles.get(f"{entry.role}s.npz"), read)
-        except ValueError as error:
-            raise ValueError(f"{entry.role} {entry.name!r}: {error}") from None
-        found[entry.role][entry.name] = array
-    return Pack(net, found["parameter"], found["tensor"], manifest)
-
-
-def _read_entry(
-    entry: Entry, bundle: dict[str, Stored] | None, read: Callable[[str], bytes]
-) -> Array:
-    if bundle is not None and entry.stem in bundle:
-        stored = bundle[entry.stem]
-    elif entry.files:
-        key, file = next(iter(entry.files.items()))
-        stored = ENCODINGS[key].read(read(file), KINDS[entry.dtype])
-    else:
-        raise ValueError("no file holds it")
-    if stored.dtype != np.dtype(KINDS[entry.dtype].dtype) or stored.size != math.prod(entry.shape):
-        raise ValueError(
-            f"must be {entry.shape} of {entry.dtype}, got {stored.shape} of {stored.dtype}"
-        )
-    return _from_layout(restore(stored, entry.fraction_bits).reshape(entry.shape), entry.axes)

@@ -7,9 +7,12 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sesr_ref.files import sha256_of
 from sesr_ref.limits import is_int
 from sesr_ref.verify.encodings import ENCODINGS, KINDS
+from sesr_ref.verify.npy import Stored
 
 FORMAT = "sesr-ref golden pack"
 VERSION = 1
@@ -18,6 +21,19 @@ MAX_MANIFEST_BYTES = 16 << 20
 MAX_VALUES = 1 << 28
 MAX_FRACTION_BITS = 512
 AXES = ("C", "NHWC", "NCHW", "HWIO", "OIHW")
+_ORDERS = {"NCHW": (0, 3, 1, 2), "OIHW": (3, 2, 0, 1)}
+
+
+def to_axes(array: Stored, axes: str) -> Stored:
+    """From NHWC or HWIO to the axes of a pack."""
+    return array.transpose(_ORDERS[axes]) if axes in _ORDERS else array
+
+
+def from_axes(array: Stored, axes: str) -> Stored:
+    """From the axes of a pack to NHWC or HWIO."""
+    if axes not in _ORDERS:
+        return array
+    return np.ascontiguousarray(array.transpose(np.argsort(_ORDERS[axes])))
 
 
 class Entry(NamedTuple):
@@ -154,3 +170,31 @@ def _are_files(value: object) -> bool:
     return isinstance(value, dict) and all(
         key in ENCODINGS and isinstance(name, str) for key, name in value.items()
     )
+
+
+def stated_scales(folder: Path, dtype: str) -> dict[tuple[str, str], int]:
+    """Fraction bits of every array of a pack, by role and name.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the pack.
+    dtype : str
+        Of integers, the pack's too.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If it is no pack, or one of another type.
+    OSError
+        If it cannot be read.
+    """
+    entries = checked_entries(read_manifest(folder / MANIFEST))
+    if not dtype.startswith("int") or (other := {entry.dtype for entry in entries} - {dtype}):
+        kinds = sorted(other) if dtype.startswith("int") else "none"
+        raise ValueError(f"{folder}: fraction bits of {dtype} are needed, this pack has {kinds}")
+    return {(entry.role, entry.name): entry.fraction_bits for entry in entries}
