@@ -88,11 +88,29 @@ INTERPOLATE = Network("interpolate", 2, 1, (Resize("resize", 2),))
 def test_a_network_is_scored_on_the_y_that_it_makes(folder: Path) -> None:
     scores = score_folder(folder, {"n": network(INTERPOLATE, {})}, 2).images
     assert list(scores) == ["colour", "grey"]
-    for name, pixels in (("colour", _pixels()[:, :26]), ("grey", _pixels(25, 31, ())[:24, :30])):
+    for name, pixels, codes in (
+        ("colour", _pixels()[:, :26], (16, 235)),
+        ("grey", _pixels(25, 31, ())[:24, :30], (0, 255)),  # Y itself, in the file's own range
+    ):
         low, reference = (luma_of(x / 255) for x in (sr.imresize(pixels, 0.5), pixels))
-        luma = np.clip(sr.imresize(low, 2), 16 / 255, 235 / 255)
+        luma = np.clip(sr.imresize(low, 2), codes[0] / 255, codes[1] / 255)
         assert scores[name]["n"].psnr_db == pytest.approx(sr.psnr(reference, luma, 2), abs=1e-4)
         assert scores[name]["n"].ssim == pytest.approx(sr.ssim(reference, luma, 2), abs=1e-6)
+
+
+def test_grey_images_of_black_and_white_are_not_clipped_to_studio_range(tmp_path: Path) -> None:
+    disc = np.hypot(*np.mgrid[-20:20, -20:20]) / 3 - 3
+    pixels = (255 * np.clip(disc, 0, 1)).astype(np.uint8)
+    sr.write_image(tmp_path / "disc.png", pixels)
+    methods = {"bicubic": bicubic(2), "network": network(INTERPOLATE, {})}
+    scores = score_folder(tmp_path, methods, 2).images["disc"]
+    assert scores["network"].psnr_db == pytest.approx(scores["bicubic"].psnr_db, abs=0.5)
+
+
+def test_networks_on_colours_are_not_scored() -> None:
+    net = Network("colours", 2, 3, (Resize("resize", 2),))
+    with pytest.raises(ValueError, match=r"scores are of Y: colours works on 3 channels, not on 1"):
+        network(net, {})
 
 
 def test_protocols_differ_by_rounding_alone(folder: Path) -> None:

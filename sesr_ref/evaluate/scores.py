@@ -67,12 +67,23 @@ def bicubic(upscale: int) -> Method:
 
 
 def network(net: Network, params: Params, ops: Ops = REFERENCE, tile: Tile | None = None) -> Method:
-    """Enlarge by a network on Y; its output is clipped to 16..235 before it is scored."""
+    """Enlarge by a network on Y; its output is clipped to the codes that images of the kind have.
+
+    Those are 16..235 for Y of colours, and 0..255 for grey files, whose one channel is taken for Y.
+
+    Raises
+    ------
+    ValueError
+        For a network that is not on Y.
+    """
+    if net.channels != 1:
+        raise ValueError(f"scores are of Y: {net.name} works on {net.channels} channels, not on 1")
 
     def enlarge(low: Pixels, protocol: Protocol) -> Array:
         luma = _stored(luma_float64(low), protocol).astype(np.float32)
         high = run(net, params, luma[None, ..., None], ops, tile)[0, ..., 0]
-        return np.clip(high.astype(np.float64), BLACK, WHITE)
+        black, white = (0.0, 1.0) if low.ndim == 2 or low.shape[2] == 1 else (BLACK, WHITE)
+        return np.clip(high.astype(np.float64), black, white)
 
     return enlarge
 
