@@ -71,6 +71,10 @@ def network(net: Network, params: Params, ops: Ops = REFERENCE, tile: Tile | Non
 
     Those are 16..235 for Y of colours, and 0..255 for grey files, whose one channel is taken for Y.
 
+    Returns
+    -------
+    Method
+
     Raises
     ------
     ValueError
