@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -186,3 +187,26 @@ def test_threads_may_run_where_the_process_may() -> None:
     barrier = threading.Barrier(3)
     share(3, worker, Threads(3))
     assert found == [os.sched_getaffinity(0)] * 3
+
+
+def test_a_field_that_no_kernel_knows_is_not_left_out() -> None:
+    from sesr_kernels import layers
+    from sesr_kernels.lowering import lower
+    from sesr_kernels.schedule import Unsupported
+
+    @dataclass(frozen=True)
+    class Gained(layers.Conv):
+        gain: float = 1.0
+
+    Gained.__name__ = "Conv"
+
+    lower(layers.Single(Gained(4, 3, 1, bias=False), 2))
+    with pytest.raises(Unsupported, match=r"Conv with gain = 3\.0"):
+        lower(layers.Single(Gained(4, 3, 1, bias=False, gain=3.0), 2))
+
+
+def test_the_kernels_know_every_field_of_the_engine_s_layers() -> None:
+    from sesr_kernels.known import ALWAYS, FIELDS
+
+    for kind in sr.network.PRIMITIVES:
+        assert {field.name for field in fields(kind)} <= FIELDS[kind.__name__] | ALWAYS

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sesr_kernels.convolve import AFTER, BEFORE, PRELU, RELU
+from sesr_kernels.known import kind_of
 from sesr_kernels.phases import reach
 from sesr_kernels.resampling import MODES, phases
 from sesr_kernels.schedule import (
@@ -70,6 +71,8 @@ class _Lowering:
         self.winograd = winograd
         self.net, self.schedule = net, Schedule()
         self.steps = list(net.steps())
+        for layer, _ in self.steps:
+            kind_of(layer)
         self.channels = {name: shape[2] for name, shape in net.shapes(16, 24).items()}
         self.readers: dict[str, list[tuple[Any, tuple[str, ...]]]] = {}
         for layer, inputs in self.steps:
@@ -82,8 +85,6 @@ class _Lowering:
         self.emit(LOAD, self.number["input"])
         for layer, inputs in self.steps:
             if layer.name not in self.done:
-                if type(layer).__name__ not in RULES:
-                    raise Unsupported(type(layer).__name__)
                 RULES[type(layer).__name__](self, layer, inputs)
         self._store()
 

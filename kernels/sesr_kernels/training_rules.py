@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sesr_kernels import training_step as step
+from sesr_kernels.known import kind_of
 from sesr_kernels.schedule import Unsupported
 from sesr_kernels.shuffles import combined
 from sesr_kernels.training_conv import conv, conv_vjp, slope_of, slope_sums
@@ -17,8 +18,7 @@ from sesr_kernels.training_program import Program, Rule
 def write(p: Program) -> None:
     """Fill the plan's tables."""
     for layer, inputs in p.steps:
-        kind = type(layer).__name__
-        if kind not in RULES:
+        if (kind := kind_of(layer)) not in RULES:
             raise Unsupported(kind)
         p.trained[layer.name] = kind in _TRAINED or any(p.trained[i] for i in inputs)
         if p.shuffled & set(inputs) and kind not in _AFTER_SHUFFLE:
