@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from checks import need_kernels
+from sesr_ref.cli import main
 from sesr_ref.commands import models
 from sesr_ref.ops.table import REFERENCE, Ops
 
@@ -56,10 +58,27 @@ def test_kernels_that_do_not_work_are_left_with_a_notice(
     assert models.engine_named("fast").name == "fast"  # as asked
 
 
-def test_without_numba_auto_is_the_reference_and_fast_names_the_extra(
-    monkeypatch: pytest.MonkeyPatch,
+def test_without_numba_auto_is_the_reference_which_is_told_and_fast_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setattr(models, "fast", _absent)
     assert models.engine_named("auto") is REFERENCE
+    assert "Numba is not installed: NumPy does the work" in capsys.readouterr().err
     with pytest.raises(ImportError, match="pip install"):
         models.engine_named("fast")
+
+
+def test_a_cache_that_may_not_be_looked_into_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path
+) -> None:
+    def forbidden(self: Path, pattern: str) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "glob", forbidden)
+    ops = replace(REFERENCE, name="fast", cache_folder=lambda: tmp_path)
+    monkeypatch.setattr(models, "fast", lambda threads=None: ops)
+    assert models.engine_named("auto") is ops
+    assert "compiling the kernels" in capsys.readouterr().err
+    monkeypatch.setattr("sesr_ref.commands.warmup.fast", lambda threads=None: ops)
+    assert main(["warmup", "--no-training"]) == 2
+    assert f"not kept: no writing to {tmp_path}" in capsys.readouterr().out

@@ -6,10 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-import sesr_ref as sr
 from sesr_ref.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -17,13 +15,10 @@ TEXT = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_python_of_the_readme_runs_as_it_stands() -> None:
-    pytest.importorskip("numba", reason="its example takes the fast kernels")
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    x = np.random.default_rng(0).random((1, 20, 24, 1)).astype(np.float32)
-    net, params = sr.load("sesr-m5-x2")
-    names: dict[str, Any] = {"x": x, "candidate": sr.run(net, params, x)}
+    names: dict[str, Any] = {}
     exec(code, names)
-    assert names["y"].shape == (1, 40, 48, 1)
+    assert names["y"].shape == (1, 180, 240, 1)
     assert set(names["tensors"]) == {"input", *(layer.name for layer in names["small"].layers)}
     assert names["report"].agrees
 

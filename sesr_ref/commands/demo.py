@@ -75,7 +75,9 @@ def _photo(path: Path | None) -> Pixels:
     try:
         shipped = resources.files("skimage.data").joinpath("coffee.png")
     except ModuleNotFoundError as error:
-        raise ImportError("the photograph needs scikit-image; or name one of your own") from error
+        raise ImportError(
+            "the photograph needs scikit-image (pip install scikit-image); or name one of your own"
+        ) from error
     with resources.as_file(shipped) as file:
         return read_image(file).pixels
 

@@ -19,10 +19,14 @@ class Job(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All jobs; `one` where the user named one image, whose failure is the command's."""
+    """All jobs; `one` where the user named one image, whose failure is the command's.
+
+    `ignored` are the files in folders that are of no kind that is read.
+    """
 
     jobs: list[Job]
     one: bool
+    ignored: list[Path]
 
 
 def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
@@ -54,14 +58,15 @@ def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
     """
     _check_names(inputs, out)
     one = len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    ignored: list[Path] = []
     if one and _names_file(out):
         jobs = [Job(Path(inputs[0]), _as_file(out, suffix))]
     else:
-        jobs = list(dict.fromkeys(_into_folder(inputs, _as_folder(out, inputs), suffix)))
+        jobs = list(dict.fromkeys(_into_folder(inputs, _as_folder(out, inputs), suffix, ignored)))
         if not jobs:
             raise ValueError(f"{', '.join(inputs)}: no image there ({', '.join(SUFFIXES)})")
     _check_apart(jobs)
-    return Plan(jobs, one)
+    return Plan(jobs, one, ignored)
 
 
 def _check_names(inputs: Sequence[str], out: str) -> None:
@@ -94,13 +99,18 @@ def _as_folder(out: str, inputs: Sequence[str]) -> Path:
     return folder
 
 
-def _into_folder(inputs: Sequence[str], out: Path, suffix: str | None) -> Iterator[Job]:
+def _into_folder(
+    inputs: Sequence[str], out: Path, suffix: str | None, ignored: list[Path]
+) -> Iterator[Job]:
     for name in inputs:
         source = Path(name)
         if not source.is_dir():
             yield Job(source, out / _renamed(Path(source.name), suffix))
             continue
-        for path in images_in(source, besides=out):
+        for path in files_in(source, besides=out):
+            if path.suffix.lower() not in SUFFIXES:
+                ignored.append(path)
+                continue
             yield Job(path, out / _renamed(path.relative_to(source), suffix))
 
 
@@ -110,8 +120,8 @@ def _renamed(path: Path, suffix: str | None) -> Path:
     return path if suffix is None else path.with_suffix(suffix)
 
 
-def images_in(folder: Path, besides: Path) -> Iterator[Path]:
-    """Image files in a folder and its sub-folders by name, but for hidden ones and `besides`."""
+def files_in(folder: Path, besides: Path) -> Iterator[Path]:
+    """Files in a folder and its sub-folders by name, but for hidden ones and `besides`."""
 
     def stop(error: OSError) -> None:
         raise error
@@ -126,8 +136,7 @@ def images_in(folder: Path, besides: Path) -> Iterator[Path]:
         )
         for name in sorted(names):
             path = here / name
-            known = path.suffix.lower() in SUFFIXES and not name.startswith(".")
-            if known and path.is_file():
+            if not name.startswith(".") and path.is_file():
                 yield path
 
 

@@ -61,13 +61,22 @@ def engine_named(name: str) -> Ops:
     except ImportError:
         if name == "fast":
             raise
+        notice("Numba is not installed: NumPy does the work, slowly (pip install 'sesr-ref[fast]')")
         return REFERENCE
-    if ops.cache_folder is not None and not any(ops.cache_folder().glob("*.nbi")):
+    if not compiled_before(ops):
         notice("compiling the kernels, once, up to 20 s (sesr-ref warmup does it ahead) ...")
     if name == "auto" and (trouble := _trouble_with(ops)):
         notice(f"the fast kernels do not work here, NumPy is used: {trouble}")
         return REFERENCE
     return ops
+
+
+def compiled_before(ops: Ops) -> bool:
+    """Whether some of the kernels are kept on disk."""
+    try:
+        return ops.cache_folder is None or any(ops.cache_folder().glob("*.nbi"))
+    except OSError:  # another user's folder
+        return False
 
 
 def _trouble_with(ops: Ops) -> str:

@@ -1,8 +1,9 @@
 """Enlarge images: files, or whole folders with their trees.
 
 OUT is a file if one image is given and OUT has a suffix (.png, .jpg, .webp, .bmp, .tif); else a
-folder, made if it does not exist.  In a folder, outputs that exist are skipped and counted.
-Animations and files of several pages give their first picture, with a notice.
+folder, made if it does not exist.  In a folder, outputs that exist are skipped and counted, files
+of kinds that are not read are told.  Animated WebP and PNG and TIFFs of several pages give their
+first picture, with a notice.  Colour profiles and EXIF are kept, the orientation is applied.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; 2 if an image of several failed."""
     suffix = f".{args.format}" if args.format else None
-    jobs, one = plan(args.inputs, args.out, suffix)
+    jobs, one, ignored = plan(args.inputs, args.out, suffix)
     _check_numbers(args)
     if one and not args.overwrite and os.path.lexists(jobs[0].target):
         raise FileExistsError(f"{jobs[0].target}: exists already; --overwrite replaces it")
@@ -82,13 +83,20 @@ def run(args: argparse.Namespace) -> int:
     if args.quality is not None and deaf:
         notice(f"--quality means nothing to {', '.join(sorted(deaf))}")
     net, params = load_model(args.model, args.upscale)
-    work = Work(net, params, engine_named(args.engine), args)
+    work = Work(net, params, engine_named(args.engine), args, ignored)
+    if ignored:
+        notice(f"{len(ignored)} files are of no kind that is read: {_some(ignored)}")
     with progress(100, "enlarging") as show:
         for i, job in enumerate(jobs):
             note = f"{i + 1} of {len(jobs)}: {job.source.name}"
             work.do(job, one, partial(_show_part, show, i / len(jobs), 1 / len(jobs), note))
     work.report()
     return 2 if work.failed else 0
+
+
+def _some(paths: list[Path]) -> str:
+    names = [path.name for path in paths[:5]]
+    return ", ".join(names) + (", ..." if len(paths) > len(names) else "")
 
 
 def _show_part(
@@ -115,6 +123,7 @@ class Work:
     params: Params
     ops: Ops
     args: argparse.Namespace
+    ignored: list[Path]
     written: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
@@ -158,7 +167,8 @@ class Work:
             lambda done: show(done / (height * width)),
         )  # fmt: skip
         options = {"quality": self.args.quality, "overwrite": self.args.overwrite}
-        write_image(job.target, pixels, icc_profile=image.icc_profile, **options)
+        profile, exif = image.icc_profile, image.exif
+        write_image(job.target, pixels, icc_profile=profile, exif=exif, **options)
         notices = [*image.notices, *_losses(image, job.target)]
         for text in notices:
             notice(f"{job.source}: {text}")
@@ -174,6 +184,7 @@ class Work:
             print_json({
                 "model": self.net.name, "upscale": self.net.upscale, "engine": self.ops.name,
                 "written": self.written, "skipped": self.skipped, "failed": self.failed,
+                "ignored": self.ignored,
             })  # fmt: skip
             return
         counts = [f"{len(self.written)} written"]
@@ -207,4 +218,6 @@ def _losses(image: Image, target: Path) -> list[str]:
         losses.append(f"{dtype} samples became {held}, the deepest that {kind} holds")
     if image.icc_profile and kind == "bmp":
         losses.append("bmp holds no colour profile; left out")
+    if image.exif and kind in ("bmp", "tiff"):
+        losses.append(f"what the camera noted (EXIF) is not written to {kind}")
     return losses

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from sesr_ref.commands.console import print_line
-from sesr_ref.commands.models import DEFAULT_MODEL, network_named
+from sesr_ref.commands.models import DEFAULT_MODEL, compiled_before, network_named
 from sesr_ref.engine import loss_and_grads
 from sesr_ref.engine import run as run_network
 from sesr_ref.network import Network
@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
         job(net, ops)
         print_line(f"{name}: ready after {time.monotonic() - begun:.1f} s")
     if ops.cache_folder is not None:
-        print_line(f"kept in {ops.cache_folder()}")
+        kept = compiled_before(ops)
+        print_line(f"{'kept in' if kept else 'not kept: no writing to'} {ops.cache_folder()}")
+        return 0 if kept else 2
     return 0
 
 

@@ -12,12 +12,14 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from sesr_ref.images.colour import PEAKS, Pixels
+from sesr_ref.images.exif import carried, lost
 from sesr_ref.images.files import Image, optional
 
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"BM": "bmp",
     b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff",
 }  # fmt: skip
+UNREAD = {b"GIF8": "GIF", b"ftyphei": "HEIC", b"ftypmif1": "HEIC", b"ftypavif": "AVIF"}
 # Pillow's mode: ours without and with a transparent colour.
 MODES = {
     "1": ("L", "LA"), "L": ("L", "LA"), "LA": ("LA", "LA"), "La": ("LA", "LA"),
@@ -34,6 +36,8 @@ class Decoded(NamedTuple):
     orientation: int
     icc_profile: bytes | None
     pages: int
+    exif: bytes | None = None
+    losses: tuple[str, ...] = ()
 
 
 def decode(stream: BinaryIO, name: str, max_pixels: int) -> Image:
@@ -54,7 +58,11 @@ def decode(stream: BinaryIO, name: str, max_pixels: int) -> Image:
     if found.pages > 1:
         messages.append(f"holds {found.pages} pictures; took the first alone")
     pixels = orient(found.pixels, found.orientation)
-    return Image(pixels, kind, _fitting_profile(found, pixels), tuple(messages))
+    profile = _fitting_profile(found, pixels)
+    if found.icc_profile and not profile:
+        messages.append("its colour profile is of other colours than its pixels; left out")
+    notices = (*messages, *found.losses)
+    return Image(pixels, kind, profile, found.exif, notices)
 
 
 @contextmanager
@@ -86,7 +94,8 @@ def _sniff(stream: BinaryIO, name: str) -> str:
     for signature, kind in SIGNATURES.items():
         if head.startswith(signature) and (kind != "webp" or head[8:] == b"WEBP"):
             return kind
-    what = "an empty file" if not head else "not an image"
+    other = next((kind for mark, kind in UNREAD.items() if mark in head), None)
+    what = f"{other} is not read" if other else "not an image" if head else "an empty file"
     raise ValueError(f"{name}: {what} (PNG, JPEG, WebP, BMP and TIFF are read)")
 
 
@@ -131,7 +140,9 @@ def _decode_with_pillow(stream: BinaryIO, max_pixels: int) -> Decoded:
     if mode == "CMYK":
         pixels, profile = _cmyk_to_rgb(pixels, profile), None
     native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return Decoded(native, int(after.get("Orientation", 1)), profile, pages)
+    orientation = int(after.get("Orientation", 1))
+    beside = carried(before.get("exif")), tuple(lost(before))
+    return Decoded(native, orientation, profile, pages, *beside)
 
 
 def _cmyk_to_rgb(pixels: Pixels, profile: bytes | None) -> Pixels:

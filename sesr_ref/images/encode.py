@@ -19,7 +19,12 @@ LOSSLESS_WEBP = {"lossless": True, "quality": 20, "method": 1, "exact": True}
 
 
 def encode(
-    stream: IO[bytes], name: str, pixels: Pixels, icc_profile: bytes | None, quality: int | None
+    stream: IO[bytes],
+    name: str,
+    pixels: Pixels,
+    icc_profile: bytes | None,
+    exif: bytes | None,
+    quality: int | None,
 ) -> None:
     """Write an image to a binary stream; `write_image` states what is written."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -28,9 +33,10 @@ def encode(
     if name == "tiff":
         _encode_tiff(stream, pixels, icc_profile)
     elif name == "png" and pixels.dtype == np.uint16:
-        _encode_deep_png(stream, pixels, icc_profile)
+        _encode_deep_png(stream, pixels, icc_profile, exif)
     else:
-        _encode_with_pillow(stream, name, pixels, icc_profile, quality)
+        beside = {"icc_profile": icc_profile, "exif": exif} if name != "bmp" else {}
+        _encode_with_pillow(stream, name, pixels, beside, quality)
 
 
 def to_stored(pixels: Pixels, name: str) -> Pixels:
@@ -42,7 +48,11 @@ def to_stored(pixels: Pixels, name: str) -> Pixels:
 
 
 def _encode_with_pillow(
-    stream: IO[bytes], name: str, pixels: Pixels, icc_profile: bytes | None, quality: int | None
+    stream: IO[bytes],
+    name: str,
+    pixels: Pixels,
+    beside: dict[str, bytes | None],
+    quality: int | None,
 ) -> None:
     iio = optional("imageio.v3")
     options: dict[str, dict[str, Any]] = {
@@ -51,22 +61,28 @@ def _encode_with_pillow(
         "webp": {"quality": quality, "exact": True} if quality else LOSSLESS_WEBP,
         "bmp": {},
     }
-    if icc_profile and name != "bmp":
-        options[name] = {**options[name], "icc_profile": icc_profile}
+    given = options[name] | {key: data for key, data in beside.items() if data}
     suffix = f".{name}"
-    iio.imwrite(stream, pixels, extension=suffix, plugin="pillow", is_batch=False, **options[name])
+    iio.imwrite(stream, pixels, extension=suffix, plugin="pillow", is_batch=False, **given)
 
 
-def _encode_deep_png(stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None) -> None:
-    """By libpng, which takes 16-bit colour; it leaves the profile's chunk to us."""
+def _encode_deep_png(
+    stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None, exif: bytes | None
+) -> None:
+    """By libpng, which takes 16-bit colour; it leaves what stands beside the pixels to us."""
     data = optional("imagecodecs").png_encode(pixels, level=PNG_LEVEL)
     header = 33  # signature and IHDR, behind which the profile must stand
     stream.write(data[:header])
     if icc_profile:
-        chunk = b"iCCP" + b"ICC profile\0\0" + zlib.compress(icc_profile)
-        stream.write(struct.pack(">I", len(chunk) - 4) + chunk)
-        stream.write(struct.pack(">I", zlib.crc32(chunk)))
+        _write_chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
+    if exif:
+        _write_chunk(stream, b"eXIf", exif.removeprefix(b"Exif\0\0"))
     stream.write(data[header:])
+
+
+def _write_chunk(stream: IO[bytes], kind: bytes, data: bytes) -> None:
+    stream.write(struct.pack(">I", len(data)) + kind + data)
+    stream.write(struct.pack(">I", zlib.crc32(kind + data)))
 
 
 def _encode_tiff(stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None) -> None:

@@ -38,6 +38,8 @@ class Image:
         One of the values of `SUFFIXES`.
     icc_profile : bytes, optional
         What the colours mean, as the file states it.
+    exif : bytes, optional
+        What the camera noted, but for the orientation, which has been applied.
     notices : tuple of str
         What was left out or repaired on the way, for people.
     """
@@ -45,6 +47,7 @@ class Image:
     pixels: Pixels
     format: str
     icc_profile: bytes | None = None
+    exif: bytes | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -147,6 +150,7 @@ def write_image(
     pixels: Pixels,
     *,
     icc_profile: bytes | None = None,
+    exif: bytes | None = None,
     quality: int | None = None,
     overwrite: bool = True,
 ) -> None:
@@ -162,6 +166,8 @@ def write_image(
         gets 16 for float.
     icc_profile : bytes, optional
         Stored with it, but in BMP.
+    exif : bytes, optional
+        Stored with it, but in BMP and TIFF.
     quality : int, optional
         1 to 100 for JPEG and WebP; unless given 95 for JPEG, and WebP is written without loss.
     overwrite : bool
@@ -189,7 +195,7 @@ def write_image(
         raise ValueError(f"the quality must be 1 to 100, got {quality}")
     check_storable(path, pixels.shape)
     with atomic_write(Path(path), overwrite) as stream:
-        encode(stream, format_of(path), pixels, icc_profile, quality)
+        encode(stream, format_of(path), pixels, icc_profile, exif, quality)
 
 
 def format_of(path: str | Path) -> str:
