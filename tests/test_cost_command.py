@@ -114,6 +114,8 @@ def test_an_npu_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     text = printed(capsys, "sesr-m1-x2", *SIZE, "--npu-file", str(path))
     assert "mine" in text
     assert " mJ" in text
+    assert "inferred" not in text
+    assert "The presets' settings are inferred" in printed(capsys, "sesr-m1-x2", *SIZE, *NPU)
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def _print_estimate(result: Estimate, as_json: bool) -> None:
     energy = "" if result.joules is None else f", {1e3 * result.joules:.2f} mJ"
     print(
         f"{result.dram_bytes / 1e6:.2f} MB, {result.latency_ms:.2f} ms, "
-        f"{result.frames_per_second:.2f} FPS{energy}.  {INFERRED}\n"
+        f"{result.frames_per_second:.2f} FPS{energy}.{_inferred(result.npu)}\n"
         "*: the longest passes, which together take at least half of the time.  used: of the MACs "
         "that the\nengine could do in the pass's time without Winograd, hence above 100 % with it."
     )
@@ -228,7 +228,13 @@ def _print_plan(plan: TilePlan, as_json: bool) -> None:
             f"{d.sram_bytes / 1e6:.2f} MB of SRAM, {d.dram_bytes / 1e6:.2f} MB, "
             f"{d.latency_ms:.2f} ms, {d.frames_per_second:.1f} FPS"
         )
-    print(INFERRED)
+    if inferred := _inferred(plan.npu):
+        print(inferred.strip())
+
+
+def _inferred(npu: Npu) -> str:
+    """What to say of a preset; hardware of the user's own is as they state it."""
+    return f"  {INFERRED}" if npu in PRESETS.values() else ""
 
 
 def _shown(plan: TilePlan) -> tuple[TileEstimate, ...]:
