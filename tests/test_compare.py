@@ -402,6 +402,15 @@ def test_command_says_agrees_differs_or_misuse(
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_a_description_is_no_model_and_is_said_to_lack_weights(
+    files: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("m.json").write_text(files[0].to_json(), "utf-8")
+    assert main(["compare", "m.json", "x.npy", "good.npz"]) == 2
+    message = "sesr-ref compare: m.json: a description has no weights (they are in .npz, "
+    assert capsys.readouterr().err.startswith(message)
+
+
 def test_the_table_fits_a_page_however_wrong_the_candidate(
     files: Case, capsys: pytest.CaptureFixture[str]
 ) -> None:
