@@ -1,6 +1,7 @@
 """Command line of sesr_ref: pick the command, and turn a user's mistake into one line.
 
-Exit codes: 0 done, 1 a check failed, 2 a user's mistake, 130 interrupted, 143 asked to end.
+Exit codes: 0 done, 1 a check failed, 2 a user's mistake, 130 interrupted, 141 nobody reads the
+output any more, 143 asked to end.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 141  # 128 + SIGPIPE, as a shell says it: 1 would be a check that failed
     except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
         if os.environ.get("SESR_REF_TRACEBACK"):
             traceback.print_exc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -135,6 +136,18 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     )  # fmt: skip
     assert done.stderr == ""
     assert done.stdout.startswith("sesr-m100-x2")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes without readers are an error there")
+def test_output_that_nobody_reads_is_141_and_no_failed_check() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as stream:
+        done = subprocess.run(
+            [sys.executable, "-m", "sesr_ref", "info", "sesr-m3-x2"], stdout=stream,
+            stderr=subprocess.PIPE, cwd=Path(__file__).parents[1], timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -296,6 +296,39 @@ def test_bad_files_are_refused_in_one_line(case: Case, tmp_path: Path) -> None:
             sr.compare(net, params, x, tmp_path / name)
 
 
+def test_a_tensor_that_is_there_twice_is_refused(case: Case, tmp_path: Path) -> None:
+    net, params, x, tensors = case
+    np.save(tmp_path / "y.npy", tensors["shuffle0"])
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        for name in ("shuffle0", "shuffle0.npy"):
+            archive.write(tmp_path / "y.npy", name)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for suffix in (".bin", ".RAW"):
+        tensors["shuffle0"].tofile(folder / f"shuffle0{suffix}")
+    for path in (tmp_path / "t.npz", folder):
+        with pytest.raises(ValueError, match="holds 'shuffle0' twice"):
+            sr.compare(net, params, x, path)
+
+
+@pytest.mark.parametrize("kind", ["NPY", "BIN", "NPZ"])
+def test_suffixes_in_capitals_are_no_reason_to_overlook_a_file(
+    case: Case, kind: str, tmp_path: Path
+) -> None:
+    net, params, x, tensors = case
+    save_all(tmp_path / "t.npz", {"head": -tensors["head"], "shuffle0": tensors["shuffle0"]})
+    path = (tmp_path / "t.npz").rename(tmp_path / "t.NPZ")
+    if kind != "NPZ":
+        (path := tmp_path / "folder").mkdir()
+        np.save(path / "shuffle0.npy", tensors["shuffle0"])
+        (-tensors["head"]).tofile(path / "head.BIN")
+        if kind == "NPY":
+            (path / "head.BIN").unlink()
+            np.save(path / "head.npy", -tensors["head"])
+            (path / "head.npy").rename(path / "head.NPY")
+    assert sr.compare(net, params, x, path).first_wrong == "head"
+
+
 HEADERS = [b"{'descr': (((", b"'''abc", b"(" * 3000, b"{'descr': 5}", b"\xff\x00",
            b"{'descr': 5, 'fortran_order': False, 'shape': (1,)}",
            b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,)}" % 10**30]  # fmt: skip
@@ -367,6 +400,15 @@ def test_command_says_agrees_differs_or_misuse(
     for arguments in (["none.npy"], ["m.npz"], ["bad.npy", "--accumulate", "bfloat16"]):
         assert main(["compare", "m.npz", "x.npy", *arguments]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_description_is_no_model_and_is_said_to_lack_weights(
+    files: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("m.json").write_text(files[0].to_json(), "utf-8")
+    assert main(["compare", "m.json", "x.npy", "good.npz"]) == 2
+    message = "sesr-ref compare: m.json: a description has no weights (they are in .npz, "
+    assert capsys.readouterr().err.startswith(message)
 
 
 def test_the_table_fits_a_page_however_wrong_the_candidate(

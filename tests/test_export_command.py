@@ -111,6 +111,16 @@ def test_every_tensor_may_be_an_output(model: Path, tmp_path: Path) -> None:
     assert sorted(names) == sorted(la.name for la in sr.expanded(sr.load(model)[0]).layers)
 
 
+@pytest.mark.parametrize("form", ["--expanded", "--size=6x5"])
+def test_a_model_with_every_tensor_is_read_back(
+    model: Path, form: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    out = tmp_path / "m.onnx"
+    assert export(model, "-o", out, "--every-tensor", form) == 0
+    x = rng.random((1, 6, 5, 1), dtype=np.float32)
+    np.testing.assert_allclose(outputs(out, x), outputs(model, x), rtol=0, atol=1e-5)
+
+
 def test_a_dialect_is_written_for_those_who_read_it(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
     assert export(model, "-o", out, "--dialect", "torch", "--expanded") == 0

@@ -140,6 +140,31 @@ def test_equivalent_networks_pass_and_others_are_named(rng: Rng, assert_equivale
         assert_equivalent(small, small_params, thin, random_params(thin, rng))
 
 
+def summed_in_turn(net: sr.Network, params: dict[str, Array]) -> dict[str, Array]:
+    """Collapsed in float32, one product after another: the order that errs most."""
+    small = sr.collapse_params(net, params)
+    for name in (layer.name for layer in net.layers if f"{layer.name}.expand" in params):
+        products = params[f"{name}.expand"][..., None] * params[f"{name}.project"][0, 0]
+        weight = np.cumsum(products, axis=3, dtype=np.float32)[..., -1, :]
+        small[f"{name}.weight"] = weight + np.rint(small[f"{name}.weight"] - weight)  # the residual
+    return small
+
+
+def test_a_block_scaled_by_a_hundred_thousandth_is_told_from_a_right_collapse() -> None:
+    net = sr.sesr(3, 16)
+    params = sr.initialise(net, 3)
+    small, right = sr.collapsed(net), summed_in_turn(net, params)
+    wrong = right | {"block2.weight": right["block2.weight"] * np.float32(1 + 1e-5)}
+    for other in (
+        (sr.expanded(net), sr.expand_params(net, params)),
+        (net, params),
+        (small, sr.collapse_params(net, params)),
+    ):
+        assert_equivalent(*other, small, right)
+        with pytest.raises(AssertionError, match="block2, float64: differs"):
+            assert_equivalent(*other, small, wrong)
+
+
 def test_equivalence_needs_no_common_names(rng: Rng) -> None:
     net = sr.collapsed(NETWORKS["paper"])
     params = random_params(net, rng)

@@ -236,7 +236,25 @@ def test_a_network_that_the_dialect_does_not_describe_is_refused() -> None:
         to_state(net, sr.initialise(net), "klingon")
 
 
-def test_a_network_that_differs_in_a_layer_without_parameters_is_refused() -> None:
-    net = sr.sesr(2, 4, 2, expand=6, input_residual=False)
-    with pytest.raises(ValueError, match="is not the network"):
-        to_state(net, sr.initialise(net), "torch")
+SHIPPED = sr.sesr(1, 4, 2, expand=6, short_residuals=False)
+
+
+@pytest.mark.parametrize(
+    ("net", "dialect", "why"),
+    [
+        (SHIPPED, "torch", "block0: residual is False, the dialect has True"),
+        (SHIPPED, "aimet", "it has no head.project_bias, for which the dialect has "
+                           "model.conv_first.conv_squeeze.bias"),
+        (sr.collapsed(SHIPPED), "torch", "it has no head.expand, for which the dialect has "
+                                         "head.expand.weight"),
+        (sr.sesr(1, 4, 2, 6, input_residual=False), "torch",
+         "shuffle0: name is 'shuffle0', the dialect has 'subpixels'"),
+        (sr.sesr(1, 4, 4, 6, dialect="arm", block_bias="true"), "torch",
+         "shift: name is 'shift', the dialect has 'head'"),
+    ],
+)  # fmt: skip
+def test_the_first_difference_is_said(net: sr.Network, dialect: str, why: str) -> None:
+    with pytest.raises(ValueError, match=r"is not the network that .* describes: ") as error:
+        to_state(net, sr.initialise(net), dialect)
+    assert why in str(error.value)
+    assert "\n" not in str(error.value)

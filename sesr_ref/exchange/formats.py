@@ -55,6 +55,8 @@ def load_any(name: str | Path) -> tuple[Network, Params]:
     """
     path = Path(name)
     suffix = path.suffix.lower()
+    if suffix == ".json" and path.is_file():
+        raise ValueError(f"{path}: a description has no weights (they are in {', '.join(LOADERS)})")
     if suffix not in LOADERS or not path.is_file():
         return npz.load(name)  # which knows the shipped names, and says so
     return LOADERS[suffix](path)

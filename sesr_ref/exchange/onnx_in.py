@@ -37,7 +37,8 @@ def from_onnx(
         Return pairs of convolutions k x k, 1 x 1 with nothing between, and their short skips, as
         `LinearBlock`, so that `sesr_ref.collapsed` collapses them.
     output : str, optional
-        Which of the graph's outputs is the enlarged image; needed where there are several.
+        Which of the graph's outputs is the enlarged image; needed where there are several, but for
+        models of this package, whose first it is.
 
     Returns
     -------
@@ -66,6 +67,8 @@ def from_onnx(
 
 def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Params]:
     graph = model.graph
+    if output is None and model.producer_name == PRODUCER and graph.output:
+        output = str(graph.output[0].name)  # to_onnx lists the image ahead of other tensors
     wanted = _output_name(graph, output)
     builder = Builder(readers=_readers(graph))
     builder.values = {t.name: tensor_array(t) for t in graph.initializer}

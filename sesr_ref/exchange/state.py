@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.exchange.dialects import DIALECTS, LAYOUTS, Dialect, Name
+from sesr_ref.exchange.outline import first_difference
 from sesr_ref.execute import check_params
 from sesr_ref.network import LinearBlock, Network
 from sesr_ref.ops.arrays import Array, Params
@@ -93,12 +93,8 @@ def to_state(net: Network, params: Params, dialect: str = "sesr-ref") -> Params:
     rows = [row for row in _rows(table, _block_count(params)) if row.ours in params]
     folded = _without_expand_bias(net, params, {row.ours for row in rows})
     state = {table.prefixes[0] + row.theirs: _theirs(row, folded[row.ours]) for row in rows}
-    try:
-        same = _outline(_read(table, state)[0]) == _outline(net)
-    except (ValueError, KeyError):
-        same = False
-    if not same:
-        raise ValueError(f"{net.name} is not the network that {table.title} describes")
+    if (found := _difference(table, state, net)) is not None:
+        raise ValueError(f"{net.name} is not the network that {table.title} describes: {found}")
     return state
 
 
@@ -229,9 +225,15 @@ def _without_expand_bias(net: Network, params: Params, wanted: set[str]) -> Para
     return out
 
 
-def _outline(net: Network) -> list[dict[str, Any]]:
-    """What a network computes, apart from its name and how its layers' inputs are written."""
-    layers = json.loads(net.to_json())["layers"]
-    return [
-        {**entry, "inputs": inputs} for entry, (_, inputs) in zip(layers, net.steps(), strict=True)
-    ]
+def _difference(table: Dialect, state: Params, net: Network) -> str | None:
+    """What first keeps a network from being the one that a dialect reads from its state."""
+    own = net.param_shapes()
+    for row in _rows(table, _block_count(own)):
+        if row.ours not in own and not row.optional:
+            theirs = table.prefixes[0] + row.theirs
+            return f"it has no {row.ours}, for which the dialect has {theirs}"
+    try:
+        read = _read(table, state)[0]
+    except (ValueError, KeyError) as error:
+        return str(error)
+    return first_difference(net, read)

@@ -142,7 +142,7 @@ def _read_path(
 ) -> dict[str, Array]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return _read_npz(path, shapes, stack)
     if not path.is_dir():
         return {net.output: _read_file(path, net.output, shapes, dtype)}
@@ -150,7 +150,7 @@ def _read_path(
         return _read_pack(path)
     tensors: dict[str, Array] = {}
     for file in sorted(path.iterdir()):
-        if file.suffix in READERS:
+        if file.suffix.lower() in READERS:
             if file.stem in tensors:
                 raise ValueError(f"{path} holds {file.stem!r} twice")
             tensors[file.stem] = _read_file(file, file.stem, shapes, dtype)
@@ -170,7 +170,7 @@ def _read_pack(path: Path) -> dict[str, Array]:
 
 
 def _read_file(path: Path, name: str, shapes: Shapes, dtype: str) -> Array:
-    return READERS.get(path.suffix, _unknown)(path, shapes.get(name, ()), dtype)
+    return READERS.get(path.suffix.lower(), _unknown)(path, shapes.get(name, ()), dtype)
 
 
 def _unknown(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
@@ -204,6 +204,8 @@ def _read_npz(path: Path, shapes: Shapes, stack: ExitStack) -> dict[str, Array]:
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
                 _check_known(name, shapes, f"{path}: ")
+                if name in tensors:
+                    raise ValueError(f"{path} holds {name!r} twice")
                 if info.file_size > 8 * math.prod(shapes[name]) + MAX_HEADER_BYTES:
                     raise ValueError(f"{path}: {name!r} claims {info.file_size} bytes")
                 file = folder / f"{len(tensors)}.npy"

@@ -19,11 +19,14 @@ from sesr_ref.verify.bounds import walk
 from sesr_ref.verify.candidates import Candidate, read_candidate
 from sesr_ref.verify.diagnose import Fault, diagnose
 from sesr_ref.verify.model import Model, prepare
+from sesr_ref.verify.notes import notes_on, unseen_between
 from sesr_ref.verify.tally import CHECKS, Allowed, TensorReport, add_piece
 from sesr_ref.verify.windows import Window, tiles
 
 TILE = 192
 """Input rows and columns of a tile: a few hundred megabytes for 64 channels."""
+MOST_NAMED = 6
+"""Tensors that are not shown, in a line."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,18 @@ class Comparison:
     agrees : bool
         Every tensor is within its bounds.
     first_wrong : str or None
-        The first tensor, in order of execution, that is wrong given its own inputs.
+        The first tensor shown, in order of execution, that is wrong given its own inputs.
     fault : Fault or None
         A usual mistake that reproduces the candidate.
     tensors : dict
         Each given tensor's `TensorReport`.
     missing : tuple of str
         Tensors that the candidate does not show.
+    unseen : tuple of str
+        Those of them in which, rather than in `first_wrong`, the mistake may be made: they lie
+        between it and what is shown ahead of it.
+    notes : tuple of str
+        What else to know, such as an input that can show little.
     """
 
     agrees: bool
@@ -49,6 +57,8 @@ class Comparison:
     fault: Fault | None
     tensors: dict[str, TensorReport]
     missing: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -58,9 +68,14 @@ class Comparison:
             "fault": None if self.fault is None else self.fault._asdict(),
             "tensors": {name: report.to_dict() for name, report in self.tensors.items()},
             "missing": list(self.missing),
+            "unseen": list(self.unseen),
+            "notes": list(self.notes),
         }
 
     def __str__(self) -> str:
+        return "\n".join([self._verdict(), *(f"note: {note}" for note in self.notes)])
+
+    def _verdict(self) -> str:
         if self.agrees:
             used = max(report.worst[CHECKS[2]].used for report in self.tensors.values())
             return f"agrees: at most {used:.0%} of an end-to-end bound is used"
@@ -69,9 +84,17 @@ class Comparison:
         worst = report.worst[report.check]
         what = f"; {self.fault}" if self.fault else ""
         return (
-            f"differs: {report.name} is the first wrong tensor, at {worst.at} {worst.candidate!r} "
-            f"instead of {worst.reference!r} +- {worst.bound:.2g} ({report.check}){what}"
+            f"differs: {report.name} is the first wrong tensor{self._origin()} at {worst.at} "
+            f"{worst.candidate!r} instead of {worst.reference!r} +- {worst.bound:.2g} "
+            f"({report.check}){what}"
         )
+
+    def _origin(self) -> str:
+        if not self.unseen:
+            return ","
+        many = len(self.unseen) > MOST_NAMED
+        names = f"one of {len(self.unseen)} ahead of it" if many else ", ".join(self.unseen)
+        return f" shown; the mistake is made there or in {names}, which are not shown;"
 
 
 def compare(
@@ -136,10 +159,14 @@ def compare(
         for window in tiles(model, x.shape, tile):
             _compare_window(model, x, given, window, reports)
         first, fault = _judge(reports), None
+        notes = notes_on(x, given, dtype, first is None)
         if first is not None and name_fault:
             fault = diagnose(model, x, given, reports[first])
     missing = tuple(layer.name for layer in model.net.layers if layer.name not in given)
-    return Comparison(first is None, first, fault, reports, missing)
+    unseen: tuple[str, ...] = ()
+    if first is not None and reports[first].locally_wrong:
+        unseen = unseen_between(model.net, first, given)
+    return Comparison(first is None, first, fault, reports, missing, unseen, notes)
 
 
 def _judge(reports: dict[str, TensorReport]) -> str | None:

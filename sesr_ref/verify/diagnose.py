@@ -146,8 +146,9 @@ def _mistakes(case: Case) -> Iterator[Trial]:
 
 def _estimates(case: Case) -> Iterator[Trial]:
     """The parameters that the target's own layer must have used."""
+    known = {"input", *case.given}  # what the network is given needs not be shown to be known
     for layer, inputs in case.steps()[:1]:
-        if all(name in case.given for name in inputs):
+        if all(name in known for name in inputs):
             x = [case.values[name] for name in inputs]
             params = layer_params(layer, case.model.params)
             if found := estimate(layer, x, params, case.candidate):

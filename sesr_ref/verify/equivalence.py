@@ -15,7 +15,7 @@ from sesr_ref.verify.model import prepare
 from sesr_ref.verify.proof import compared
 
 KNOWN_ULPS = 4
-"""Of an array's largest value: how well equivalent networks' parameters are known."""
+"""Of each value: how well equivalent networks' parameters are known, one by one."""
 
 
 def assert_equivalent(
@@ -35,8 +35,11 @@ def assert_equivalent(
     x : (n, height, width, channels) float array, optional
         The input; random unless given.
     dtype : {"float64", "float32"}
-        In which to run both.  Parameters count as known to a few units in the last place of their
-        own type, so a network collapsed in float32 equals its expanded form.
+        In which to run both.  Each parameter counts as known to `KNOWN_ULPS` units in its own last
+        place, those of linear blocks as well as a collapse in their own type is, and tensors to
+        eight standard deviations of both networks' errors.  So a network collapsed in float32, in
+        any order of its sums, equals its expanded form; in float64 one whose block is scaled by
+        1 + 1e-5 does not, which in float32 drowns in the rounding errors of the sums.
 
     Raises
     ------
@@ -74,10 +77,20 @@ def _known_tensors(
     own: Params = {name: array.astype(dtype) for name, array in params.items()}
     tensors = forward(collapsed(net), collapse_params(net, own), x)
     model = prepare(net, own, Arithmetic(dtype, dtype))
-    unit = max(format_named(array.dtype.name).unit for array in params.values())
-    for name, array in model.params.items():
-        rounding = KNOWN_ULPS * unit * np.abs(array).max(initial=0.0)
-        model.uncertain[2][name] = model.uncertain[2][name] + rounding**2
+    model.uncertain[2].update(_known_parameters(net, own, params))
     bounds = {name: tensor.bound(2) for name, tensor in walk(model, x, {}, (2,))}
     known = {name: (tensors[name], bound) for name, bound in bounds.items()}
     return known | {"the output": known[net.output]}
+
+
+def _known_parameters(net: Network, own: Params, params: Params) -> Params:
+    """Variances of collapsed parameters: a collapse in their type, a few units of each value."""
+    # a linear block's collapse sums hundreds of products and errs by a share of those; a weight
+    # given as it is cannot tell what it was the sum of
+    kinds = [array.dtype.name for array in (*params.values(), *own.values())]
+    kind = max(kinds, key=lambda name: format_named(name).unit)
+    model, unit = prepare(net, own, Arithmetic(kind, kind)), format_named(kind).unit
+    return {
+        name: model.uncertain[2][name] + (KNOWN_ULPS * unit * array) ** 2
+        for name, array in model.params.items()
+    }

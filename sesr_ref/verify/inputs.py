@@ -35,7 +35,7 @@ def read_input(path: str | Path, net: Network) -> Array:
         If it cannot be read.
     """
     path = Path(path)
-    x = _read_array(path) if path.suffix == ".npy" else _read_pixels(path, net)
+    x = _read_array(path) if path.suffix.lower() == ".npy" else _read_pixels(path, net)
     if x.ndim < 4:
         x = x.reshape(1, *x.shape, *[1] * (3 - x.ndim))
     if x.ndim != 4 or x.shape[3] != net.channels or not x.size:
