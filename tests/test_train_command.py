@@ -89,3 +89,33 @@ def test_a_run_can_start_from_another_ones_weights(data: Path, tmp_path: Path) -
     np.testing.assert_array_equal(x4["head.expand"], x2["head.expand"])
     limit = np.sqrt(6 / (25 * 3))
     assert 0.95 * limit < np.abs(x4["tail.expand"]).max() <= limit
+
+
+def test_a_start_says_how_much_was_taken_over(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trained(data, tmp_path / "a") == 0
+    start = str(tmp_path / "a" / "weights.npz")
+    assert trained(data, tmp_path / "b", "--start-from", start) == 0
+    assert f"from {start}: 4 of 4 layers' parameters\n" in capsys.readouterr().err
+    assert trained(data, tmp_path / "c", "--start-from", start, "--blocks", "2") == 0
+    words = "4 of 6 layers' parameters; drawn anew: block1, act1\n"
+    assert f"from {start}: {words}" in capsys.readouterr().err
+
+
+def test_a_start_from_a_network_with_other_residuals_names_the_option(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trained(data, tmp_path / "a", "--no-short-residuals") == 0
+    start = str(tmp_path / "a" / "weights.npz")
+    capsys.readouterr()
+    assert trained(data, tmp_path / "b", "--start-from", start) == 2
+    error = capsys.readouterr().err
+    assert "block0.residual is True here and False there" in error
+    assert "--no-short-residuals" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "b").exists()
+    assert (
+        trained(data, tmp_path / "a", "--no-short-residuals", "--resume", "--start-from", "none")
+        == 0
+    )  # nothing is started there

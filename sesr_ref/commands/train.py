@@ -28,8 +28,8 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
 from sesr_ref.optimiser import CHOICES, Recipe
-from sesr_ref.params import transfer
 from sesr_ref.train import Progress, train
+from sesr_ref.warm_start import Fit, Misfit, fit, transfer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,9 +124,29 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _start(args: argparse.Namespace, net: Network) -> Params | None:
-    if not args.start_from:
-        return None
-    return transfer(net, load_file(args.start_from)[1], args.seed, args.init, args.slope)
+    """Parameters of ``--start-from`` for what fits, with a word on how much that is."""
+    if not args.start_from or (args.resume and (args.out / "checkpoint.npz").exists()):
+        return None  # what a run goes on from does not depend on its start
+    source_net, source = load_file(args.start_from)
+    try:
+        found = fit(net, source_net)
+    except Misfit as misfit:
+        raise ValueError(f"--start-from {args.start_from}: {misfit}{_way_out(misfit)}") from None
+    notice(f"from {args.start_from}: {_how_much(found)}")
+    return transfer(net, source_net, source, args.seed, args.init, args.slope)
+
+
+def _how_much(found: Fit) -> str:
+    count, total = len(found.taken), len(found.taken) + len(found.anew)
+    anew = f"; drawn anew: {', '.join(found.anew)}" if found.anew else ""
+    return f"{count} of {total} layers' parameters{anew}"
+
+
+def _way_out(misfit: Misfit) -> str:
+    """The option that makes both networks alike, where there is one."""
+    if not misfit.residual:
+        return ""
+    return " (--no-short-residuals leaves them out, --short-residuals has them)"
 
 
 @contextmanager
