@@ -144,7 +144,7 @@ class _Run:
     """The state of a training run and its files."""
 
     def __init__(
-        self, net: Network, out: Path, recipe: Recipe, adam: Adam, data: dict[str, int]
+        self, net: Network, out: Path, recipe: Recipe, adam: Adam, data: dict[str, Any]
     ) -> None:
         self.net, self.out, self.recipe, self.adam, self.data = net, out, recipe, adam, data
         self.step = 0
@@ -213,6 +213,7 @@ class _Run:
     def _take(self, arrays: dict[str, Any], meta: dict[str, Any]) -> None:
         """Go on from a checkpoint's content once it is known to be sound."""
         meta["recipe"] = asdict(Recipe()) | meta["recipe"]  # older ones lack the newest fields
+        meta["data"] = self.data | meta["data"]
         for key, own in self._identity().items():
             if (got := meta[key]) != own:
                 raise ValueError(f"it is of another {key}: {_difference(got, own)}")

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def stop_at(step: int) -> Callable[[Progress], None]:
             raise RuntimeError("pulled the plug")
 
     return report
+
+
+@contextmanager
+def changed_meta(checkpoint: Path) -> Iterator[dict[str, Any]]:
+    """What a checkpoint says of its run, to be changed."""
+    with np.load(checkpoint) as file:
+        arrays = {name: file[name] for name in file.files}
+    meta = json.loads(arrays["meta"].tobytes())
+    yield meta
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(checkpoint, **arrays)
 
 
 def test_adam_follows_its_algorithm() -> None:
@@ -162,22 +174,22 @@ def test_a_checkpoint_of_another_recipe_network_or_data_is_refused(tmp_path: Pat
         train(sr.sesr(2, 3, expand=4), pairs(), tmp_path, recipe(), resume=True)
     with pytest.raises(ValueError, match="another data: pixels was"):
         train(NET, pairs(20), tmp_path, recipe(), resume=True)
+    altered = pairs()
+    altered.low[1][0, 0] ^= 1
+    with pytest.raises(ValueError, match="another data: sha256 was"):
+        train(NET, altered, tmp_path, recipe(), resume=True)
 
 
-def test_a_checkpoint_from_before_a_recipe_had_all_its_fields_is_gone_on_from(
+def test_a_checkpoint_from_before_it_had_all_its_fields_is_gone_on_from(
     tmp_path: Path,
 ) -> None:
     whole = train(NET, pairs(), tmp_path / "whole", recipe())
     with pytest.raises(RuntimeError):
         train(NET, pairs(), tmp_path / "old", recipe(), report=stop_at(8))
-    checkpoint = tmp_path / "old" / "checkpoint.npz"
-    with np.load(checkpoint) as file:
-        arrays = {name: file[name] for name in file.files}
-    meta = json.loads(arrays["meta"].tobytes())
-    for key in ("loss", "init", "slope", "collapse_dtype"):
-        del meta["recipe"][key]
-    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    np.savez(checkpoint, **arrays)
+    with changed_meta(tmp_path / "old" / "checkpoint.npz") as meta:
+        for key in ("loss", "init", "slope", "collapse_dtype"):
+            del meta["recipe"][key]
+        del meta["data"]["sha256"]
     with pytest.raises(ValueError, match="another recipe: loss was l1 and is charbonnier"):
         train(NET, pairs(), tmp_path / "old", recipe(loss="charbonnier"), resume=True)
     assert same(whole, train(NET, pairs(), tmp_path / "old", recipe(), resume=True))

@@ -115,7 +115,5 @@ def test_a_start_from_a_network_with_other_residuals_names_the_option(
     assert "--no-short-residuals" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "b").exists()
-    assert (
-        trained(data, tmp_path / "a", "--no-short-residuals", "--resume", "--start-from", "none")
-        == 0
-    )  # nothing is started there
+    again = ("--no-short-residuals", "--resume", "--start-from", "none")
+    assert trained(data, tmp_path / "a", *again) == 0  # what goes on needs no start
