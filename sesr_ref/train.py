@@ -111,7 +111,8 @@ def train(
         while run.step < recipe.steps:
             loss = run.advance(pairs)
             row = run.validated(validate, pairs)
-            if run.due(recipe.checkpoint_every) or stop.is_set():
+            stopping = stop.is_set()  # once: a request from here on is for the next step
+            if run.due(recipe.checkpoint_every) or stopping:
                 run.write_checkpoint()
             if report:
                 speed = (run.step - first) / (time.monotonic() - begun)
@@ -119,7 +120,7 @@ def train(
                 psnr_db, logged = (row["psnr_db"], row["loss"]) if row else (None, None)
                 now = run.step, recipe.steps, loss, psnr_db, run.best, speed, left, logged
                 report(Progress(*now))
-            if stop.is_set() and run.step < recipe.steps:
+            if stopping and run.step < recipe.steps:
                 raise KeyboardInterrupt
         if run.step > first or not (out / "weights.npz").exists():
             save(out / "weights.npz", net, run.adam.averaged)

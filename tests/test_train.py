@@ -348,6 +348,17 @@ def test_ctrl_c_writes_a_checkpoint_of_the_step_it_reached(tmp_path: Path) -> No
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+def test_a_request_to_stop_during_a_report_waits_for_the_next_checkpoint(tmp_path: Path) -> None:
+    def report(now: Progress) -> None:
+        if now.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(NET, pairs(), tmp_path, recipe(), report=report)
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        assert json.loads(file["meta"].tobytes())["step"] == 3
+
+
 EIGHT = {"what": "8 images of val8", "sha256": "8"}
 NINE = {"what": "9 images of val9", "sha256": "9"}
 
