@@ -65,7 +65,7 @@ def fit(net: Network, source_net: Network) -> Fit:
     for name in taken:
         _check_alike(own[name], sources[name])
     if not any(isinstance(own[name].layer, CONVOLUTIONS) for name in taken):
-        raise Misfit(_nothing_fits(net, source_net, own, sources))
+        raise Misfit(_nothing_fits(own, sources))
     return Fit(tuple(taken), tuple(name for name in own if name not in taken))
 
 
@@ -162,12 +162,10 @@ def _check_alike(own: _Part, source: _Part) -> None:
         raise Misfit(f"the parameters fit, but {what}: {text}", residual)
 
 
-def _nothing_fits(
-    net: Network, source_net: Network, own: dict[str, _Part], sources: dict[str, _Part]
-) -> str:
+def _nothing_fits(own: dict[str, _Part], sources: dict[str, _Part]) -> str:
     common = [name for name in own if name in sources]
     why = next((text for name in common if (text := _difference(own[name], sources[name]))), "")
     return (
-        f"no convolution or linear block of {net.name} fits one of {source_net.name}, nothing to "
-        f"transfer: {why or 'no layer is called alike'}"
+        "no convolution or linear block fits, nothing to transfer: "
+        f"{why or 'no layer is called alike'}"
     )
