@@ -92,7 +92,8 @@ class Run:
         """PSNR; where there is none, the loss of the next step tells whether the run diverged."""
         try:
             self._check_finite(self.adam.averaged)
-            psnr_db = validate(self.net, self.adam.averaged)
+            with np.errstate(over="ignore", invalid="ignore"):  # the score will tell
+                psnr_db = validate(self.net, self.adam.averaged)
         except (ValueError, FloatingPointError):
             self._gradients(pairs)
             raise
