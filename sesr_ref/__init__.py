@@ -19,8 +19,9 @@ from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycb
 from sesr_ref.metrics import psnr, ssim
 from sesr_ref.network import Network
 from sesr_ref.ops.table import REFERENCE, Ops, fast
-from sesr_ref.params import initialise, load, save, transfer
+from sesr_ref.params import initialise, load, save
 from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
+from sesr_ref.warm_start import transfer
 
 if TYPE_CHECKING:
     from sesr_ref.exchange import from_onnx, load_any, to_onnx

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,10 +34,19 @@ class Pairs:
     low: Sequence[Bytes]
     high: Sequence[Bytes]
 
-    def summary(self) -> dict[str, int]:
-        """How much there is; a resumed run must find the same."""
+    def summary(self) -> dict[str, int | str]:
+        """How much there is and a SHA-256 of it; a resumed run must find the same."""
         pixels = sum(high.size for high in self.high)
-        return {"upscale": self.upscale, "images": len(self.low), "pixels": pixels}
+        counts = {"upscale": self.upscale, "images": len(self.low), "pixels": pixels}
+        return counts | {"sha256": self._sha256()}
+
+    def _sha256(self) -> str:
+        """Of the samples, not of the files: those may be moved and touched between two parts."""
+        digest = hashlib.sha256()
+        for image in (*self.low, *self.high):
+            digest.update(repr(image.shape).encode())
+            digest.update(np.ascontiguousarray(image).data)
+        return digest.hexdigest()
 
     def batch(self, rng: np.random.Generator, count: int, crop: int) -> tuple[Array, Array]:
         """Random crops, each turned one of eight ways.
@@ -83,8 +93,15 @@ def turned(image: Bytes, turn: int) -> Bytes:
     return np.rot90(flipped, turn & 3)
 
 
+LOW = re.compile(r"(?:^|[_-])LR(?:bic|BI|BD|DN|x?\d|[^A-Za-z0-9]|$)")
+"""In names of folders of low-resolution images, such as DIV2K_train_LR_bicubic and LRbicx2."""
+
+
 def find_images(folder: Path) -> list[Path]:
-    """Images in a folder and below, sorted, without those in folders called ``LR...``.
+    """Images in a folder and below, sorted.
+
+    Hidden files are left out, and so are folders of low-resolution images: those with a part "LR"
+    in their names.
 
     Returns
     -------
@@ -101,13 +118,16 @@ def find_images(folder: Path) -> list[Path]:
     found = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith("LR") for part in path.relative_to(folder).parts[:-1])
+        if path.suffix.lower() in SUFFIXES and path.is_file() and _wanted(path.relative_to(folder))
     ]
     if not found:
         raise FileNotFoundError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def _wanted(path: Path) -> bool:
+    """Whether an image is no file of the system's own (``._a.png``) and not a small one."""
+    return not path.name.startswith(".") and not any(LOW.search(part) for part in path.parts[:-1])
 
 
 def training_pairs(

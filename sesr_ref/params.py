@@ -83,50 +83,6 @@ def _initial(name: str, shape: tuple[int, ...], seed: int, init: str, slope: flo
     return rng.uniform(-limit, limit, shape).astype(np.float32)
 
 
-def transfer(
-    net: Network, source: Params, seed: int = 0, init: str = "glorot", slope: float = 0.0
-) -> Params:
-    """Start `net` from another network's parameters, as the paper starts x4 from x2.
-
-    Parameters
-    ----------
-    net : Network
-        What shall be trained.
-    source : dict of arrays
-        Parameters of the other network; a layer of which all fit in name and
-        shape is copied.
-    seed, init, slope
-        Of the remaining layers' `initialise` (SESR x4 from x2: the tail).
-
-    Returns
-    -------
-    dict of float32 arrays
-        Keyed as those of `net`.
-
-    Raises
-    ------
-    ValueError
-        If not a single layer fits.
-
-    Notes
-    -----
-    Bhardwaj et al. (MLSys 2022), section 4.1.
-    """
-    params = initialise(net, seed, init, slope)
-    fits = {name: name in source and source[name].shape == params[name].shape for name in params}
-    whole = dict.fromkeys(map(_layer_of, params), True)
-    for name in params:
-        whole[_layer_of(name)] &= fits[name]
-    if not any(whole.values()):
-        raise ValueError(f"no layer of {net.name} fits the given parameters: nothing to transfer")
-    taken = {name: source[name].astype(np.float32) for name in params if whole[_layer_of(name)]}
-    return params | taken
-
-
-def _layer_of(name: str) -> str:
-    return name.rpartition(".")[0]
-
-
 def save(
     path: str | Path, net: Network, params: Params, overwrite: bool = True, compress: bool = False
 ) -> None:

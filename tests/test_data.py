@@ -28,6 +28,34 @@ def test_images_are_found_below_but_not_in_folders_of_small_ones(tmp_path: Path)
     assert names == ["DIV2K_train_HR/0001.png", "DIV2K_train_HR/0002.png", "b.BMP"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "wanted"),
+    [
+        ("DIV2K_train_LR_bicubic/X2", False),
+        ("Flickr2K_LR", False),
+        ("LR", False),
+        ("LRx4", False),
+        ("LRBI", False),
+        ("train-LR", False),
+        ("COLR", True),
+        ("LRoses", True),
+        ("HR", True),
+    ],
+)
+def test_a_folder_of_small_images_is_told_by_a_part_of_its_name(
+    tmp_path: Path, folder: str, wanted: bool
+) -> None:
+    write(tmp_path / folder / "a.png", (4, 4))
+    write(tmp_path / "b.png", (4, 4))
+    assert len(find_images(tmp_path)) == 1 + wanted
+
+
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", (4, 4))
+    (tmp_path / "._a.png").write_bytes(b"a system's notes on a.png")
+    assert [path.name for path in find_images(tmp_path)] == ["a.png"]
+
+
 def test_a_missing_and_an_empty_folder_say_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         find_images(tmp_path / "none")
@@ -43,7 +71,22 @@ def test_one_channel_is_luma_and_colour_is_converted(tmp_path: Path) -> None:
     y = 16 + (rgb.astype(float) / 255) @ [65.481, 128.553, 24.966]
     assert np.abs(pairs.high[1] - y).max() <= 0.5001
     assert [low.shape for low in pairs.low] == [(10, 9), (10, 12)]
-    assert pairs.summary() == {"upscale": 2, "images": 2, "pixels": 360 + 480}
+    summary = pairs.summary()
+    assert len(str(summary.pop("sha256"))) == 64
+    assert summary == {"upscale": 2, "images": 2, "pixels": 360 + 480}
+
+
+def test_a_summary_depends_on_every_pixel_and_not_on_where_it_lies(tmp_path: Path) -> None:
+    image = write(tmp_path / "in/a.png", (20, 20))
+    first = training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache").summary()
+    shutil.copytree(tmp_path / "in", tmp_path / "moved")
+    moved = training_pairs(tmp_path / "moved", 2, 4, tmp_path / "cache2").summary()
+    assert moved == first
+    image[3, 3] ^= 128
+    write_image(tmp_path / "in/a.png", image)
+    other = training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache").summary()
+    assert other.keys() == first.keys()
+    assert {key for key in other if other[key] != first[key]} == {"sha256"}
 
 
 def test_small_images_are_skipped_with_one_warning(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Initialise, save, load, transfer; every way a file of weights can be wrong."""
+"""Initialise, save, load; every way a file of weights can be wrong."""
 
 from __future__ import annotations
 
@@ -192,20 +192,6 @@ def test_damaged_bytes_never_load_as_something_else(tmp_path: Path) -> None:
         except ValueError:
             continue
         assert all(np.array_equal(got[name], params[name]) for name in params)
-
-
-def test_x4_takes_over_all_of_x2_but_the_tail() -> None:
-    source = sr.initialise(sr.sesr(2, 3, 2, 5), seed=1)
-    net = sr.sesr(2, 3, 4, 5)
-    fresh, got = sr.initialise(net, 2), sr.transfer(net, source, 2)
-    for name in got:
-        expected = fresh if name.startswith("tail.") else source
-        assert np.array_equal(got[name], expected[name]), name
-
-
-def test_a_transfer_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing to transfer"):
-        sr.transfer(sr.fsrcnn(), sr.initialise(small()))
 
 
 def test_what_load_refuses_is_not_saved(tmp_path: Path) -> None:

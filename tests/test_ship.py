@@ -38,9 +38,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(out: Path, images: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Path:
     """A run of two steps from where a network starts, its input enlarged by hand."""
+    small = () if "fsrcnn" in options else ("--blocks", "1", "--expand", "4")
     command = (
         "train", "--data", str(images / "train"), "--val", str(images / "Kodak24"),
-        "--out", str(out), "--engine", "reference", "--blocks", "1", "--expand", "4",
+        "--out", str(out), "--engine", "reference", *small,
         "--crop", "8", "--batch", "2", "--steps", "3", "--steps", "2", *options,
     )  # fmt: skip
     monkeypatch.setattr("sys.argv", ["sesr-ref", *command])

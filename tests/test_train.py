@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,17 @@ def stop_at(step: int) -> Callable[[Progress], None]:
             raise RuntimeError("pulled the plug")
 
     return report
+
+
+@contextmanager
+def changed_meta(checkpoint: Path) -> Iterator[dict[str, Any]]:
+    """What a checkpoint says of its run, to be changed."""
+    with np.load(checkpoint) as file:
+        arrays = {name: file[name] for name in file.files}
+    meta = json.loads(arrays["meta"].tobytes())
+    yield meta
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(checkpoint, **arrays)
 
 
 def test_adam_follows_its_algorithm() -> None:
@@ -162,22 +175,22 @@ def test_a_checkpoint_of_another_recipe_network_or_data_is_refused(tmp_path: Pat
         train(sr.sesr(2, 3, expand=4), pairs(), tmp_path, recipe(), resume=True)
     with pytest.raises(ValueError, match="another data: pixels was"):
         train(NET, pairs(20), tmp_path, recipe(), resume=True)
+    altered = pairs()
+    altered.low[1][0, 0] ^= 1
+    with pytest.raises(ValueError, match="another data: sha256 was"):
+        train(NET, altered, tmp_path, recipe(), resume=True)
 
 
-def test_a_checkpoint_from_before_a_recipe_had_all_its_fields_is_gone_on_from(
+def test_a_checkpoint_from_before_it_had_all_its_fields_is_gone_on_from(
     tmp_path: Path,
 ) -> None:
     whole = train(NET, pairs(), tmp_path / "whole", recipe())
     with pytest.raises(RuntimeError):
         train(NET, pairs(), tmp_path / "old", recipe(), report=stop_at(8))
-    checkpoint = tmp_path / "old" / "checkpoint.npz"
-    with np.load(checkpoint) as file:
-        arrays = {name: file[name] for name in file.files}
-    meta = json.loads(arrays["meta"].tobytes())
-    for key in ("loss", "init", "slope", "collapse_dtype"):
-        del meta["recipe"][key]
-    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    np.savez(checkpoint, **arrays)
+    with changed_meta(tmp_path / "old" / "checkpoint.npz") as meta:
+        for key in ("loss", "init", "slope", "collapse_dtype"):
+            del meta["recipe"][key]
+        del meta["data"]["sha256"]
     with pytest.raises(ValueError, match="another recipe: loss was l1 and is charbonnier"):
         train(NET, pairs(), tmp_path / "old", recipe(loss="charbonnier"), resume=True)
     assert same(whole, train(NET, pairs(), tmp_path / "old", recipe(), resume=True))
@@ -333,3 +346,159 @@ def test_ctrl_c_writes_a_checkpoint_of_the_step_it_reached(tmp_path: Path) -> No
         step = json.loads(file["meta"].tobytes())["step"]
     assert 0 < step < 600
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_request_to_stop_during_a_report_waits_for_the_next_checkpoint(tmp_path: Path) -> None:
+    def report(now: Progress) -> None:
+        if now.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(NET, pairs(), tmp_path, recipe(), report=report)
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        assert json.loads(file["meta"].tobytes())["step"] == 3
+
+
+EIGHT = {"what": "8 images of val8", "sha256": "8"}
+NINE = {"what": "9 images of val9", "sha256": "9"}
+
+
+def score(net: sr.Network, params: Params) -> float:
+    return 30.0
+
+
+@pytest.mark.parametrize(
+    ("how", "now"),
+    [
+        ({"validate": score, "validated_on": NINE}, "9 images of val9"),
+        ({"validate": score, "validated_on": EIGHT | {"sha256": "x"}}, "others of the same name"),
+        ({"validate": score}, "a function"),
+        ({}, "nothing"),
+    ],
+)
+def test_a_run_is_not_gone_on_with_on_another_validation_set(
+    tmp_path: Path, how: dict[str, Any], now: str
+) -> None:
+    train(NET, pairs(), tmp_path, recipe(), validate=score, validated_on=EIGHT)
+    with pytest.raises(ValueError, match=f"validated on 8 images of val8 before, now on {now}"):
+        train(NET, pairs(), tmp_path, recipe(), resume=True, **how)
+
+
+def test_checkpoints_without_a_validation_set_take_any(tmp_path: Path) -> None:
+    train(NET, pairs(), tmp_path / "none", recipe())
+    how: dict[str, Any] = {"validate": score, "validated_on": EIGHT, "resume": True}
+    train(NET, pairs(), tmp_path / "none", recipe(), **how)
+    train(NET, pairs(), tmp_path / "old", recipe(), validate=score, validated_on=NINE)
+    with changed_meta(tmp_path / "old" / "checkpoint.npz") as meta:
+        del meta["validation"], meta["engine"]
+    train(NET, pairs(), tmp_path / "old", recipe(), **how)
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "best.npz", "weights.npz"])
+def test_what_an_earlier_run_left_is_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("of an earlier run")
+    with pytest.raises(FileExistsError, match=f"holds a run already .{name}.: resume it"):
+        train(NET, pairs(), tmp_path, recipe())
+    assert (tmp_path / name).read_text() == "of an earlier run"
+
+
+def test_finished_weights_without_a_checkpoint_are_not_written_over_by_resuming(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "weights.npz").write_text("of an earlier run")
+    with pytest.raises(FileExistsError, match=r"and no checkpoint\.npz to go on from"):
+        train(NET, pairs(), tmp_path, recipe(), resume=True)
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_again_when_resumed(
+    tmp_path: Path,
+) -> None:
+    how = recipe(validate_every=2)
+    with pytest.raises(RuntimeError):
+        train(NET, pairs(), tmp_path, how, report=stop_at(3), validate=score)
+    assert {path.name for path in tmp_path.iterdir()} >= {"best.npz", "log.jsonl"}
+    train(NET, pairs(), tmp_path, how, resume=True, validate=score)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(NotADirectoryError, match="out is a file, a folder is needed"):
+        train(NET, pairs(), tmp_path / "out", recipe())
+
+
+def test_the_loss_of_the_log_is_reported_with_its_line(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    train(NET, pairs(), tmp_path, recipe(validate_every=5), report=told.append)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    logged = [(now.step, now.logged_loss) for now in told if now.logged_loss is not None]
+    assert logged == [(row["step"], row["loss"]) for row in rows]
+    assert logged[0][1] == pytest.approx(np.mean([now.loss for now in told[:5]]))
+
+
+def test_a_run_that_diverges_before_a_validation_blames_its_rate(tmp_path: Path) -> None:
+    def refuse(net: sr.Network, params: Params) -> float:
+        large = params["head.expand"]
+        if not np.isfinite(large * large * large).all():  # as a collapse overflows
+            raise ValueError("the images hold values that are not finite")
+        return 30.0
+
+    how = recipe(lr=1e30, validate_every=1)
+    with pytest.raises(FloatingPointError, match=r"the loss is \w+ at step 1: the learning rate"):
+        train(NET, pairs(), tmp_path, how, validate=refuse)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_stops_the_run_before_it_is_logged(
+    tmp_path: Path, value: float
+) -> None:
+    how = recipe(validate_every=3)
+    with pytest.raises(FloatingPointError, match=f"validation gave {value} after step 2"):
+        train(NET, pairs(), tmp_path, how, validate=lambda net, params: value)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_what_a_validation_refuses_for_other_reasons_is_passed_on(tmp_path: Path) -> None:
+    def refuse(net: sr.Network, params: Params) -> float:
+        raise ValueError("no such image")
+
+    with pytest.raises(ValueError, match="no such image"):
+        train(NET, pairs(), tmp_path, recipe(validate_every=3), validate=refuse)
+
+
+def foreign(path: Path, kind: str) -> None:
+    """A file that is no checkpoint, under its name."""
+    with path.open("wb") as stream:
+        if kind == "pickled array":
+            np.save(stream, np.array([{}], dtype=object), allow_pickle=True)
+        elif kind == "pickled member":
+            np.savez(stream, meta=np.array([{}], dtype=object))
+        elif kind == "array":
+            np.save(stream, np.zeros(3))
+        elif kind == "no JSON":
+            np.savez(stream, meta=np.zeros(3))
+        elif kind == "other JSON":
+            np.savez(stream, meta=np.frombuffer(b"[1]", np.uint8))
+        elif kind == "other object":
+            np.savez(stream, meta=np.frombuffer(b"{}", np.uint8))
+        else:
+            stream.write(pickle.dumps({}) if kind == "pickle" else b"")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["pickled array", "pickled member", "array", "no JSON", "other JSON", "other object", "pickle",
+     "nothing"],
+)  # fmt: skip
+def test_a_file_that_is_no_checkpoint_is_called_that(tmp_path: Path, kind: str) -> None:
+    foreign(tmp_path / "checkpoint.npz", kind)
+    with pytest.raises(ValueError, match=r"not a checkpoint of sesr-ref train$") as caught:
+        train(NET, pairs(), tmp_path, recipe(), resume=True)
+    assert "pickle" not in str(caught.value)
+
+
+def test_weights_in_place_of_a_checkpoint_are_told_apart(tmp_path: Path) -> None:
+    sr.save(tmp_path / "checkpoint.npz", NET, sr.initialise(NET))
+    with pytest.raises(ValueError, match=r"not a checkpoint of sesr-ref train$"):
+        train(NET, pairs(), tmp_path, recipe(), resume=True)

@@ -7,13 +7,11 @@ on from with --resume, and OUT/log.jsonl.  The defaults are the paper's.
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
+import hashlib
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,15 +19,16 @@ from typing import Any
 from sesr_ref.architectures import ACTIVATIONS, fsrcnn, sesr
 from sesr_ref.commands.console import duration, notice, progress
 from sesr_ref.commands.models import add_engine_option, engine_named, load_file
+from sesr_ref.commands.run_record import note_other_engine, recorded
 from sesr_ref.data import Pairs, find_images, training_pairs
 from sesr_ref.evaluate import find_high, validation_psnr
-from sesr_ref.files import atomic_write
+from sesr_ref.files import sha256_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
 from sesr_ref.optimiser import CHOICES, Recipe
-from sesr_ref.params import transfer
-from sesr_ref.train import Progress, train
+from sesr_ref.train import Progress, check_folder, train
+from sesr_ref.warm_start import Fit, Misfit, fit, transfer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,22 +49,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_recipe_options(parser.add_argument_group("recipe"))
 
 
+SESR_OPTIONS = (
+    "blocks", "features", "expand", "block_bias", "input_residual", "short_residuals",
+    "linear_blocks",
+)  # fmt: skip
+"""None unless given, so that what FSRCNN does not have is not ignored in silence."""
+
+
 def _add_network_options(group: Any) -> None:
     group.add_argument("--architecture", choices=("sesr", "fsrcnn"), default="sesr")
-    group.add_argument("--blocks", type=int, default=5, help="3 x 3 blocks, the paper's m (5)")
-    group.add_argument("--features", type=int, default=16, help="channels, the paper's f (16)")
-    group.add_argument("--upscale", type=int, default=2, help="2 (default) or 4")
-    group.add_argument("--expand", type=int, default=256, help="channels in a block, p (256)")
+    group.add_argument("--blocks", type=int, help="3 x 3 blocks, the paper's m (5)")
+    group.add_argument("--features", type=int, help="channels, the paper's f (16)")
+    group.add_argument(
+        "--upscale", type=int, default=2,
+        help="2 (default), 4, 8 or another power of two; FSRCNN: 1 to 9",
+    )  # fmt: skip
+    group.add_argument("--expand", type=int, help="channels in a block, p (256)")
     group.add_argument("--activation", choices=sorted(ACTIVATIONS), default="prelu")
-    group.add_argument("--block-bias", choices=("none", "true"), default="none")
+    group.add_argument("--block-bias", choices=("none", "true"), help="biases of blocks (none)")
     for name, text in (
-        ("input-residual", "the input is added to the output"),
-        ("short-residuals", "residuals over the 3 x 3 blocks; without: ExpandNets"),
-        ("linear-blocks", "linear blocks; without: plain convolutions"),
+        ("input-residual", "the input is added to the output (default)"),
+        ("short-residuals", "residuals over the 3 x 3 blocks (default); without: ExpandNets"),
+        ("linear-blocks", "linear blocks (default); without: plain convolutions"),
     ):
-        group.add_argument(
-            f"--{name}", action=argparse.BooleanOptionalAction, default=True, help=text
-        )
+        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
 
 
 def _add_recipe_options(group: Any) -> None:
@@ -103,65 +110,62 @@ def run(args: argparse.Namespace) -> int:
     """Train; 0 also for a finished run that is resumed."""
     recipe = Recipe(**{f.name: getattr(args, f.name) for f in fields(Recipe)})
     net = _network(args)
+    check_folder(args.out, args.resume)  # before anything that takes time, like what follows
+    start = _start(args, net)
     checkpoint = args.out / "checkpoint.npz"
     if args.resume and not checkpoint.exists():
         notice(f"{args.out}: no checkpoint yet, starting afresh")
-    start = _start(args, net)
-    find_images(args.data)  # before anything that takes time: what is missing is told at once
+    find_images(args.data)
     if args.val:
         find_high(args.val)
     ops = engine_named(args.engine)
+    note_other_engine(args.out, ops.name)
     with _threads(args.threads, ops):
-        validate = _validation(args.val, net, ops)
+        validation = _validation(args.val, net, ops)
         pairs = _pairs(args)
-        with _record(args.out, ops), progress(recipe.steps, "training") as update:
+        with recorded(args.out, ops.name), progress(recipe.steps, "training") as update:
             train(
-                net, pairs, args.out, recipe, start=start, validate=validate, ops=ops,
-                resume=args.resume, report=_reporter(update),
+                net, pairs, args.out, recipe, start=start, ops=ops, resume=args.resume,
+                report=_reporter(update), **validation,
             )  # fmt: skip
     print(f"{recipe.steps} steps done: {args.out / 'weights.npz'}")
     return 0
 
 
 def _start(args: argparse.Namespace, net: Network) -> Params | None:
-    if not args.start_from:
-        return None
-    return transfer(net, load_file(args.start_from)[1], args.seed, args.init, args.slope)
-
-
-@contextmanager
-def _record(out: Path, ops: Ops) -> Iterator[None]:
-    """Note in OUT/run.json how the run was made: command, hours by the clock and of processors."""
-    path = out / "run.json"
-    begun, cpu_begun = time.monotonic(), time.process_time()
-    before, cpu_before = _hours_in(path, "hours"), _hours_in(path, "cpu_hours")
+    """Parameters of ``--start-from`` for what fits, with a word on how much that is."""
+    if not args.start_from or (args.resume and (args.out / "checkpoint.npz").exists()):
+        return None  # what a run goes on from does not depend on its start
+    source_net, source = load_file(args.start_from)
     try:
-        yield
-    finally:
-        hours = before + (time.monotonic() - begun) / 3600
-        cpu_hours = cpu_before + (time.process_time() - cpu_begun) / 3600
-        command = shlex.join(["sesr-ref", *sys.argv[1:]]).replace(" --resume", "")
-        facts = {"command": command, "engine": ops.name, "hours": hours, "cpu_hours": cpu_hours}
-        if hours - before > 1e-4 or not path.is_file():
-            with atomic_write(path) as stream:
-                stream.write(json.dumps(facts, indent=2).encode())
+        found = fit(net, source_net)
+    except Misfit as misfit:
+        raise ValueError(f"--start-from {args.start_from}: {misfit}{_way_out(misfit)}") from None
+    notice(f"from {args.start_from}: {_how_much(found)}")
+    return transfer(net, source_net, source, args.seed, args.init, args.slope)
 
 
-def _hours_in(path: Path, key: str) -> float:
-    """Hours that earlier parts of the run took; 0 if they are not known."""
-    try:
-        return float(json.loads(path.read_text("utf-8"))[key])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+def _how_much(found: Fit) -> str:
+    count, total = len(found.taken), len(found.taken) + len(found.anew)
+    anew = f"; drawn anew: {', '.join(found.anew)}" if found.anew else ""
+    return f"{count} of {total} layers' parameters{anew}"
+
+
+def _way_out(misfit: Misfit) -> str:
+    """The option that makes both networks alike, where there is one."""
+    if not misfit.residual:
+        return ""
+    return " (--no-short-residuals leaves them out, --short-residuals has them)"
 
 
 def _network(args: argparse.Namespace) -> Network:
-    if args.architecture == "fsrcnn":
-        return fsrcnn(args.upscale, args.activation)
-    return sesr(
-        args.blocks, args.features, args.upscale, args.expand, args.activation,
-        args.input_residual, args.short_residuals, args.linear_blocks, block_bias=args.block_bias,
-    )  # fmt: skip
+    given = {key: value for key in SESR_OPTIONS if (value := getattr(args, key)) is not None}
+    if args.architecture == "sesr":
+        return sesr(upscale=args.upscale, activation=args.activation, **given)
+    for key, value in given.items():
+        option = f"--{'no-' if value is False else ''}{key.replace('_', '-')}"
+        raise ValueError(f"{option} does not apply to --architecture {args.architecture}")
+    return fsrcnn(args.upscale, args.activation)
 
 
 def _pairs(args: argparse.Namespace) -> Pairs:
@@ -179,24 +183,37 @@ def _pairs(args: argparse.Namespace) -> Pairs:
     return pairs
 
 
-def _validation(
-    folder: Path | None, net: Network, ops: Ops
-) -> Callable[[Network, Params], float] | None:
-    return validation_psnr(folder, net.upscale, ops) if folder else None
+def _validation(folder: Path | None, net: Network, ops: Ops) -> dict[str, Any]:
+    """What `train` takes: a function that scores, and on what."""
+    if not folder:
+        return {}
+    paths, digest = find_high(folder), hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
+    images = f"{len(paths)} image{'s' * (len(paths) > 1)}"
+    validated_on = {"what": f"{images} of {folder}", "sha256": digest.hexdigest()}
+    return {
+        "validate": validation_psnr(folder, net.upscale, ops),
+        "validated_on": validated_on,
+    }
 
 
 def _reporter(update: Callable[[int, str], None]) -> Callable[[Progress], None]:
     """A moving line on a terminal; a line for each validation elsewhere."""
-    loss, psnr_db = 0.0, None
+    # the loss shown is the mean since the log's last line: at its next line, what that states
+    total, count, psnr_db = 0.0, 0, None
 
     def report(now: Progress) -> None:
-        nonlocal loss, psnr_db
-        loss = now.loss if not loss else loss + 0.02 * (now.loss - loss)
+        nonlocal total, count, psnr_db
+        total, count = total + now.loss, count + 1
+        loss = total / count if now.logged_loss is None else now.logged_loss
         score = f"  {psnr_db:.3f} dB" if (psnr_db := now.psnr_db or psnr_db) else ""
         note = f"loss {loss:.5f}{score}  {now.steps_per_second:.1f} steps/s"
         update(now.step, note)
         if not sys.stderr.isatty() and (now.psnr_db is not None or now.step == now.steps):
             print(f"step {now.step}  {note}  {duration(now.seconds_left)} left", flush=True)
+        if now.logged_loss is not None:
+            total, count = 0.0, 0
 
     return report
 
