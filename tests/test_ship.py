@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import recipe
+import rescore
 import sesr_ref as sr
 import ship
 import state
@@ -180,3 +181,25 @@ def test_the_step_of_the_best_weights_is_the_one_that_scored_best(tmp_path: Path
     ended = (tmp_path / "run.json").stat().st_mtime
     os.utime(tmp_path / "best.npz", (ended + 1800, ended + 1800))  # the run goes on
     assert recipe.recipe_of(tmp_path, "best.npz")["hours"] == 1.735
+
+
+def test_scores_are_made_anew_when_the_code_behind_them_has_changed(
+    package: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    run = trained(tmp_path / "m1", images, monkeypatch)
+    monkeypatch.setattr("sys.argv", shipping(run, images))
+    assert ship.main() == 0
+    manifest = package / "manifest.json"
+    true = manifest.read_text()
+    entries = json.loads(true)
+    entries[NAME]["scores"]["Set14"]["psnr_db"] = 1.0
+    manifest.write_text(json.dumps(entries))
+    arguments = ["rescore.py", "--data", str(images), "--engine", "reference"]
+    capsys.readouterr()
+    monkeypatch.setattr("sys.argv", arguments)
+    assert rescore.main() == 0
+    assert f"{NAME} Set14: 1.0000/" in capsys.readouterr().out
+    assert manifest.read_text() == true
+    monkeypatch.setattr("sys.argv", [*arguments, "sesr-m2-x2"])
+    assert rescore.main() == 2
+    assert "sesr-m2-x2: not shipped; there is sesr-m1-x2" in capsys.readouterr().err
