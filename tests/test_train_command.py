@@ -143,6 +143,14 @@ def test_options_that_fsrcnn_does_not_have_are_refused(
     assert error == f"sesr-ref train: {named} does not apply to --architecture fsrcnn\n"
 
 
+def test_plain_convolutions_have_no_expansion(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["train", "--data", str(data), "--out", str(tmp_path / "out")]
+    assert main([*common, "--no-linear-blocks", "--expand", "64"]) == 2
+    assert "--expand does not apply to --no-linear-blocks" in capsys.readouterr().err
+
+
 def test_fsrcnn_takes_the_options_it_has(data: Path, tmp_path: Path) -> None:
     options = ["--steps", "1", "--batch", "1", "--crop", "8", "--engine", "reference"]
     options += ["--architecture", "fsrcnn", "--upscale", "3", "--activation", "relu"]

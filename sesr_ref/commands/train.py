@@ -161,6 +161,8 @@ def _way_out(misfit: Misfit) -> str:
 def _network(args: argparse.Namespace) -> Network:
     given = {key: value for key in SESR_OPTIONS if (value := getattr(args, key)) is not None}
     if args.architecture == "sesr":
+        if args.linear_blocks is False and args.expand is not None:
+            raise ValueError("--expand does not apply to --no-linear-blocks")
         return sesr(upscale=args.upscale, activation=args.activation, **given)
     for key, value in given.items():
         option = f"--{'no-' if value is False else ''}{key.replace('_', '-')}"
