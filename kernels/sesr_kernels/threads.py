@@ -7,6 +7,7 @@ there is no pool that a fork could break, and no layer that refuses nested or co
 from __future__ import annotations
 
 import _thread
+import contextlib
 import ctypes
 import itertools
 import operator
@@ -159,7 +160,8 @@ class _Helper:
             with self.placed:  # not before: a thread that has ended cannot be placed
                 pass
             if processors:
-                os.sched_setaffinity(0, processors)  # from where it is it may move on
+                with contextlib.suppress(OSError):  # the system has taken some away meanwhile
+                    os.sched_setaffinity(0, processors)  # from where it is it may move on
             self.work()
         finally:
             self.ended.release()
