@@ -119,13 +119,14 @@ def share(jobs: int, worker: Callable[[Callable[[], int]], None], threads: Threa
     processors = _processors() if helpers else []
     for number, helper in enumerate(helpers, 1):
         helper.start(processors, number)
-    run()
-    for helper in helpers:
+    steps = [run, *(helper.join for helper in helpers)]  # each may be called again
+    while steps:
         try:
-            helper.join()
+            while steps:
+                steps[0]()
+                steps.pop(0)
         except KeyboardInterrupt as error:
             failures.append(error)  # which stops the helpers: none outlives the call
-            helper.join()
     if failures:
         raise failures[0]
 
