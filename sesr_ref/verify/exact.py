@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
-from sesr_ref.execute import check_params, forward
+from sesr_ref.execute import check_params
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.table import REFERENCE
 
@@ -166,30 +166,6 @@ def _product(left: Anything, right: Anything) -> Anything:
     for inner in range(1, len(right)):
         total = total + left[..., inner, None] * right[inner]
     return total
-
-
-def exact_tensors(net: nw.Network, params: Params, x: Array) -> dict[str, Array]:
-    """Every tensor in float64, the same bits on every machine.
-
-    Parameters
-    ----------
-    net, params
-        With linear blocks, which are collapsed, or without.
-    x : (n, height, width, channels) float32 or float64 array
-        The input.
-
-    Returns
-    -------
-    dict of float64 arrays
-        "input" and every layer's name, as `sesr_ref.forward`.
-
-    Raises
-    ------
-    ValueError
-        If parameters or images do not fit the network.
-    """
-    small = exact_params(net, params)
-    return forward(collapsed(net), small, x.astype(np.float64), FIXED_ORDER)
 
 
 def fractions(x: Array) -> Anything:
