@@ -72,7 +72,8 @@ class _Lowering:
         self.net, self.schedule = net, Schedule()
         self.steps = list(net.steps())
         for layer, _ in self.steps:
-            kind_of(layer)
+            if (kind := kind_of(layer)) not in RULES:
+                raise Unsupported(kind)
         self.channels = {name: shape[2] for name, shape in net.shapes(16, 24).items()}
         self.readers: dict[str, list[tuple[Any, tuple[str, ...]]]] = {}
         for layer, inputs in self.steps:
