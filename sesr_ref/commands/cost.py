@@ -192,9 +192,12 @@ def _print_estimate(result: Estimate, as_json: bool) -> None:
         rows,
     )  # fmt: skip
     energy = "" if result.joules is None else f", {1e3 * result.joules:.2f} mJ"
-    print(
+    totals = (
         f"{result.dram_bytes / 1e6:.2f} MB, {result.latency_ms:.2f} ms, "
-        f"{result.frames_per_second:.2f} FPS{energy}.{_inferred(result.npu)}\n"
+        f"{result.frames_per_second:.2f} FPS{energy}."
+    )
+    print("  ".join([totals, *_inferred(result.npu)]))
+    print(
         "*: the longest passes, which together take at least half of the time.  used: of the MACs "
         "that the\nengine could do in the pass's time without Winograd, hence above 100 % with it."
     )
@@ -228,13 +231,13 @@ def _print_plan(plan: TilePlan, as_json: bool) -> None:
             f"{d.sram_bytes / 1e6:.2f} MB of SRAM, {d.dram_bytes / 1e6:.2f} MB, "
             f"{d.latency_ms:.2f} ms, {d.frames_per_second:.1f} FPS"
         )
-    if inferred := _inferred(plan.npu):
-        print(inferred.strip())
+    for line in _inferred(plan.npu):
+        print(line)
 
 
-def _inferred(npu: Npu) -> str:
+def _inferred(npu: Npu) -> list[str]:
     """What to say of a preset; hardware of the user's own is as they state it."""
-    return f"  {INFERRED}" if npu in PRESETS.values() else ""
+    return [INFERRED] if npu in PRESETS.values() else []
 
 
 def _shown(plan: TilePlan) -> tuple[TileEstimate, ...]:
