@@ -71,6 +71,9 @@ def test_formats_that_take_none_say_so(
 def test_exif_that_cannot_be_read_is_no_reason_to_refuse_the_pixels() -> None:
     assert carried(b"Exif\0\0MM\0*\xff\xff\xff\xff") is None
     assert carried(None) is None
+    tags = exif()
+    tags[ARTIST] = "A" * 70_000  # more than a JPEG could be written with
+    assert carried(tags.tobytes()) is None
     assert carried(Pillow.Exif().tobytes()) is None
 
 
@@ -100,7 +103,7 @@ def test_files_of_a_folder_that_are_not_read_are_told(
     (tmp_path / "in/.hidden").write_bytes(b"")
     assert main(["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--json"]) == 0
     output = capsys.readouterr()
-    assert "1 files are of no kind that is read: b.heic" in output.err
+    assert "of no kind that is read, left out: b.heic\n" in output.err
     assert [Path(name).name for name in json.loads(output.out)["ignored"]] == ["b.heic"]
 
 

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     net, params = load_model(args.model, args.upscale)
     work = Work(net, params, engine_named(args.engine), args, ignored)
     if ignored:
-        notice(f"{len(ignored)} files are of no kind that is read: {_some(ignored)}")
+        notice(f"of no kind that is read, left out: {_some(ignored)}")
     with progress(100, "enlarging") as show:
         for i, job in enumerate(jobs):
             note = f"{i + 1} of {len(jobs)}: {job.source.name}"
@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _some(paths: list[Path]) -> str:
     names = [path.name for path in paths[:5]]
-    return ", ".join(names) + (", ..." if len(paths) > len(names) else "")
+    more = len(paths) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _show_part(

@@ -9,6 +9,8 @@ from sesr_ref.images.files import optional
 
 ORIENTATION, DETAILS, MAKER_NOTE = 0x0112, 0x8769, 0x927C
 SIZES = (0xA002, 0xA003)
+MOST_BYTES = 65_000
+"""What a JPEG has room for; from cameras it is less."""
 SRGB_GAMMA = 1 / 2.2
 SRGB_PRIMARIES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 
@@ -25,7 +27,8 @@ def carried(raw: object) -> bytes | None:
     -------
     bytes or None
         Without the orientation, the size in pixels, previews and the maker's note (whose offsets
-        would no longer hold); None if nothing is left or it cannot be read.
+        would no longer hold); None if nothing is left, or more than `MOST_BYTES`, or it cannot be
+        read.
     """
     if not isinstance(raw, bytes) or not raw:
         return None
@@ -39,7 +42,7 @@ def carried(raw: object) -> bytes | None:
         found: bytes = exif.tobytes()
     except Exception:  # written by cameras and editors of any kind: no reason to refuse the pixels
         return None
-    return found if len(exif) or details else None
+    return found if (len(exif) or details) and len(found) <= MOST_BYTES else None
 
 
 def lost(info: Mapping[str, Any]) -> list[str]:
