@@ -67,6 +67,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_apart(args: argparse.Namespace) -> None:
     """A pack that replaces another must not be made from that one's files."""
-    for source in (args.model, args.input, args.scales or ""):
+    for source in filter(None, (args.model, args.input, args.scales)):
         if args.out.resolve() in (path := Path(source).resolve()).parents and path.exists():
             raise ValueError(f"{source} is inside {args.out}, which is to be written")
