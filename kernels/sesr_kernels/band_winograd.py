@@ -6,16 +6,23 @@ from typing import Any
 
 from sesr_kernels import rings as r
 from sesr_kernels.compiled import compiled
-from sesr_kernels.convolve import OUTS, VECTORS
+from sesr_kernels.convolve import OUTS
 from sesr_kernels.emit import LANES
-from sesr_kernels.rings import MARGIN, TILE, blank, clear, row_start
+from sesr_kernels.rings import MARGIN, blank, clear, row_start
 from sesr_kernels.schedule import GROUP
-from sesr_kernels.winograd import gather, gather5, multiply, multiply5, spread, spread5
+from sesr_kernels.tiling import NARROW, TILE, VECTORS, tile_start, tiling
+from sesr_kernels.winograd import FINITE, MOST_CHANNELS, MOST_POINTS, gather, multiply, spread
 
-CHUNK = max(1, 192 // TILE)
-"""Tiles that are transformed at a time."""
-POINT_PITCH = CHUNK * TILE + 16
-"""Floats between two channels of a chunk: an odd number of cache lines."""
+CHUNK = max(1, 96 // TILE)
+"""Tiles that are transformed at a time: their points stay in the first-level cache."""
+FARTHER = -(-(max(FINITE) - 1) // LANES)
+"""Vectors that the taps of the last pixels reach to the right."""
+PITCH = 4 * (CHUNK * TILE + FARTHER * LANES) + 64
+"""Bytes between two channels of a chunk."""
+POINT_STRIDE, PRODUCT_STRIDE = MOST_CHANNELS * PITCH + 64, OUTS * PITCH + 64
+"""Bytes between two points of a channel, and between its products: no multiple of a page."""
+SCRATCH = MOST_POINTS * (POINT_STRIDE + PRODUCT_STRIDE) // 4
+"""Floats that a chunk needs."""
 
 
 @compiled
@@ -26,9 +33,10 @@ def winograd_group(
     target = tensors[op[r.TARGET]]
     if row + GROUP > 0 and row < target[r.ROWS]:
         _group_tables(op, row, tensors, taps, work.ctypes.data)
-        tiles = (target[r.WIDTH] + TILE - 1) // TILE
+        whole, tiles = tiling(target[r.WIDTH])
         for first in range(0, tiles, CHUNK):
-            _chunk(op, first * TILE, min(CHUNK, tiles - first), tensors, taps, weights, scratch)
+            last = min(first + CHUNK, tiles)
+            _chunk(op, first, last, whole, tensors, taps, weights, scratch)
     for y in range(row, row + GROUP):
         if y < 0 or y >= target[r.ROWS]:
             blank(tensors, op[r.TARGET], y, work)
@@ -53,44 +61,30 @@ def _group_tables(op: Any, row: int, tensors: Any, taps: Any, base: int) -> None
 
 @compiled
 def _chunk(
-    op: Any, column: int, tiles: int, tensors: Any, taps: Any, weights: int, scratch: Any
+    op: Any, first: int, last: int, whole: int, tensors: Any, taps: Any, weights: int, scratch: Any
 ) -> None:
-    channels, groups, size, three = op[r.CHANNELS], op[r.GROUPS], op[r.SIZE], op[r.SIZE] == 3
-    sources = op[r.PARTS] * channels
-    table, pitch, count = taps.ctypes.data, 4 * POINT_PITCH, GROUP + size - 1
-    points = scratch.ctypes.data
-    products = points + count * sources * pitch
+    """Make tiles `first` to `last` of a group."""
+    channels, groups, size, outs = op[r.CHANNELS], op[r.GROUPS], op[r.SIZE], op[r.OUTS]
+    count, table, points = GROUP + size - 1, taps.ctypes.data, scratch.ctypes.data
+    products = points + POINT_STRIDE * MOST_POINTS
+    column = tile_start(first, whole)
+    here, vectors = 4 * column, (tile_start(last, whole) - column) // LANES
     plane = 4 * tensors[op[r.SOURCE], r.PITCH]
-    vectors = tiles * VECTORS + (size + LANES - 2) // LANES
-    for c in range(sources):
-        source, target = 4 * column + c * plane, points + c * pitch
-        if three:
-            spread(table, source, target, sources * pitch, vectors)
-        else:
-            spread5(table, source, target, sources * pitch, vectors)
+    spread(size, table, here, plane, op[r.PARTS] * channels, points, PITCH, POINT_STRIDE,
+           vectors + FARTHER)  # fmt: skip
     plane = 4 * tensors[op[r.TARGET], r.PITCH]
     before = plane if op[r.SECOND] >= 0 and tensors[op[r.SECOND], r.COLUMNS] > 1 else 0
     after = plane if op[r.THIRD] >= 0 and tensors[op[r.THIRD], r.COLUMNS] > 1 else 0
     for g in range(op[r.PARTS] * groups):
-        weight = weights + op[r.WEIGHT] + g * count * channels * size * 4 * OUTS
-        own = points + g // groups * channels * pitch
-        for tile in range(tiles):
-            offset = 4 * TILE * tile
-            if three:
-                multiply(own + offset, sources * pitch, channels, pitch, weight,
-                         products + offset, pitch)  # fmt: skip
-            else:
-                multiply5(own + offset, sources * pitch, channels, pitch, weight,
-                          products + offset, pitch)  # fmt: skip
-        for c in range(g * OUTS, (g + 1) * OUTS):
-            first = products + (c - g * OUTS) * pitch
-            bias, slope = weights + op[r.BIAS] + 4 * c, weights + op[r.SLOPE] + 4 * c
-            here = 4 * column
-            if three:
-                gather(first, OUTS * pitch, tiles * VECTORS, bias, slope, table + 64,
-                       here + c * plane, table + 96, here + c * before, table + 128,
-                       here + c * after, op[r.FLAGS])  # fmt: skip
-            else:
-                gather5(first, OUTS * pitch, tiles * VECTORS, bias, slope, table + 64,
-                        here + c * plane, table + 96, here + c * before, table + 128,
-                        here + c * after, op[r.FLAGS])  # fmt: skip
+        c = g * outs
+        weight = weights + op[r.WEIGHT] + c * count * channels * size * 4
+        own = points + g // groups * channels * PITCH
+        for tile in range(first, last):
+            offset = 4 * (tile_start(tile, whole) - column)
+            multiply(size, outs, VECTORS if tile < whole else NARROW, own + offset, POINT_STRIDE,
+                     channels, PITCH, weight, products + offset, PITCH,
+                     PRODUCT_STRIDE)  # fmt: skip
+        gather(size, products, PITCH, PRODUCT_STRIDE, vectors, outs,
+               weights + op[r.BIAS] + 4 * c, weights + op[r.SLOPE] + 4 * c,
+               table + 64, here + c * plane, plane, table + 96, here + c * before, before,
+               table + 128, here + c * after, after, op[r.FLAGS])  # fmt: skip

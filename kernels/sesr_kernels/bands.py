@@ -10,10 +10,10 @@ from sesr_kernels.band_elementwise import elementwise, resize
 from sesr_kernels.band_store import store
 from sesr_kernels.band_winograd import winograd_group
 from sesr_kernels.compiled import compiled
-from sesr_kernels.convolve import OUTS, convolution
-from sesr_kernels.rings import MARGIN, TILE, blank, clear, row_start
+from sesr_kernels.convolve import convolve
+from sesr_kernels.rings import MARGIN, blank, clear, row_start
+from sesr_kernels.tiling import NARROW, VECTORS, tile_start, tiling
 
-conv1, conv3, conv5 = (convolution(width) for width in (1, 3, 5))
 LOAD, CONV, STORE, WINOGRAD, RESIZE = sc.LOAD, sc.CONV, sc.STORE, sc.WINOGRAD, sc.RESIZE
 GROUP = sc.GROUP
 
@@ -82,16 +82,16 @@ def _load(row: int, tensors: Any, work: Any, image: Any, first_column: int) -> N
 
 @compiled
 def _convolve(op: Any, row: int, tensors: Any, taps: Any, weights: int, work: Any) -> None:
-    source, target = tensors[op[r.SOURCE]], tensors[op[r.TARGET]]
-    base, size, channels, flags = work.ctypes.data, op[r.SIZE], op[r.CHANNELS], op[r.FLAGS]
+    source, target, outs = tensors[op[r.SOURCE]], tensors[op[r.TARGET]], op[r.OUTS]
+    base, size, channels = work.ctypes.data, op[r.SIZE], op[r.CHANNELS]
     stride, plane = 4 * source[r.PITCH], 4 * target[r.PITCH]
     half = size // 2
     for y in range(size):
         there = row_start(tensors, op[r.SOURCE], row - half + y)
         taps[y] = base + 4 * (there + MARGIN - half)
-    height, table = size, taps.ctypes.data
+    height, width = size, size
     if size > 5:  # every tap a row of its own
-        height = size * size
+        height, width = size * size, 1
         for y in range(size - 1, -1, -1):
             for x in range(size - 1, -1, -1):
                 taps[y * size + x] = taps[y] + 4 * x
@@ -103,25 +103,21 @@ def _convolve(op: Any, row: int, tensors: Any, taps: Any, weights: int, work: An
     if op[r.THIRD] >= 0:
         after = base + 4 * (row_start(tensors, op[r.THIRD], row) + MARGIN)
         after_step = plane if tensors[op[r.THIRD], r.COLUMNS] > 1 else 0
-    for tile in range((target[r.WIDTH] + TILE - 1) // TILE):
-        offset = 4 * TILE * tile
+    whole, tiles = tiling(target[r.WIDTH])
+    for tile in range(tiles):
+        offset = 4 * tile_start(tile, whole)
+        vectors = VECTORS if tile < whole else NARROW
         x, left = offset, op[r.GROUPS]
         for g in range(op[r.PARTS] * op[r.GROUPS]):
             if left == 0:
                 x, left = x + channels * stride, op[r.GROUPS]
             left -= 1
-            first = g * OUTS
+            first = g * outs
             weight = weights + op[r.WEIGHT] + first * 4 * size * size * channels
             bias, slope = weights + op[r.BIAS] + 4 * first, weights + op[r.SLOPE] + 4 * first
             b, a = before + offset + first * before_step, after + offset + first * after_step
             y = out + offset + first * plane
-            if size == 3:
-                conv3(table, height, x, channels, stride, weight, bias, slope, b, before_step,
-                      a, after_step, y, y, plane, flags)  # fmt: skip
-            elif size == 5:
-                conv5(table, height, x, channels, stride, weight, bias, slope, b, before_step,
-                      a, after_step, y, y, plane, flags)  # fmt: skip
-            else:
-                conv1(table, height, x, channels, stride, weight, bias, slope, b, before_step,
-                      a, after_step, y, y, plane, flags)  # fmt: skip
+            convolve(width, outs, vectors, taps.ctypes.data, height, x, channels, stride, weight,
+                     bias, slope, b, before_step, a, after_step, y, y, plane,
+                     op[r.FLAGS])  # fmt: skip
     clear(target, row_start(tensors, op[r.TARGET], row), work)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
 from sesr_kernels.emit import I64, VECTOR_BYTES, WORD, Emitter, Value, kernel
 from sesr_kernels.host import HOST
 
-OUTS, VECTORS = HOST.outs, HOST.vectors
+OUTS, THIN = HOST.outs, HOST.thin
+WIDTHS = (1, 3, 5)
+"""Columns of a weight that the kernel takes."""
 
 # flags of a convolution's epilogue, applied in this order
 BEFORE = 1  # add the first residual
@@ -19,73 +21,89 @@ RELU = 8
 AFTER = 16  # add the second residual
 
 ARGUMENTS = (
-    "rows height offset channels stride weight bias slope "
+    "width outs vectors rows height offset channels stride weight bias slope "
     "before before_stride after after_stride kept target target_stride flags"
 )
 
 
-@cache
-def convolution(width: int) -> Callable[..., Any]:
-    """Kernel for taps `width` wide: OUTS output channels x VECTORS vectors of pixels.
+class Block(NamedTuple):
+    """A register block: so many output channels x vectors of pixels."""
 
-    Parameters
-    ----------
-    width : int
-        Columns of the weight.
+    outs: int
+    vectors: int
 
-    Returns
-    -------
-    callable
-        Called with `ARGUMENTS`, addresses and strides in bytes: ``rows`` a table of ``height`` row
-        addresses (int64) to which ``offset`` is added; ``stride`` between input channels;
-        ``weight`` packed as (height, channels, width, OUTS).  Every output is ``bias + sum over
-        rows, channels, columns`` in exactly this order, whatever the block.
+
+def each_block(e: Emitter, outs: Value, vectors: Value, body: Callable[[Block], None]) -> None:
+    """Emit `body` for every block there is; the one with `outs` and `vectors` is run."""
+
+    def of(many: int) -> None:
+        e.switch(vectors, {v: partial(body, Block(many, v)) for v in {HOST.vectors, HOST.narrow}})
+
+    e.switch(outs, {many: partial(of, many) for many in {OUTS, THIN}})
+
+
+def _convolve(e: Emitter, **a: Value) -> None:
+    """Convolve one block: `outs` output channels x `vectors` vectors of pixels.
+
+    Addresses and strides are in bytes: ``rows`` is a table of ``height`` row addresses (int64) to
+    which ``offset`` is added; ``stride`` lies between input channels; ``weight``, `width` taps
+    wide, is packed as (height, channels, width, outs).  Every output is ``bias + sum over rows,
+    channels, columns`` in exactly this order, whatever the block.
     """
 
-    def body(e: Emitter, **a: Value) -> None:
-        sums = _accumulate(e, width, a)
-        _finish(e, sums, a)
+    def of(width: int) -> None:
+        each_block(e, a["outs"], a["vectors"], partial(one, width))
 
-    return kernel(ARGUMENTS, body)
+    def one(width: int, block: Block) -> None:
+        _finish(e, block, _accumulate(e, width, block, a), a)
+
+    e.switch(a["width"], {width: partial(of, width) for width in WIDTHS})
+
+
+convolve = kernel(ARGUMENTS, _convolve)
 
 
 def tap(
-    e: Emitter, sums: Sequence[Value], pixels: Value, weight: Value, column: int
+    e: Emitter, block: Block, sums: Sequence[Value], pixels: Value, weight: Value, column: int
 ) -> list[Value]:
     """Add one tap of one input channel to a block's sums."""
-    loaded = [e.load(pixels, WORD * column + VECTOR_BYTES * v) for v in range(VECTORS)]
+    outs, vectors = block
+    loaded = [e.load(pixels, WORD * column + VECTOR_BYTES * v) for v in range(vectors)]
     result = []
-    for c in range(OUTS):
-        factor = e.splat(e.scalar(weight, WORD * (OUTS * column + c)))
-        for v in range(VECTORS):
-            result.append(e.fma(loaded[v], factor, sums[c * VECTORS + v]))
+    for c in range(outs):
+        factor = e.splat(e.scalar(weight, WORD * (outs * column + c)))
+        for v in range(vectors):
+            result.append(e.fma(loaded[v], factor, sums[c * vectors + v]))
     return result
 
 
-def _accumulate(e: Emitter, width: int, a: dict[str, Value]) -> list[Value]:
+def _accumulate(e: Emitter, width: int, block: Block, a: dict[str, Value]) -> list[Value]:
+    outs, vectors = block
+
     def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
         result = list(sums)
         for column in range(width):
-            result = tap(e, result, pixels, weight, column)
-        return [e.at(weight, WORD * OUTS * width), e.b.add(pixels, a["stride"]), *result]
+            result = tap(e, block, result, pixels, weight, column)
+        return [e.at(weight, WORD * outs * width), e.b.add(pixels, a["stride"]), *result]
 
     def row(y: Value, weight: Value, *sums: Value) -> list[Value]:
         pixels = e.b.add(e.integer(a["rows"], y), a["offset"])
         weight, _, *result = e.repeat(a["channels"], [weight, pixels, *sums], channel)
         return [weight, *result]
 
-    start = [e.splat(e.scalar(a["bias"], WORD * c)) for c in range(OUTS) for _ in range(VECTORS)]
+    start = [e.splat(e.scalar(a["bias"], WORD * c)) for c in range(outs) for _ in range(vectors)]
     return e.repeat(a["height"], [a["weight"], *start], row)[1:]
 
 
-def _finish(e: Emitter, sums: list[Value], a: dict[str, Value]) -> None:
+def _finish(e: Emitter, block: Block, sums: list[Value], a: dict[str, Value]) -> None:
+    outs, vectors = block
     flags, zero = a["flags"], e.constant(0.0)
 
     def places(address: str, stride: str) -> list[tuple[Value, int]]:
         return [
             (e.b.add(a[address], e.b.mul(a[stride], I64(c))), VECTOR_BYTES * v)
-            for c in range(OUTS)
-            for v in range(VECTORS)
+            for c in range(outs)
+            for v in range(vectors)
         ]
 
     def plus(address: str) -> list[Value]:
@@ -95,7 +113,7 @@ def _finish(e: Emitter, sums: list[Value], a: dict[str, Value]) -> None:
     def prelu() -> list[Value]:
         result = []
         for i, s in enumerate(sums):
-            slope = e.splat(e.scalar(a["slope"], WORD * (i // VECTORS)))
+            slope = e.splat(e.scalar(a["slope"], WORD * (i // vectors)))
             positive = e.b.fcmp_ordered(">", s, zero)
             result.append(e.b.select(positive, s, e.b.fmul(s, slope)))
         return result

@@ -7,7 +7,7 @@ gives.  Sums keep the order in which they are written: no fast-math flag is ever
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -125,6 +125,24 @@ class Emitter:
             phi.add_incoming(yes, end)
             phi.add_incoming(no, before)
         return phis
+
+    def switch(self, value: Value, bodies: Mapping[int, Callable[[], None]]) -> None:
+        """Run the body of the key that `value` is at run time; it must be one of them."""
+        if len(bodies) == 1:
+            (body,) = bodies.values()
+            body()
+            return
+        other, after = (self.b.append_basic_block(name) for name in ("other", "after"))
+        choice = self.b.switch(value, other)
+        for key, body in bodies.items():
+            block = self.b.append_basic_block("case")
+            choice.add_case(I64(key), block)
+            self.b.position_at_end(block)
+            body()
+            self.b.branch(after)
+        self.b.position_at_end(other)
+        self.b.unreachable()
+        self.b.position_at_end(after)
 
     def has(self, flags: Value, flag: int) -> Value:
         """Whether `flag` is set."""

@@ -26,11 +26,25 @@ class Host(NamedTuple):
         """Pixels of one register block."""
         return self.lanes * self.vectors
 
+    @property
+    def thin(self) -> int:
+        """Outputs of the blocks of a convolution that has no more: four, as x2 ends in."""
+        return min(self.outs, 4)
+
+    @property
+    def narrow(self) -> int:
+        """Vectors of the blocks at the end of a row that whole ones do not fill."""
+        return self.vectors - 1
+
+    def blocks(self, features: int) -> int:
+        """Outputs of a convolution's blocks."""
+        return self.thin if features <= self.thin else self.outs
+
 
 # `outs` x `vectors` accumulators and the operands beside them must fit the register file:
 # 32 registers with AVX-512 and NEON, 16 with AVX2 and SSE2; fewer than 8 would wait for latency.
 HOSTS = {
-    "avx512": Host("avx512", 16, 8, 2, fused=True),
+    "avx512": Host("avx512", 16, 8, 3, fused=True),
     "avx2": Host("avx2", 8, 4, 3, fused=True),
     "neon": Host("neon", 4, 4, 6, fused=True),
     "sse2": Host("sse2", 4, 4, 2, fused=False),

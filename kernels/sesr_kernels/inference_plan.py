@@ -12,14 +12,16 @@ import numpy.typing as npt
 
 from sesr_kernels import rings
 from sesr_kernels import schedule as sc
-from sesr_kernels.band_winograd import POINT_PITCH
+from sesr_kernels.band_winograd import SCRATCH
 from sesr_kernels.convolve import OUTS
+from sesr_kernels.host import HOST
 from sesr_kernels.lowering import lower
 from sesr_kernels.packing import round_up
 from sesr_kernels.resampling import phases
 from sesr_kernels.shuffles import combined
+from sesr_kernels.tiling import TILE
 from sesr_kernels.weights import bias_of, dense, packed_weight, parts, slope_of
-from sesr_kernels.winograd import MOST_POINTS, ROWS, packed_points
+from sesr_kernels.winograd import ROWS, packed_points
 
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
@@ -98,24 +100,26 @@ class Plan:
     def _convolution(self, op: sc.Operation, row: list[int]) -> None:
         tensors = self.schedule.tensors
         layer, features, split = op.layer, tensors[op.target].channels, parts(op.layer)
-        channels, blocks = tensors[op.source].channels // split, -(-features // OUTS)
-        many = blocks * OUTS
+        outs = HOST.blocks(features // split)
+        channels, blocks = tensors[op.source].channels // split, -(-features // outs)
+        many, row[rings.OUTS] = blocks * outs, outs
         row[rings.CHANNELS], row[rings.GROUPS], row[rings.PARTS] = channels, blocks // split, split
         if op.kind == sc.WINOGRAD:
             row[rings.WEIGHT] = self._reserve(
                 (op.size + ROWS - 1) * many * op.size * channels,
-                lambda params: packed_points(dense(layer, params)),
+                lambda params: packed_points(dense(layer, params), outs),
             )
         else:
             row[rings.WEIGHT] = self._reserve(
-                many * op.size**2 * channels, lambda params: packed_weight(layer, params)
+                many * op.size**2 * channels, lambda params: packed_weight(layer, params, outs)
             )
+        every = round_up(features, OUTS)
         row[rings.BIAS] = row[rings.SLOPE] = self._reserve(
-            many, lambda params: bias_of(layer, params, features)
+            every, lambda params: bias_of(layer, params, features)
         )
         if op.activation is not None:
             row[rings.SLOPE] = self._reserve(
-                many, lambda params: slope_of(op.activation, params, features)
+                every, lambda params: slope_of(op.activation, params, features)
             )
 
     def _reserve(self, size: int, fill: Callable[[Params], Array]) -> int:
@@ -171,7 +175,7 @@ class Plan:
         offset = 0
         for row, tensor in zip(table, self.schedule.tensors, strict=True):
             columns = width * tensor.scale
-            pitch = round_up(widest * tensor.scale, rings.TILE) + 2 * rings.MARGIN
+            pitch = round_up(widest * tensor.scale, TILE) + 2 * rings.MARGIN
             pitch = round_up(pitch + 16, 32) - 16  # an odd number of cache lines
             planes = round_up(tensor.channels, OUTS)
             row[rings.OFFSET], row[rings.DEPTH] = offset, tensor.depth
@@ -198,8 +202,7 @@ class Workspace:
         operations, tensors = plan.schedule.operations, plan.schedule.tensors
         self.done = np.zeros(len(tensors), np.int64)
         self.taps = np.zeros(max(64, *(op.size**2 for op in operations)), np.int64)
-        widest = max(round_up(tensor.channels, OUTS) for tensor in tensors)
-        self.scratch = _aligned(MOST_POINTS * (widest + OUTS) * POINT_PITCH + 64)
+        self.scratch = _aligned(SCRATCH)
         self._layout: Array | None = None
 
     def rings(self, table: Array) -> Array:

@@ -32,6 +32,7 @@ from sesr_kernels.schedule import (
 )
 from sesr_kernels.shuffles import combined
 from sesr_kernels.weights import parts
+from sesr_kernels.winograd import MOST_CHANNELS
 
 ACTIVATIONS = {"PReLU": PRELU, "LeakyReLU": PRELU, "ReLU": RELU}
 ELEMENTWISE = ("ReLU", "LeakyReLU", "Shift", "Scale", "Clip")
@@ -168,13 +169,16 @@ def _conv(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:
     size, source = layer.kernel_size, p.number[inputs[0]]
     split = parts(layer)
     channels = (p.schedule.tensors[source].channels // split, layer.features // split)
-    kind = WINOGRAD if p.winograd and _pays(size, channels) else CONV
+    kind = WINOGRAD if p.winograd and _pays(size, channels, split) else CONV
     p.emit(kind, target, source=source, size=size, reach=size // 2, layer=layer, **fields)
 
 
-def _pays(size: int, channels: tuple[int, int]) -> bool:
+def _pays(size: int, channels: tuple[int, int], split: int) -> bool:
+    """Whether Winograd's algorithm is faster, and can take so many channels in and out."""
     fewest = WINOGRAD_CHANNELS.get(size)
-    return fewest is not None and channels[0] >= fewest[0] and channels[1] >= fewest[1]
+    if fewest is None or channels[0] * split > MOST_CHANNELS:
+        return False
+    return channels[0] >= fewest[0] and channels[1] >= fewest[1]
 
 
 def _conv_transpose(p: _Lowering, layer: Any, inputs: tuple[str, ...]) -> None:

@@ -17,9 +17,8 @@ def round_up(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
 
 
-def pack(weight: Array) -> Array:
-    """(k, k, in, out) to (groups of outputs, k, in, k, OUTS), missing outputs being zero."""
-    outs = HOST.outs
+def pack(weight: Array, outs: int) -> Array:
+    """(k, k, in, out) to (groups of outputs, k, in, k, outs), missing outputs being zero."""
     height, width, channels, features = weight.shape
     groups = -(-features // outs)
     if features % outs:

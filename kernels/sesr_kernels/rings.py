@@ -10,17 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from sesr_kernels.compiled import compiled
-from sesr_kernels.convolve import VECTORS
-from sesr_kernels.emit import LANES
 
 MARGIN = 16
 """Floats of padding left of a row, and at least that many right of it; no tap reaches farther."""
-TILE = VECTORS * LANES
-"""Columns that a kernel takes at a time."""
 
 # columns of an operation's row in the program
 (KIND, TARGET, SOURCE, SECOND, THIRD, SIZE, REACH, RATIO, FLAGS, CHANNELS, GROUPS, WEIGHT, BIAS,
- SLOPE, NUMBER, PHASE, FIELDS) = range(17)  # fmt: skip
+ SLOPE, NUMBER, PHASE, OUTS, FIELDS) = range(18)  # fmt: skip
 BUFFER, FIRSTS = WEIGHT, BIAS  # of an enlargement: its tensor of one row, its rows of `places`
 PARTS = NUMBER  # of a convolution: each reads CHANNELS inputs for GROUPS blocks of outputs
 # columns of a tensor's row

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sesr_kernels import training_step as step
 from sesr_kernels.convolve import AFTER, KEEP, OUTS, PRELU, RELU
+from sesr_kernels.host import HOST
 from sesr_kernels.packing import pack, pad_outputs, round_up, transposed
 from sesr_kernels.phases import phase_weight, phase_weight_vjp
 from sesr_kernels.rows import COLUMNS, ROWS
@@ -47,9 +48,10 @@ def conv(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     readers = p.readers.get(layer.name, [])
     follower: Any = readers[0] if len(readers) == 1 else None
     kind = type(follower).__name__
-    groups = -(-features // OUTS)
+    outs = HOST.blocks(features)
+    groups = -(-features // outs)
     how, packed = place_weight(p, size, channels, features, weight)
-    bias = _bias(p, layer, phases, groups * OUTS)
+    bias = _bias(p, layer, phases, round_up(features, OUTS))
     target = p.plan.allocate(features)
     kept, slope, flags = target, bias, 0
     if kind in ACTIVATIONS and phases == 1:
@@ -61,18 +63,19 @@ def conv(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
         p.kept[follower.name] = kept
     p.tensors[layer.name] = kept
     p.emit(how, p.tensors[inputs[0]], size, channels, groups, packed, bias, target, kept,
-           round_up(features, OUTS), slope, 0, 0, 0, 0, flags)  # fmt: skip
+           round_up(features, OUTS), slope, 0, 0, 0, 0, flags, outs)  # fmt: skip
 
 
 def place_weight(
     p: Program, size: int, channels: int, features: int, weight: Callable[[Params], Array]
 ) -> tuple[int, int]:
     """How a convolution is done, and where its weight is, in the order in which that reads it."""
-    many, kind = round_up(features, OUTS) * size * channels, conv_kind(p, size, channels, features)
+    outs, kind = HOST.blocks(features), conv_kind(p, size, channels, features)
+    many = round_up(features, outs) * size * channels
     if kind == step.WINOGRAD:
         points = size + GROUP - 1
-        return kind, p.plan.pack(many * points, lambda params: packed_points(weight(params)))
-    return kind, p.plan.pack(many * size, lambda params: pack(weight(params)))
+        return kind, p.plan.pack(many * points, lambda params: packed_points(weight(params), outs))
+    return kind, p.plan.pack(many * size, lambda params: pack(weight(params), outs))
 
 
 def conv_kind(p: Program, size: int, channels: int, features: int) -> int:
@@ -145,11 +148,12 @@ def _input_gradient(
     weight: Callable[[Params], Array],
 ) -> None:
     channels = p.channels[x]
-    groups = -(-channels // OUTS)
+    outs, every = HOST.blocks(channels), round_up(channels, OUTS)
+    groups = -(-channels // outs)
     kind, packed = place_weight(
         p, size, features, channels, lambda params: transposed(weight(params))
     )
-    bias = p.plan.pack(groups * OUTS, lambda params: np.zeros(groups * OUTS, np.float32))
+    bias = p.plan.pack(every, lambda params: np.zeros(every, np.float32))
     flags, slope, seen, result = AFTER if x in p.gradients else 0, bias, 0, 0
     target = p.gradients.setdefault(x, -1)
     if target < 0:
@@ -160,11 +164,11 @@ def _input_gradient(
             flags |= ACTIVATED
             slope, _ = p.slopes[x]
             seen, result = p.kept[x], slope_sums(p, before, channels)
-        p.emit(kind, dy, size, features, groups, packed, bias, target, target,
-               round_up(channels, OUTS), slope, seen, result, 0, 0, flags)  # fmt: skip
+        p.emit(kind, dy, size, features, groups, packed, bias, target, target, every, slope, seen,
+               result, 0, 0, flags, outs)  # fmt: skip
     else:
-        p.emit(kind, dy, size, features, groups, packed, bias, target, target,
-               round_up(channels, OUTS), bias, target, p.plan.plane_bytes, 0, 0, flags)  # fmt: skip
+        p.emit(kind, dy, size, features, groups, packed, bias, target, target, every, bias, target,
+               p.plan.plane_bytes, 0, 0, flags, outs)  # fmt: skip
 
 
 def _activation_before(p: Program, layer: Any, x: str) -> Any:

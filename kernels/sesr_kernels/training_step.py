@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from sesr_kernels.compiled import compiled
-from sesr_kernels.convolve import KEEP, OUTS, VECTORS, convolution
+from sesr_kernels.convolve import KEEP, convolve
 from sesr_kernels.emit import LANES, VECTOR_BYTES
 from sesr_kernels.rows import COLUMNS, ROWS, activation, activation_vjp, add, collapse, correlate
+from sesr_kernels.tiling import NARROW, TILE, VECTORS, tile_start, tiling
 from sesr_kernels.training_winograd import (
     COUNT,
     HEIGHT,
@@ -36,8 +37,6 @@ FIELDS = 18
 BAND = 1024 // LANES
 """Vectors of a weight gradient's pass: four planes of `dy` and one of `x` stay in L1."""
 
-conv1, conv3, conv5 = (convolution(width) for width in (1, 3, 5))
-TILE_BYTES = VECTORS * VECTOR_BYTES
 BLOCK_BYTES = ROWS * COLUMNS * VECTOR_BYTES
 
 
@@ -115,7 +114,7 @@ def _clear(work: Any, target: int, planes: int, geometry: Any) -> None:
         for y in range(height - 1):
             for x in range(width, pitch):
                 work[first + y * pitch + x] = 0
-        for i in range((height - 1) * pitch + width, geometry[TILES] * LANES * VECTORS):
+        for i in range((height - 1) * pitch + width, geometry[TILES] * TILE):
             work[first + i] = 0
 
 
@@ -131,29 +130,25 @@ def _clear_below(work: Any, target: int, planes: int, geometry: Any) -> None:
 
 @compiled
 def _convolve(op: Any, rows: Any, base: int, weights: int, geometry: Any) -> None:
-    size, channels, groups, flags = op[2], op[3], op[4], op[15]
+    size, channels, groups, outs = op[2], op[3], op[4], op[16]
     stride = 4 * geometry[PLANE]
     for y in range(size):
         shift = (y - size // 2) * geometry[PITCH] - size // 2
         rows[y] = base + op[1] + 4 * shift
-    for tile in range(geometry[TILES]):
-        offset = tile * TILE_BYTES
+    whole, tiles = tiling(geometry[COUNT] * LANES)
+    for tile in range(tiles):
+        offset = 4 * tile_start(tile, whole)
+        vectors = VECTORS if tile < whole else NARROW
         for g in range(groups):
-            plane = g * OUTS * stride + offset
-            weight = weights + op[5] + g * OUTS * 4 * size * size * channels
-            bias, slope = weights + op[6] + g * OUTS * 4, weights + op[10] + g * OUTS * 4
-            after = base + op[11] + offset + g * OUTS * op[12]
+            first = g * outs
+            plane = first * stride + offset
+            weight = weights + op[5] + first * 4 * size * size * channels
+            bias, slope = weights + op[6] + 4 * first, weights + op[10] + 4 * first
+            after = base + op[11] + offset + first * op[12]
             kept, target = base + op[8] + plane, base + op[7] + plane
-            table = rows.ctypes.data
-            if size == 3:
-                conv3(table, size, offset, channels, stride, weight, bias, slope, 0, 0,
-                      after, op[12], kept, target, stride, flags)  # fmt: skip
-            elif size == 5:
-                conv5(table, size, offset, channels, stride, weight, bias, slope, 0, 0,
-                      after, op[12], kept, target, stride, flags)  # fmt: skip
-            else:
-                conv1(table, size, offset, channels, stride, weight, bias, slope, 0, 0,
-                      after, op[12], kept, target, stride, flags)  # fmt: skip
+            convolve(size, outs, vectors, rows.ctypes.data, size, offset, channels, stride, weight,
+                     bias, slope, 0, 0, after, op[12], kept, target, stride,
+                     op[15])  # fmt: skip
 
 
 @compiled

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from sesr_kernels.compiled import compiled
-from sesr_kernels.convolve import OUTS, VECTORS
+from sesr_kernels.convolve import OUTS
 from sesr_kernels.emit import LANES, VECTOR_BYTES
 from sesr_kernels.packing import round_up
 from sesr_kernels.rows import COLUMNS, add, correlate
 from sesr_kernels.rows import ROWS as BLOCK_ROWS
-from sesr_kernels.winograd import ROWS, multiply, multiply5, spread, spread5
+from sesr_kernels.tiling import NARROW, TILE, VECTORS, tile_start, tiling
+from sesr_kernels.winograd import ROWS, multiply, spread
 from sesr_kernels.winograd_rows import (
     assemble3,
     assemble5,
@@ -29,7 +30,6 @@ from sesr_kernels.winograd_rows import (
 # columns of a geometry: of an image's planes, and of a band's
 HEIGHT, WIDTH, PADDING, PITCH, START, PLANE, TILES, COUNT, BAND, LINE = range(10)
 
-TILE = VECTORS * LANES
 BLOCK = BLOCK_ROWS * COLUMNS
 BLOCK_BYTES = BLOCK * VECTOR_BYTES
 LONGEST_BAND = 288
@@ -37,15 +37,15 @@ LONGEST_BAND = 288
 
 
 def band(height: int, pitch: int) -> tuple[int, int]:
-    """Groups of rows in a band such that an image takes the fewest tiles; pitch of its planes."""
+    """Groups of rows in a band such that an image takes the fewest vectors; pitch of its planes."""
     every = -(-height // ROWS)
     most = max(1, min(every, LONGEST_BAND // pitch))
 
-    def tiles(groups: int) -> int:
+    def vectors(groups: int) -> int:
         whole, rest = divmod(every, groups)
-        return whole * -(-groups * pitch // TILE) + -(-rest * pitch // TILE)
+        return whole * -(-groups * pitch // LANES) + -(-rest * pitch // LANES)
 
-    best = min(range(most, 0, -1), key=tiles)
+    best = min(range(most, 0, -1), key=vectors)
     length = round_up(best * pitch, TILE) + 2 * LANES
     return best, round_up(length, 32) + 16  # an odd number of cache lines
 
@@ -63,33 +63,32 @@ def winograd(
     op: Any, rows: Any, base: int, scratch: int, weights: int, sums: int, shape: Any
 ) -> None:
     """Run a convolution (or the gradient of its input) with what follows it."""
-    source, taps, channels, groups, flags = op[1], op[2], op[3], op[4], op[15]
+    source, taps, channels, groups, flags, outs = op[1], op[2], op[3], op[4], op[15], op[16]
     line, pitch, stride = 4 * shape[LINE], 4 * shape[PITCH], 4 * shape[PLANE]
     points, every = taps + ROWS - 1, (shape[HEIGHT] + ROWS - 1) // ROWS
     found = scratch + points * channels * line
-    size = 4 * OUTS * points * taps * channels
+    size = 4 * points * taps * channels
     for first in range(0, every, shape[BAND]):
         many = min(shape[BAND], every - first)
         _spread(taps, rows, base + source, channels, first, many, scratch, shape)
         for g in range(groups):
-            for tile in range((many * shape[PITCH] + TILE - 1) // TILE):
-                x, y = scratch + tile * TILE * 4, found + tile * TILE * 4
-                w = weights + op[5] + g * size
-                if taps == 3:
-                    multiply(x, channels * line, channels, line, w, y, line)
-                else:
-                    multiply5(x, channels * line, channels, line, w, y, line)
-            for c in range(g * OUTS, (g + 1) * OUTS):
+            whole, tiles = tiling(many * shape[PITCH])
+            for tile in range(tiles):
+                x = 4 * tile_start(tile, whole)
+                multiply(taps, outs, VECTORS if tile < whole else NARROW, scratch + x,
+                         channels * line, channels, line, weights + op[5] + g * outs * size,
+                         found + x, line, outs * line)  # fmt: skip
+            for c in range(g * outs, (g + 1) * outs):
                 there = base + c * stride + first * ROWS * pitch
                 for r in range(many):
-                    x, y = found + (c - g * OUTS) * line + r * pitch, there + r * ROWS * pitch
+                    x, y = found + (c - g * outs) * line + r * pitch, there + r * ROWS * pitch
                     bias, slope = weights + op[6] + 4 * c, weights + op[10] + 4 * c
                     total = sums + op[12] + c * VECTOR_BYTES
                     if taps == 3:
-                        assemble3(x, OUTS * line, y + op[7], y + op[8], y + op[11], pitch,
+                        assemble3(x, outs * line, y + op[7], y + op[8], y + op[11], pitch,
                                   shape[WIDTH], bias, slope, total, flags)  # fmt: skip
                     else:
-                        assemble5(x, OUTS * line, y + op[7], y + op[8], y + op[11], pitch,
+                        assemble5(x, outs * line, y + op[7], y + op[8], y + op[11], pitch,
                                   shape[WIDTH], bias, slope, total, flags)  # fmt: skip
 
 
@@ -173,12 +172,8 @@ def _spread(
     for r in range(many):
         for i in range(taps + ROWS - 1):
             rows[i] = source + ((first + r) * ROWS + i - half) * pitch - 4 * half
-        for c in range(channels):
-            x, y = c * 4 * shape[PLANE], target + c * line + r * pitch
-            if taps == 3:
-                spread(rows.ctypes.data, x, y, channels * line, count)
-            else:
-                spread5(rows.ctypes.data, x, y, channels * line, count)
+        spread(taps, rows.ctypes.data, 0, 4 * shape[PLANE], channels, target + r * pitch, line,
+               channels * line, count)  # fmt: skip
 
 
 @compiled

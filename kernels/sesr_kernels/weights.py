@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_kernels.convolve import OUTS
+from sesr_kernels.host import HOST
 from sesr_kernels.packing import pack, pad_outputs, round_up
 from sesr_kernels.phases import phase_weight
 
@@ -19,7 +20,8 @@ def parts(layer: Any) -> int:
     """How many parts of a convolution read channels of their own: its groups, if possible."""
     # outputs of a group that fill no whole blocks: one convolution whose other weights are zero
     groups: int = getattr(layer, "groups", 1)
-    return groups if layer.features // groups % OUTS == 0 else 1
+    features = layer.features // groups
+    return groups if features % HOST.blocks(features) == 0 else 1
 
 
 def dense(layer: Any, params: Params) -> Array:
@@ -30,12 +32,12 @@ def dense(layer: Any, params: Params) -> Array:
     return weight if parts(layer) == layer.groups else _dense(weight, layer.groups)
 
 
-def packed_weight(layer: Any, params: Params) -> Array:
-    """Weight of a convolution in the kernel's order."""
+def packed_weight(layer: Any, params: Params, outs: int) -> Array:
+    """Weight of a convolution in the kernel's order, for blocks of `outs`."""
     weight = dense(layer, params)
     if len(weight) > 5:  # the kernel takes every tap for a row
         weight = weight.reshape(-1, 1, *weight.shape[2:])
-    return pack(weight)
+    return pack(weight, outs)
 
 
 def _dense(weight: Array, groups: int) -> Array:

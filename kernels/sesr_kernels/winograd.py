@@ -11,14 +11,13 @@ points are 0, 1, -1, 2, -2, for five taps 1/2 and -1/2 as well, and infinity.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sesr_kernels.convolve import AFTER, BEFORE, OUTS, PRELU, RELU, VECTORS, tap
+from sesr_kernels.convolve import AFTER, BEFORE, PRELU, RELU, Block, each_block, tap
 from sesr_kernels.emit import I64, VECTOR_BYTES, WORD, Emitter, Value, kernel
 from sesr_kernels.packing import pack
 
@@ -27,6 +26,8 @@ Array = npt.NDArray[Any]
 ROWS, POINTS, TAPS = 4, 6, 3
 """Rows of a group, which starts at a multiple of it; of 3 x 3: products for each, taps of each."""
 MOST_POINTS = 8
+MOST_CHANNELS = 256
+"""Of the inputs: more would not fit a chunk's scratch."""
 FINITE = {3: (0, 1, -1, 2, -2), 5: (0, 1, -1, 2, -2, 1 / 2, -1 / 2)}
 """Taps: the points but infinity.  With halves instead of larger numbers F(4, 5) keeps the error of
 F(4, 3), about twice that of the direct sum."""
@@ -46,10 +47,10 @@ def weight_transform(taps: int) -> Array:
 WEIGHT = weight_transform(TAPS)
 
 
-def packed_points(weight: Array) -> Array:
-    """(k, k, in, out) to (groups, products, in, k, OUTS)."""
+def packed_points(weight: Array, outs: int) -> Array:
+    """(k, k, in, out) to (groups, products, in, k, outs)."""
     transform = weight_transform(len(weight))
-    return pack(np.einsum("pi,ijco->pjco", transform, weight.astype(np.float64)))
+    return pack(np.einsum("pi,ijco->pjco", transform, weight.astype(np.float64)), outs)
 
 
 def _three(e: Emitter, d: list[Value]) -> list[Value]:
@@ -89,52 +90,78 @@ def _five(e: Emitter, d: list[Value]) -> list[Value]:
     return [*points, end(1)]
 
 
-def _spread(taps: int) -> Callable[..., Any]:
-    """All rows of one channel (`rows` + `offset`) to its points, `stride` bytes apart."""
+def _spread(e: Emitter, **a: Value) -> None:
+    """All rows of every channel (`rows` + `offset`, channels `plane` apart) to their points.
+
+    A channel's points are `point_stride` bytes apart, two channels' `stride`.
+    """
+    e.switch(a["taps"], {taps: partial(_spread_taps, e, taps, a) for taps in FINITE})
+
+
+def _spread_taps(e: Emitter, taps: int, a: dict[str, Value]) -> None:
     count, transform = taps + ROWS - 1, {3: _three, 5: _five}[taps]
 
-    def body(e: Emitter, **a: Value) -> None:
-        rows = [e.b.add(e.integer(a["rows"], I64(i)), a["offset"]) for i in range(count)]
-        targets = [e.b.add(a["target"], e.b.mul(a["stride"], I64(i))) for i in range(count)]
+    def channel(_: Value, offset: Value, target: Value) -> list[Value]:
+        rows = [e.b.add(e.integer(a["rows"], I64(i)), offset) for i in range(count)]
+        targets = [e.b.add(target, e.b.mul(a["point_stride"], I64(i))) for i in range(count)]
 
         def step(i: Value) -> list[Value]:
-            offset = e.b.mul(i, I64(VECTOR_BYTES))
-            points = transform(e, [e.load(e.b.add(row, offset)) for row in rows])
-            for point, target in zip(points, targets, strict=True):
-                e.store(point, e.b.add(target, offset))
+            here = e.b.mul(i, I64(VECTOR_BYTES))
+            points = transform(e, [e.load(e.b.add(row, here)) for row in rows])
+            for point, there in zip(points, targets, strict=True):
+                e.store(point, e.b.add(there, here))
             return []
 
         e.repeat(a["count"], [], step)
+        return [e.b.add(offset, a["plane"]), e.b.add(target, a["stride"])]
 
-    return kernel("rows offset target stride count", body)
+    e.repeat(a["channels"], [a["offset"], a["target"]], channel)
 
 
-def _multiply(taps: int) -> Callable[..., Any]:
-    """Products of one tile and OUTS outputs: each point's inputs and taps summed, in this order."""
-    # an output's are product_stride bytes behind the output's before; a point's behind all of those
+spread = kernel("taps rows offset plane channels target stride point_stride count", _spread)
 
-    def body(e: Emitter, **a: Value) -> None:
-        zero = e.constant(0.0)
 
-        def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
-            result = list(sums)
-            for column in range(taps):
-                result = tap(e, result, pixels, weight, column)
-            return [e.at(weight, WORD * OUTS * taps), e.b.add(pixels, a["stride"]), *result]
+def _multiply(e: Emitter, **a: Value) -> None:
+    """Products of one block: each point's inputs and taps summed, in this order.
 
-        def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
-            start = [weight, pixels, *[zero] * (OUTS * VECTORS)]
-            weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
-            for i, total in enumerate(sums):
-                out = e.b.add(target, e.b.mul(a["product_stride"], I64(i // VECTORS)))
-                e.store(total, out, VECTOR_BYTES * (i % VECTORS))
-            following = e.b.add(pixels, a["point_stride"])
-            return [weight, following, e.b.add(target, e.b.mul(a["product_stride"], I64(OUTS)))]
+    Two channels' points are `stride` bytes apart, a channel's `point_stride`; likewise products.
+    """
 
-        count = I64(taps + ROWS - 1)
-        e.repeat(count, [a["weight"], a["points"], a["products"]], point)
+    def of(taps: int) -> None:
+        each_block(e, a["outs"], a["vectors"], partial(_multiply_block, e, taps, a))
 
-    return kernel("points point_stride channels stride weight products product_stride", body)
+    e.switch(a["taps"], {taps: partial(of, taps) for taps in FINITE})
+
+
+def _multiply_block(e: Emitter, taps: int, a: dict[str, Value], block: Block) -> None:
+    outs, vectors = block
+
+    def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
+        result = list(sums)
+        for column in range(taps):
+            result = tap(e, block, result, pixels, weight, column)
+        return [e.at(weight, WORD * outs * taps), e.b.add(pixels, a["stride"]), *result]
+
+    def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
+        start = [weight, pixels, *[e.constant(0.0)] * (outs * vectors)]
+        weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
+        for i, total in enumerate(sums):
+            there = e.b.add(target, e.b.mul(a["product_stride"], I64(i // vectors)))
+            e.store(total, there, VECTOR_BYTES * (i % vectors))
+        return [
+            weight,
+            e.b.add(pixels, a["point_stride"]),
+            e.b.add(target, a["product_point_stride"]),
+        ]
+
+    e.repeat(I64(taps + ROWS - 1), [a["weight"], a["points"], a["products"]], point)
+
+
+multiply = kernel(
+    "taps outs vectors points point_stride channels stride weight products product_stride "
+    "product_point_stride",
+    _multiply,
+)
 
 
 def four_rows(e: Emitter, m: list[Value], bias: Value) -> list[Value]:
@@ -158,20 +185,32 @@ def four_rows(e: Emitter, m: list[Value], bias: Value) -> list[Value]:
     return values
 
 
-def _gather(taps: int) -> Callable[..., Any]:
-    """Products of one channel, `stride` apart, to four rows, with bias, sums and activation."""
-    count = taps + ROWS - 1
+def _gather(e: Emitter, **a: Value) -> None:
+    """Products of channels, `stride` apart, to four rows each, with bias, sums and activation.
 
-    def body(e: Emitter, **a: Value) -> None:
-        products = [e.b.add(a["products"], e.b.mul(a["stride"], I64(i))) for i in range(count)]
+    A channel's products are `point_stride` bytes apart; rows are those of the tables of addresses
+    plus an offset, two channels' `plane`, `before_plane` and `after_plane` apart.
+    """
+    e.switch(a["taps"], {taps: partial(_gather_taps, e, taps, a) for taps in FINITE})
 
-        def rows(table: str, offset: str) -> list[Value]:
-            return [e.b.add(e.integer(a[table], I64(i)), a[offset]) for i in range(ROWS)]
 
-        targets = rows("targets", "offset")
-        befores, afters = rows("befores", "before_offset"), rows("afters", "after_offset")
-        bias, slope = e.splat(e.scalar(a["bias"])), e.splat(e.scalar(a["slope"]))
-        zero, flags = e.constant(0.0), a["flags"]
+def _gather_taps(e: Emitter, taps: int, a: dict[str, Value]) -> None:
+    zero, flags = e.constant(0.0), a["flags"]
+
+    def channel(c: Value, product: Value) -> list[Value]:
+        def rows(table: str, offset: str, plane: str) -> list[Value]:
+            here = e.b.add(a[offset], e.b.mul(a[plane], c))
+            return [e.b.add(e.integer(a[table], I64(i)), here) for i in range(ROWS)]
+
+        products = [
+            e.b.add(product, e.b.mul(a["point_stride"], I64(i))) for i in range(taps + ROWS - 1)
+        ]
+        targets = rows("targets", "offset", "plane")
+        befores = rows("befores", "before_offset", "before_plane")
+        afters = rows("afters", "after_offset", "after_plane")
+        bias, slope = (
+            e.splat(e.scalar(e.b.add(a[name], e.b.mul(c, I64(WORD))))) for name in ("bias", "slope")
+        )
 
         def prelu(values: list[Value]) -> list[Value]:
             return [
@@ -182,30 +221,29 @@ def _gather(taps: int) -> Callable[..., Any]:
             return [e.b.select(e.b.fcmp_ordered("<", v, zero), zero, v) for v in values]
 
         def step(i: Value) -> list[Value]:
-            offset = e.b.mul(i, I64(VECTOR_BYTES))
+            here = e.b.mul(i, I64(VECTOR_BYTES))
 
             def plus(values: list[Value], others: list[Value]) -> list[Value]:
-                loaded = [e.load(e.b.add(other, offset)) for other in others]
+                loaded = [e.load(e.b.add(other, here)) for other in others]
                 return [e.b.fadd(v, o) for v, o in zip(values, loaded, strict=True)]
 
-            m = [e.load(e.b.add(product, offset)) for product in products]
-            values = four_rows(e, m, bias)
+            values = four_rows(e, [e.load(e.b.add(p, here)) for p in products], bias)
             values = e.choose(e.has(flags, BEFORE), values, lambda: plus(values, befores))
             values = e.choose(e.has(flags, PRELU), values, lambda: prelu(values))
             values = e.choose(e.has(flags, RELU), values, lambda: relu(values))
             values = e.choose(e.has(flags, AFTER), values, lambda: plus(values, afters))
             for value, target in zip(values, targets, strict=True):
-                e.store(value, e.b.add(target, offset))
+                e.store(value, e.b.add(target, here))
             return []
 
         e.repeat(a["count"], [], step)
+        return [e.b.add(product, a["stride"])]
 
-    return kernel(
-        "products stride count bias slope targets offset befores before_offset afters "
-        "after_offset flags",
-        body,
-    )
+    e.repeat(a["channels"], [a["products"]], channel)
 
 
-spread, multiply, gather = _spread(3), _multiply(3), _gather(3)
-spread5, multiply5, gather5 = _spread(5), _multiply(5), _gather(5)
+gather = kernel(
+    "taps products stride point_stride count channels bias slope targets offset plane "
+    "befores before_offset before_plane afters after_offset after_plane flags",
+    _gather,
+)
