@@ -11,12 +11,10 @@ from sesr_kernels.emit import LANES
 from sesr_kernels.rings import MARGIN, blank, clear, row_start
 from sesr_kernels.schedule import GROUP
 from sesr_kernels.tiling import NARROW, TILE, VECTORS, tile_start, tiling
-from sesr_kernels.winograd import FINITE, MOST_CHANNELS, MOST_POINTS, gather, multiply, spread
+from sesr_kernels.winograd import FARTHER, MOST_CHANNELS, MOST_POINTS, gather, multiply, spread
 
 CHUNK = max(1, 96 // TILE)
 """Tiles that are transformed at a time: their points stay in the first-level cache."""
-FARTHER = -(-(max(FINITE) - 1) // LANES)
-"""Vectors that the taps of the last pixels reach to the right."""
 PITCH = 4 * (CHUNK * TILE + FARTHER * LANES) + 64
 """Bytes between two channels of a chunk."""
 POINT_STRIDE, PRODUCT_STRIDE = MOST_CHANNELS * PITCH + 64, OUTS * PITCH + 64

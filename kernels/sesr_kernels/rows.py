@@ -7,33 +7,46 @@ depends on the image's size alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+from sesr_kernels.convolve import OUTS, THIN
 from sesr_kernels.emit import I64, VECTOR_BYTES, WORD, Emitter, Value, kernel
 
-ROWS, COLUMNS = 4, 3  # accumulators of one block of a weight gradient: outputs x shifted inputs
+COLUMNS = 3
+"""Shifted inputs of one block of a weight gradient, which has `outs` x COLUMNS accumulators."""
 
 
 def _correlate(e: Emitter, **a: Value) -> None:
-    """Add ``dy[o] * x[j]`` over `count` vectors of pixels to the partial sums at `sums`."""
+    """Add ``dy[o] * x[j]`` to the partial sums, over rows of `count` vectors of pixels."""
+    e.switch(a["outs"], {outs: partial(_correlate_block, e, outs, a) for outs in {OUTS, THIN}})
+
+
+def _correlate_block(e: Emitter, outs: int, a: dict[str, Value]) -> None:
     inputs = [e.b.add(a["x"], e.integer(a["shifts"], I64(j))) for j in range(COLUMNS)]
-    outputs = [e.b.add(a["dy"], e.b.mul(a["stride"], I64(i))) for i in range(ROWS)]
-    start = [e.load(a["sums"], VECTOR_BYTES * i) for i in range(ROWS * COLUMNS)]
+    outputs = [e.b.add(a["dy"], e.b.mul(a["stride"], I64(i))) for i in range(outs)]
+    start = [e.load(a["sums"], VECTOR_BYTES * i) for i in range(outs * COLUMNS)]
 
-    def step(i: Value, *sums: Value) -> list[Value]:
-        offset = e.b.mul(i, I64(VECTOR_BYTES))
-        xs = [e.load(e.b.add(address, offset)) for address in inputs]
-        result = []
-        for row, address in enumerate(outputs):
-            dy = e.load(e.b.add(address, offset))
-            for column in range(COLUMNS):
-                result.append(e.fma(dy, xs[column], sums[row * COLUMNS + column]))
-        return result
+    def row(r: Value, *sums: Value) -> list[Value]:
+        x_row, dy_row = e.b.mul(r, a["x_pitch"]), e.b.mul(r, a["dy_pitch"])
 
-    for i, total in enumerate(e.repeat(a["count"], start, step)):
+        def step(i: Value, *sums: Value) -> list[Value]:
+            offset = e.b.mul(i, I64(VECTOR_BYTES))
+            x_here, dy_here = e.b.add(x_row, offset), e.b.add(dy_row, offset)
+            xs = [e.load(e.b.add(address, x_here)) for address in inputs]
+            result = []
+            for out, address in enumerate(outputs):
+                dy = e.load(e.b.add(address, dy_here))
+                for column in range(COLUMNS):
+                    result.append(e.fma(dy, xs[column], sums[out * COLUMNS + column]))
+            return result
+
+        return e.repeat(a["count"], sums, step)
+
+    for i, total in enumerate(e.repeat(a["rows"], start, row)):
         e.store(total, a["sums"], VECTOR_BYTES * i)
 
 
-correlate = kernel("dy stride x shifts count sums", _correlate)
+correlate = kernel("outs dy stride dy_pitch x x_pitch shifts rows count sums", _correlate)
 
 
 def _collapse(e: Emitter, **a: Value) -> None:

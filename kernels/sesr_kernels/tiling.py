@@ -11,14 +11,18 @@ TILE = VECTORS * LANES
 """Columns of a whole tile; narrow ones have NARROW vectors."""
 
 
-@compiled
-def tiling(columns: int) -> tuple[int, int]:
+def cut(columns: int) -> tuple[int, int]:
     """Whole tiles of a row, and all of its tiles: narrow ones follow, so that less is left over."""
     # together they have `columns`, rounded up to vectors if both can add up to that, else to tiles
     vectors = (columns + LANES - 1) // LANES
     tiles = (vectors + VECTORS - 1) // VECTORS
     narrow = (tiles * VECTORS - vectors) // (VECTORS - NARROW)
-    return (tiles - narrow, tiles) if narrow <= tiles else (tiles, tiles)
+    if narrow <= tiles:
+        return tiles - narrow, tiles
+    return (0, 1) if vectors <= NARROW else (tiles, tiles)
+
+
+tiling = compiled(cut)
 
 
 @compiled

@@ -13,11 +13,11 @@ from sesr_kernels.convolve import AFTER, KEEP, OUTS, PRELU, RELU
 from sesr_kernels.host import HOST
 from sesr_kernels.packing import pack, pad_outputs, round_up, transposed
 from sesr_kernels.phases import phase_weight, phase_weight_vjp
-from sesr_kernels.rows import COLUMNS, ROWS
+from sesr_kernels.rows import COLUMNS
 from sesr_kernels.schedule import Unsupported
 from sesr_kernels.training_plan import conv_size
 from sesr_kernels.training_program import Program
-from sesr_kernels.training_winograd import LINE, PITCH
+from sesr_kernels.training_winograd import LONG_LINE, PITCH
 from sesr_kernels.winograd import FINITE, packed_points
 from sesr_kernels.winograd import ROWS as GROUP
 from sesr_kernels.winograd_rows import ACTIVATED
@@ -100,16 +100,17 @@ def conv_vjp(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     (x,) = inputs
     channels, features = p.channels[x], layer.features * phases
     dy = p.gradients.pop(layer.name)
-    groups, columns = -(-features // ROWS), -(-(channels * size * size + 1) // COLUMNS)
+    outs = HOST.blocks(features)
+    groups, columns = -(-features // outs), -(-(channels * size * size + 1) // COLUMNS)
     unpack = _unpack_weight(layer, size, channels, features, groups, columns)
-    result = p.plan.reserve(groups * columns * ROWS * COLUMNS, unpack)
+    result = p.plan.reserve(groups * columns * outs * COLUMNS, unpack)
     if conv_kind(p, size, channels, features) == step.WINOGRAD:
         first = _shifts(p, _band_shifts(p, channels, size))
         p.emit(step.WINOGRAD_CORRELATE, dy, p.tensors[x], groups, first, columns, result,
-               size, channels, p.plan.ones)  # fmt: skip
+               size, channels, p.plan.ones, outs)  # fmt: skip
     else:
         first = _shifts(p, _plane_shifts(p, x, size))
-        p.emit(step.CORRELATE, dy, p.tensors[x], groups, first, columns, result)
+        p.emit(step.CORRELATE, dy, p.tensors[x], groups, first, columns, result, outs)
     if p.trained[x]:
         _input_gradient(p, layer, x, dy, size, features, weight)
     p.plan.release(dy, features)
@@ -134,7 +135,7 @@ def _plane_shifts(p: Program, x: str, size: int) -> list[int]:
 
 def _band_shifts(p: Program, channels: int, size: int) -> list[int]:
     """Those of one point in a band: channel by channel, column by column."""
-    line = int(p.plan.geometry[LINE])
+    line = int(p.plan.geometry[LONG_LINE])
     return [4 * (c * line + j) for c in range(channels) for j in range(size)]
 
 
@@ -194,8 +195,8 @@ def _unpack_weight(
     name = layer.shares or layer.name
 
     def unpack(values: Array) -> Params:
-        blocks = values.reshape(groups, columns, ROWS, COLUMNS).transpose(1, 3, 0, 2)
-        table = blocks.reshape(columns * COLUMNS, groups * ROWS)[:, :features]
+        blocks = values.reshape(groups, columns, -1, COLUMNS).transpose(1, 3, 0, 2)
+        table = blocks.reshape(columns * COLUMNS, -1)[:, :features]
         taps = channels * size * size
         dweight = table[:taps].reshape(channels, size, size, features).transpose(1, 2, 0, 3)
         result: Params = {}

@@ -15,8 +15,7 @@ from sesr_kernels.emit import LANES
 from sesr_kernels.host import HOST
 from sesr_kernels.packing import round_up
 from sesr_kernels.phases import reach
-from sesr_kernels.rows import ROWS
-from sesr_kernels.training_winograd import LINE, PLANE, band, scratch_size
+from sesr_kernels.training_winograd import LINE, LONG_LINE, PLANE, bands, scratch_size
 from sesr_kernels.winograd import ROWS as GROUP
 
 Array = npt.NDArray[Any]
@@ -93,7 +92,7 @@ class Plan:
 
     def allocate(self, channels: int, exact: bool = False) -> int:
         """Byte offset of a tensor, with room for whole groups of channels unless `exact`."""
-        planes = channels if exact else round_up(channels, max(OUTS, ROWS))
+        planes = channels if exact else round_up(channels, OUTS)
         if self.free.get(planes):
             return self.free[planes].pop()
         start = self.planes
@@ -102,7 +101,7 @@ class Plan:
 
     def release(self, offset: int, channels: int) -> None:
         """Let a later tensor of the same size have this place."""
-        planes = round_up(channels, max(OUTS, ROWS))
+        planes = round_up(channels, OUTS)
         self.free.setdefault(planes, []).append(offset)
 
     def pack(self, size: int, fill: Callable[[Params], Array]) -> int:
@@ -129,7 +128,8 @@ class Plan:
 
     def scratch(self, taps: int, channels: int, features: int) -> None:
         """Have room for Winograd's points of a convolution or its gradients."""
-        size = scratch_size(taps, channels, features, int(self.geometry[LINE]))
+        lines = int(self.geometry[LINE]), int(self.geometry[LONG_LINE])
+        size = scratch_size(taps, channels, features, *lines)
         self.scratch_size = max(self.scratch_size, size)
 
     def workspace(self) -> Workspace:
@@ -164,7 +164,7 @@ def conv_size(layer: Any) -> int:
 
 
 def _geometry(height: int, width: int, padding: int) -> Array:
-    pitch = width + padding
+    pitch = round_up(width + padding, LANES)  # rows begin at a vector
     start = round_up(padding * pitch + padding, LANES)
     length = (height - 1) * pitch + width
     tiles = -(-length // HOST.tile)
@@ -173,5 +173,5 @@ def _geometry(height: int, width: int, padding: int) -> Array:
     plane = round_up(end, 32) + 16  # an odd number of cache lines: channels do not alias
     count = -(-length // LANES)
     return np.array(
-        [height, width, padding, pitch, start, plane, tiles, count, *band(height, pitch)], np.int64
+        [height, width, padding, pitch, start, plane, tiles, count, *bands(height, width)], np.int64
     )

@@ -15,7 +15,7 @@ import numpy as np
 from sesr_kernels.compiled import compiled
 from sesr_kernels.convolve import KEEP, convolve
 from sesr_kernels.emit import LANES, VECTOR_BYTES
-from sesr_kernels.rows import COLUMNS, ROWS, activation, activation_vjp, add, collapse, correlate
+from sesr_kernels.rows import COLUMNS, activation, activation_vjp, add, collapse, correlate
 from sesr_kernels.tiling import NARROW, TILE, VECTORS, tile_start, tiling
 from sesr_kernels.training_winograd import (
     COUNT,
@@ -36,8 +36,6 @@ FIELDS = 18
 
 BAND = 1024 // LANES
 """Vectors of a weight gradient's pass: four planes of `dy` and one of `x` stay in L1."""
-
-BLOCK_BYTES = ROWS * COLUMNS * VECTOR_BYTES
 
 
 @compiled
@@ -154,17 +152,17 @@ def _convolve(op: Any, rows: Any, base: int, weights: int, geometry: Any) -> Non
 @compiled
 def _correlate(op: Any, shifts: Any, base: int, sums: int, geometry: Any) -> None:
     """Weight gradient: a band of pixels at a time, all of its outputs x inputs."""
-    dy, x, groups, first, columns, result = op[1], op[2], op[3], op[4], op[5], op[6]
-    stride = 4 * geometry[PLANE]
+    dy, x, groups, first, columns, result, outs = op[1], op[2], op[3], op[4], op[5], op[6], op[7]
+    stride, size = 4 * geometry[PLANE], outs * COLUMNS * VECTOR_BYTES
     for start in range(0, geometry[COUNT], BAND):
         count = min(BAND, geometry[COUNT] - start)
         offset = start * VECTOR_BYTES
         for g in range(groups):
-            block = sums + result + g * columns * BLOCK_BYTES
+            block = sums + result + g * columns * size
             for j in range(columns):
                 correlate(
-                    base + dy + g * ROWS * stride + offset, stride, base + x + offset,
-                    shifts.ctypes.data + 8 * (first + j * COLUMNS), count, block + j * BLOCK_BYTES,
+                    outs, base + dy + g * outs * stride + offset, stride, 0, base + x + offset, 0,
+                    shifts.ctypes.data + 8 * (first + j * COLUMNS), 1, count, block + j * size,
                 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_kernels.convolve import AFTER, BEFORE, PRELU, RELU, Block, each_block, tap
-from sesr_kernels.emit import I64, VECTOR_BYTES, WORD, Emitter, Value, kernel
+from sesr_kernels.emit import I64, LANES, VECTOR_BYTES, WORD, Emitter, Value, kernel
 from sesr_kernels.packing import pack
 
 Array = npt.NDArray[Any]
@@ -28,9 +28,11 @@ ROWS, POINTS, TAPS = 4, 6, 3
 MOST_POINTS = 8
 MOST_CHANNELS = 256
 """Of the inputs: more would not fit a chunk's scratch."""
-FINITE = {3: (0, 1, -1, 2, -2), 5: (0, 1, -1, 2, -2, 1 / 2, -1 / 2)}
+FINITE: dict[int, tuple[float, ...]] = {3: (0, 1, -1, 2, -2), 5: (0, 1, -1, 2, -2, 1 / 2, -1 / 2)}
 """Taps: the points but infinity.  With halves instead of larger numbers F(4, 5) keeps the error of
 F(4, 3), about twice that of the direct sum."""
+FARTHER = -(-(max(FINITE) - 1) // LANES)
+"""Vectors that the taps of the last pixels reach to the right."""
 
 
 @cache

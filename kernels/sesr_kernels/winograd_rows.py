@@ -13,7 +13,6 @@ from typing import Any
 from sesr_kernels.convolve import AFTER, KEEP, PRELU, RELU
 from sesr_kernels.emit import F32, I64, LANES, VECTOR, VECTOR_BYTES, Emitter, Value, kernel
 from sesr_kernels.rows import COLUMNS
-from sesr_kernels.rows import ROWS as BLOCK_ROWS
 from sesr_kernels.winograd import FINITE, ROWS, four_rows, weight_transform
 
 ACTIVATED = 32
@@ -46,12 +45,12 @@ def _dual(taps: int) -> Callable[..., Any]:
 
 def _untransform(taps: int) -> Callable[..., Any]:
     """Add one tap's column of sums, from all points, to those of the taps above each other."""
-    # a column is BLOCK_ROWS vectors, COLUMNS vectors apart; `targets` is a table of addresses
+    # a column is `count` vectors, COLUMNS vectors apart; `targets` is a table of addresses
     transform = weight_transform(taps)
 
     def body(e: Emitter, **a: Value) -> None:
-        count = len(transform)
-        sources = [e.b.add(a["sums"], e.b.mul(a["stride"], I64(p))) for p in range(count)]
+        points = range(len(transform))
+        sources = [e.b.add(a["sums"], e.b.mul(a["stride"], I64(p))) for p in points]
         targets = [e.integer(a["targets"], I64(i)) for i in range(taps)]
 
         def step(r: Value) -> list[Value]:
@@ -65,9 +64,9 @@ def _untransform(taps: int) -> Callable[..., Any]:
                 e.store(total, e.b.add(target, offset))
             return []
 
-        e.repeat(I64(BLOCK_ROWS), [], step)
+        e.repeat(a["count"], [], step)
 
-    return kernel("sums stride targets", body)
+    return kernel("sums stride targets count", body)
 
 
 def _zero(e: Emitter, **a: Value) -> None:
