@@ -108,7 +108,7 @@ def test_no_layout_makes_numba_compile_again(rng: np.random.Generator) -> None:
         sr.run(net, params, held(x), ops=ops)
         sr.loss_and_grads(net, params, held(x), targets(net, rng, x), ops=ops)
         ops.prelu(held(x), np.ones(1, np.float32))
-    for function in (bands.run_band, training_step.train_image, elementwise._prelu):
+    for function in (bands.run_band, training_step.train_images, elementwise._prelu):
         dispatcher: Any = function
         assert len(dispatcher.signatures) == 1
 

@@ -1,4 +1,4 @@
-"""The compiled half of training: one image through a program of kernels, forward and back.
+"""The compiled half of training: images through a program of kernels, forward and back.
 
 An image's tensors are planes in one workspace, each row followed by a few columns of zeros that
 are at once its right and the next row's left padding, so that a plane is one long row and there
@@ -39,15 +39,29 @@ BAND = 1024 // LANES
 
 
 @compiled
-def train_image(
+def train_images(
+    program: Any, shifts: Any, numbers: Any, geometry: Any, images: Any, targets: Any, losses: Any,
+    places: Any, work: Any, scratch: Any, sums: Any, gradients: Any, weights: int, upscale: int,
+    dloss: Any, soft: Any,
+) -> None:  # fmt: skip
+    """Run `program` on images in order: each one's loss, the sum of their gradients."""
+    sums[:] = 0
+    for i in range(len(images)):
+        losses[i] = _train_image(
+            program, shifts, numbers, geometry, images[i], targets[i], places, work, scratch, sums,
+            weights, upscale, dloss, soft,
+        )  # fmt: skip
+    collapse(sums.ctypes.data, gradients.ctypes.data, len(gradients))
+
+
+@compiled
+def _train_image(
     program: Any, shifts: Any, numbers: Any, geometry: Any, image: Any, target: Any, places: Any,
-    work: Any, scratch: Any, sums: Any, gradients: Any, weights: int, upscale: int, dloss: Any,
-    soft: Any,
+    work: Any, scratch: Any, sums: Any, weights: int, upscale: int, dloss: Any, soft: Any,
 ) -> float:  # fmt: skip
-    """Run `program` on one image; returns the sum of errors, ``sqrt(error**2 + soft)``."""
+    """Add an image's gradients to `sums`; returns its errors' sum, ``sqrt(error**2 + soft)``."""
     base = work.ctypes.data + 4 * geometry[START]
     _load(image, work, geometry)
-    sums[:] = 0
     loss = 0.0
     rows = np.empty(64, np.int64)
     for i in range(len(program)):
@@ -90,7 +104,6 @@ def train_image(
             loss += _loss(op, work, geometry, target, places, upscale, dloss, soft)
         else:
             _pointwise(op, work, numbers, geometry)
-    collapse(sums.ctypes.data, gradients.ctypes.data, len(gradients))
     return loss
 
 

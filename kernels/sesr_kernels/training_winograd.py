@@ -31,7 +31,7 @@ from sesr_kernels.winograd_rows import (
 (HEIGHT, WIDTH, PADDING, PITCH, START, PLANE, TILES, COUNT, VECTORS_ACROSS, ROW, BAND, LINE,
  LONG_BAND, LONG_LINE) = range(14)  # fmt: skip
 
-SHORT, LONG = 96, 288
+SHORT, LONG = 96, 352
 """Columns of a band of groups of rows: for a convolution its points should stay in the first-level
 cache, for a weight gradient the sums be loaded and stored seldom."""
 
@@ -42,9 +42,14 @@ def bands(height: int, width: int) -> tuple[int, int, int, int, int, int]:
     whole, tiles = cut(width)
     made = whole * TILE + (tiles - whole) * NARROW * LANES
     row = max(across * LANES, made) + FARTHER * LANES
-    short, long = (max(1, min(-(-height // ROWS), most // row)) for most in (SHORT, LONG))
+    short, long = (_evenly(-(-height // ROWS), max(1, most // row)) for most in (SHORT, LONG))
     # an odd number of cache lines between channels
     return across, row, short, _line(short * row), long, _line(long * row)
+
+
+def _evenly(groups: int, most: int) -> int:
+    """Groups of a band of at most so many, such that all bands have about as many."""
+    return -(-groups // -(-groups // most))
 
 
 def _line(length: int) -> int:
