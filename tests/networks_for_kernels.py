@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 import sesr_ref as sr
@@ -93,3 +97,20 @@ def targets(net: Network, rng: np.random.Generator, x: Array) -> Array:
     """Random targets for such images."""
     n, height, width, channels = x.shape
     return rng.random((n, height * net.upscale, width * net.upscale, channels), np.float32)
+
+
+def many_jobs(plan: Any) -> Callable[[int, int, int, int], Any]:
+    """What cuts images into strips and bands much smaller than a plan's own."""
+    from sesr_kernels.partition import Job
+
+    def cut(n: int, height: int, width: int, threads: int) -> list[Job]:
+        rows = [*range(0, height, 2 * plan.step + plan.step * threads), height]
+        columns = [*range(0, width, 18 + threads), width]
+        return [
+            Job(image, *band, *strip)
+            for image in range(n)
+            for band in itertools.pairwise(rows)
+            for strip in itertools.pairwise(columns)
+        ]
+
+    return cut

@@ -13,7 +13,7 @@ import pytest
 
 import sesr_ref as sr
 from checks import need_kernels
-from networks_for_kernels import RUNNABLE, images, random_params
+from networks_for_kernels import RUNNABLE, images, many_jobs, random_params
 from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.network import Conv, Network
 from sesr_ref.ops.arrays import Array, Params
@@ -60,8 +60,7 @@ def test_tiles_threads_bands_and_strips_change_no_bit(
         np.testing.assert_array_equal(tiled, whole)
     plan = inference._plan(collapsed(net), winograd)
     assert plan is not None
-    monkeypatch.setattr(plan, "strip", 19)
-    monkeypatch.setattr(inference, "SHORTEST_BAND", 5)
+    monkeypatch.setattr(plan, "jobs", many_jobs(plan))
     for threads in (1, 2, 5):
         cut = sr.run(net, params, x, ops=sr.fast(winograd, threads=threads))
         np.testing.assert_array_equal(cut, whole)

@@ -7,7 +7,7 @@ import pytest
 
 import sesr_ref as sr
 from checks import need_kernels
-from networks_for_kernels import images, random_params, targets
+from networks_for_kernels import images, many_jobs, random_params, targets
 from sesr_ref.network import (
     PRIMITIVES,
     Add,
@@ -108,8 +108,7 @@ def test_no_cut_of_an_interpolating_network_changes_a_bit(
         np.testing.assert_array_equal(tiled, whole)
     plan = inference._plan(net, winograd)
     assert plan is not None
-    monkeypatch.setattr(plan, "strip", 11)
-    monkeypatch.setattr(inference, "SHORTEST_BAND", 5)
+    monkeypatch.setattr(plan, "jobs", many_jobs(plan))
     for threads in (1, 2, 3, 5):
         cut = sr.run(net, params, x, ops=sr.fast(winograd, threads=threads))
         np.testing.assert_array_equal(cut, whole)

@@ -13,10 +13,10 @@ from sesr_kernels.schedule import GROUP
 from sesr_kernels.tiling import NARROW, TILE, VECTORS, tile_start, tiling
 from sesr_kernels.winograd import FARTHER, MOST_CHANNELS, MOST_POINTS, gather, multiply, spread
 
-CHUNK = max(1, 96 // TILE)
-"""Tiles that are transformed at a time: their points stay in the first-level cache."""
-PITCH = 4 * (CHUNK * TILE + FARTHER * LANES) + 64
-"""Bytes between two channels of a chunk."""
+CHUNK = max(1, 192 // TILE)
+"""Tiles that are transformed at a time, and a vector more for the taps of the last pixels."""
+PITCH = 64 * (-(-(CHUNK * TILE + FARTHER * LANES) // 16) | 1)
+"""Bytes between two channels of a chunk: an odd number of cache lines."""
 POINT_STRIDE, PRODUCT_STRIDE = MOST_CHANNELS * PITCH + 64, OUTS * PITCH + 64
 """Bytes between two points of a channel, and between its products: no multiple of a page."""
 SCRATCH = MOST_POINTS * (POINT_STRIDE + PRODUCT_STRIDE) // 4

@@ -6,6 +6,7 @@ Read once, from the target that Numba really compiles for, so that ``NUMBA_CPU_N
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from llvmlite import binding
@@ -65,3 +66,12 @@ def choose(triple: str, features: str) -> Host:
 
 
 HOST = choose(binding.get_process_triple(), cpu_target.target_context.codegen().magic_tuple()[2])
+
+
+def second_level_cache() -> int:
+    """Bytes that one processor has for itself beyond the first level; 1 MB if that is not told."""
+    try:
+        size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text(encoding="ascii")
+        return int(size.strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 1 << 20

@@ -6,7 +6,7 @@ output's sum has one order, so that no cut, and no number of threads, changes a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sesr_kernels import bands
 from sesr_kernels import schedule as sc
 from sesr_kernels.compiled import plain
-from sesr_kernels.inference_plan import Job, Plan
+from sesr_kernels.inference_plan import Plan
 from sesr_kernels.threads import Threads, share
 
 Array = npt.NDArray[Any]
@@ -25,8 +25,6 @@ Params = dict[str, Array]
 WINOGRAD = True
 """The default: about 1.5 times as fast.  Its error is about twice the direct kernels' in one layer
 and about the same in whole networks."""
-SHORTEST_BAND = 96
-"""Rows of a band: shorter ones spend too much on the rows around them."""
 
 
 @lru_cache(maxsize=8)
@@ -96,28 +94,10 @@ def margin(net: Any, winograd: bool | None = None) -> tuple[int, int] | None:
     return (plan.margin, plan.step) if plan else None
 
 
-def _jobs(plan: Plan, n: int, height: int, width: int, threads: int) -> Iterator[Job]:
-    """Strips as wide as the caches like; at least as many bands as there are threads to feed."""
-    strips = max(1, round(width / plan.strip))
-    shortest = SHORTEST_BAND
-    many = max(1, min(-(-threads // (n * strips)), height // shortest))
-    while (n * strips * many) % threads and (many + 1) * shortest <= height:
-        many += 1
-    # bands begin where steps do: the rings were rehearsed from such a row on
-    edges = [height * b // many // plan.step * plan.step for b in range(many)] + [height]
-    for image in range(n):
-        # from the bottom: the rows above a band, whole groups of Winograd's, cost more than those
-        # below, and the caller, who takes the first job, starts before its helpers
-        for b in reversed(range(many)):
-            for s in range(strips):
-                yield Job(image, edges[b], edges[b + 1],
-                          width * s // strips, width * (s + 1) // strips)  # fmt: skip
-
-
 def _run(plan: Plan, params: Params, x: Array, y: Array, threads: Threads) -> None:
     packed, program, numbers = plan.constants(params)
     n, height, width, _ = x.shape
-    jobs = list(_jobs(plan, n, height, width, threads.count))
+    jobs = plan.jobs(n, height, width, threads.count)
     widest = min(max(job.right - job.left for job in jobs) + 2 * plan.halo, width)
 
     def worker(following: Callable[[], int]) -> None:

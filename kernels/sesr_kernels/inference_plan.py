@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,10 @@ from sesr_kernels import rings
 from sesr_kernels import schedule as sc
 from sesr_kernels.band_winograd import SCRATCH
 from sesr_kernels.convolve import OUTS
-from sesr_kernels.host import HOST
+from sesr_kernels.host import HOST, second_level_cache
 from sesr_kernels.lowering import lower
 from sesr_kernels.packing import round_up
+from sesr_kernels.partition import Needs, jobs
 from sesr_kernels.resampling import phases
 from sesr_kernels.shuffles import combined
 from sesr_kernels.tiling import TILE
@@ -26,9 +27,10 @@ from sesr_kernels.winograd import ROWS, packed_points
 Array = npt.NDArray[Any]
 Params = dict[str, Array]
 
-RING_BYTES = 9 << 18
+RING_BYTES = 3 << 19 if second_level_cache() >= 2 << 20 else 9 << 18
 """Of one thread's rings, which sets the columns of a strip: wider ones push the rings out of the
-caches, narrower ones waste halo (measured with 32 MB of third-level cache for two threads)."""
+caches, narrower ones waste halo.  Measured with 2 MB of second-level cache, and with 512 KB and
+32 MB of third-level cache for two threads."""
 NARROWEST = 32
 """Columns of a strip for each column of its halo, whatever its rings take: XL loses 6 % with 16."""
 WORKSPACES = 8
@@ -37,16 +39,6 @@ TABLES = 256
 """Tables of bands that a plan keeps, of 72 bytes for each tensor."""
 STEP = 1
 """Rows of the input taken at a time."""
-
-
-class Job(NamedTuple):
-    """One strip of one band of one image: rows and columns of the input."""
-
-    image: int
-    top: int
-    bottom: int
-    left: int
-    right: int
 
 
 class Plan:
@@ -71,7 +63,9 @@ class Plan:
         self.schedule.fit_rings(self.step)
         self.halo, self.margin = self.schedule.halo(grouped=False), self.schedule.halo()
         column = sum(4 * t.depth * t.channels * t.scale for t in self.schedule.tensors)
-        self.strip = max(RING_BYTES // column, NARROWEST * self.halo)
+        self.needs = Needs(
+            max(RING_BYTES // column, NARROWEST * self.halo), self.halo, self._beside(), self.step
+        )
         self.fills: list[tuple[int, Callable[[Params], Array]]] = []
         self.size = 0
         self.places = list(self.schedule.places)
@@ -80,8 +74,16 @@ class Plan:
         # kept, not to be written to: for a small image they would take as long as ten of its rows
         self.tensor_table = lru_cache(maxsize=TABLES)(self._tensor_table)
         self.shape = lru_cache(maxsize=TABLES)(self._shape)
+        self.jobs = lru_cache(maxsize=TABLES)(partial(jobs, self.needs))
         self.workspaces: deque[Workspace] = deque(maxlen=WORKSPACES)
         self.kept: tuple[dict[str, bytes], Array, Array, Array] | None = None
+
+    def _beside(self) -> float:
+        """Rows of the input that a band makes on each side, on average of all tensors."""
+        scales = np.array([tensor.scale for tensor in self.schedule.tensors])
+        low, high = (self.schedule.spans(1000, 1064) / scales[:, None]).T
+        made = (high > low) & (low > 0)
+        return float((high - low - 64)[made].mean() / 2)
 
     def _row(self, op: sc.Operation) -> list[int]:
         row = [*op[:9], *[0] * (rings.FIELDS - 9)]
