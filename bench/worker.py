@@ -12,14 +12,17 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-KEEPING = {
+ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
     "MALLOC_TOP_PAD_": str(1 << 26),
+    "OPENBLAS_THREAD_TIMEOUT": "22",
 }
-"""Lets glibc keep what is freed.  It gives tensors of more than 32 MB back to the system else, and
-has them mapped and cleared again at the next call: PyTorch takes 2.2 times as long at 1920 x 1080
-(its guide to tuning recommends another allocator), this engine the same."""
+"""The first three let glibc keep what is freed.  It gives tensors of more than 32 MB back to the
+system else, and has them mapped and cleared again at the next call: PyTorch takes 2.2 times as long
+at 1920 x 1080 (its guide to tuning recommends another allocator), this engine the same.  The last
+lets NumPy's threads spin for 2**22 cycles behind a call, not for 2**28, a tenth of a second, which
+the candidate after the reference would have to share the processors with."""
 _held: dict[str, Callable[[], Any]] = {}
 """In the process of a worker: what it runs."""
 
@@ -76,7 +79,7 @@ class Workers(dict[str, Worker], AbstractContextManager["Workers"]):
     """A worker for each name, from its first use to the end of the block."""
 
     def __missing__(self, name: str) -> Worker:
-        self[name] = Worker(KEEPING)
+        self[name] = Worker(ENVIRONMENT)
         return self[name]
 
     def __exit__(self, *error: object) -> None:

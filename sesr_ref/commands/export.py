@@ -114,6 +114,8 @@ def _export_onnx(args: argparse.Namespace, net: Network, params: Params) -> tupl
 def _export_weights(
     args: argparse.Namespace, net: Network, params: Params, save: Any
 ) -> tuple[Network, Params]:
+    if args.dialect and collapsed(net) != net:
+        _check_dialect(args.dialect, args.expanded)
     if not args.expanded:
         net, params = collapsed_exactly(net, params)
     if args.mode:
@@ -121,6 +123,14 @@ def _export_weights(
     params = {name: rounded(name, array, args.dtype) for name, array in params.items()}
     save(args.out, net, params, args.dialect or "sesr-ref", args.overwrite)
     return net, params
+
+
+def _check_dialect(name: str, expanded: bool) -> None:
+    if name == "sesr-ref" or DIALECTS[name].linear_blocks == expanded:  # our names fit both
+        return
+    if expanded:
+        raise ValueError(f"--dialect {name} names collapsed convolutions: leave out --expanded")
+    raise ValueError(f"--dialect {name} names the parameters of linear blocks: add --expanded")
 
 
 def _size(text: str) -> tuple[int, int] | None:

@@ -48,6 +48,11 @@ class Dialect:
     network: Callable[[Shapes], nw.Network]
     prefixes: tuple[str, ...] = ("", "module.")
 
+    @property
+    def linear_blocks(self) -> bool:
+        """Whether it names the parameters of linear blocks, not of what they collapse into."""
+        return any(name.ours.endswith(".expand") for name in self.names)
+
 
 def _sesr(shapes: Shapes) -> nw.Network:
     """SESR as the paper draws it: what the parameters do not tell is the paper's."""
