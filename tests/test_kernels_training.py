@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ import sesr_ref as sr
 from checks import need_kernels
 from networks_for_kernels import TRAINABLE, images, random_params, targets
 from sesr_ref.collapse import collapse_params, collapsed
-from sesr_ref.network import Add, Conv, DepthToSpace, Network, PReLU, Resize
+from sesr_ref.network import Add, Conv, DepthToSpace, Network, PReLU, ReLU, Resize
 from sesr_ref.ops.arrays import Params
 from sesr_ref.optimiser import Adam
 
@@ -88,10 +90,13 @@ def test_winograds_gradients_are_about_as_exact_as_the_direct_ones(
     assert max(winograd) < 2e-6
 
 
-def test_gradients_have_the_same_bits_with_any_number_of_threads(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("count", [5, 33])  # each image's sums by themselves, and those of two
+def test_gradients_have_the_same_bits_with_any_number_of_threads(
+    count: int, rng: np.random.Generator
+) -> None:
     net = sr.sesr(2)
     params = random_params(net, rng)
-    x = images(net, rng, 5, 20, 23)
+    x = images(net, rng, count, 20, 23)
     target = targets(net, rng, x)
     first = sr.loss_and_grads(net, params, x, target, ops=sr.fast(threads=1))
     for threads in (2, 3):
@@ -99,6 +104,18 @@ def test_gradients_have_the_same_bits_with_any_number_of_threads(rng: np.random.
         assert first[0] == again[0]
         for name in params:
             np.testing.assert_array_equal(first[1][name], again[1][name])
+
+
+def test_the_sums_of_several_images_are_those_of_each(rng: np.random.Generator) -> None:
+    net = sr.sesr(1)
+    params, x = random_params(net, rng), images(net, rng, 35, 9, 8)  # the last part is shorter
+    target = targets(net, rng, x)
+    loss, grads = sr.loss_and_grads(net, params, x, target, ops=sr.fast())
+    exact: Params = {name: value.astype(np.float64) for name, value in params.items()}
+    want_loss, want = sr.loss_and_grads(net, exact, x.astype(float), target.astype(float))
+    assert loss == pytest.approx(want_loss, rel=1e-6)
+    for name in params:
+        np.testing.assert_allclose(grads[name], want[name], rtol=0, atol=2e-6)
 
 
 def test_what_the_training_kernels_cannot_take_goes_through_the_reference(
@@ -193,3 +210,42 @@ def test_adams_kernel_changes_all_whole_vectors_of_float32() -> None:
     factors = (0.1, 0.001, 1e-7, 1e-3, 1.0)
     assert 1003 - 16 < kernel(state, np.ones(1003, np.float32), factors) <= 1003
     assert kernel({k: v.astype(np.float64) for k, v in state.items()}, np.ones(1003), factors) == 0
+
+
+SUMS: dict[str, tuple[Any, ...]] = {
+    "behind PReLU": (Conv("a", 8, 3), Conv("b", 8, 3), PReLU("p"), Add("s", inputs=("p", "a"))),
+    "behind ReLU": (Conv("a", 8, 3), Conv("b", 8, 3), ReLU("p"), Add("s", inputs=("a", "p"))),
+    "behind a convolution": (Conv("a", 8, 3), Conv("b", 8, 3), Add("s", inputs=("b", "a"))),
+    "one by one": (Conv("a", 8, 1), Conv("b", 8, 1), PReLU("p"), Add("s", inputs=("p", "a"))),
+    "of what came before": (
+        Conv("a", 8, 3), PReLU("p"), Conv("b", 8, 3), PReLU("q"), Add("s", inputs=("q", "p"))
+    ),
+    "of one channel": (Conv("a", 1, 3), Conv("b", 8, 3), PReLU("p"), Add("s", inputs=("p", "a"))),
+    "with itself": (Conv("b", 8, 3), PReLU("p"), Add("s", inputs=("p", "p"))),
+    "of three": (
+        Conv("a", 8, 3), Conv("b", 8, 3), PReLU("p"), Add("s", inputs=("p", "a", "a"))
+    ),
+    "that two read": (
+        Conv("a", 8, 3), Conv("b", 8, 3), PReLU("p"), Add("t", inputs=("p", "a")),
+        Conv("d", 8, 3, inputs=("p",)), Add("s", inputs=("d", "t")),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("winograd", [True, False])
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_behind_convolutions_have_the_references_gradients(
+    name: str, winograd: bool, rng: np.random.Generator
+) -> None:
+    net = Network("sums", 2, 1, (*SUMS[name], Conv("last", 4, 3), DepthToSpace("shuffle", 2)))
+    params, x = random_params(net, rng), images(net, rng, 2, 7, 19)
+    target = targets(net, rng, x)
+    ops = sr.fast(winograd)
+    assert ops.gradients is not None
+    assert ops.gradients(net, params, x, target) is not None
+    loss, grads = sr.loss_and_grads(net, params, x, target, ops=ops)
+    exact: Params = {key: value.astype(np.float64) for key, value in params.items()}
+    want_loss, want = sr.loss_and_grads(net, exact, x.astype(float), target.astype(float))
+    assert loss == pytest.approx(want_loss, rel=1e-6)
+    for key in params:
+        np.testing.assert_allclose(grads[key], want[key], rtol=0, atol=3e-6)

@@ -14,7 +14,7 @@ from sesr_kernels.tiling import NARROW, TILE, VECTORS, tile_start, tiling
 from sesr_kernels.winograd import FARTHER, MOST_CHANNELS, MOST_POINTS, gather, multiply, spread
 
 CHUNK = max(1, 192 // TILE)
-"""Tiles that are transformed at a time, and a vector more for the taps of the last pixels."""
+"""Tiles that are transformed at a time, and FARTHER vectors more."""
 PITCH = 64 * (-(-(CHUNK * TILE + FARTHER * LANES) // 16) | 1)
 """Bytes between two channels of a chunk: an odd number of cache lines."""
 POINT_STRIDE, PRODUCT_STRIDE = MOST_CHANNELS * PITCH + 64, OUTS * PITCH + 64
@@ -69,7 +69,7 @@ def _chunk(
     here, vectors = 4 * column, (tile_start(last, whole) - column) // LANES
     plane = 4 * tensors[op[r.SOURCE], r.PITCH]
     spread(size, table, here, plane, op[r.PARTS] * channels, points, PITCH, POINT_STRIDE,
-           vectors + FARTHER)  # fmt: skip
+           vectors + FARTHER, 0, 0)  # fmt: skip
     plane = 4 * tensors[op[r.TARGET], r.PITCH]
     before = plane if op[r.SECOND] >= 0 and tensors[op[r.SECOND], r.COLUMNS] > 1 else 0
     after = plane if op[r.THIRD] >= 0 and tensors[op[r.THIRD], r.COLUMNS] > 1 else 0

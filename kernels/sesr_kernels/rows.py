@@ -1,7 +1,7 @@
 """Kernels over rows of pixels: weight gradients, activations, sums.
 
 Sums stay in vectors of partial sums, lane by lane, until `collapse` adds the lanes up; their order
-depends on the image's size alone.
+depends on the images' size and number alone.
 """
 
 from __future__ import annotations
@@ -63,23 +63,22 @@ collapse = kernel("sums target count", _collapse)
 
 
 def _activation_vjp(e: Emitter, **a: Value) -> None:
-    """``dy *= 1 if z > 0 else slope`` in place; adds ``dy * min(z, 0)`` to the partial sums."""
+    """``dx = dy * (1 if z > 0 else slope)``; adds ``dy * min(z, 0)`` to the partial sums."""
     zero = e.constant(0.0)
     slope = e.splat(e.scalar(a["slope"]))
 
     def step(i: Value, total: Value) -> list[Value]:
         offset = e.b.mul(i, I64(VECTOR_BYTES))
-        there, z = e.b.add(a["dy"], offset), e.load(e.b.add(a["z"], offset))
-        dy = e.load(there)
+        dy, z = e.load(e.b.add(a["dy"], offset)), e.load(e.b.add(a["z"], offset))
         positive = e.b.fcmp_ordered(">", z, zero)
-        e.store(e.b.select(positive, dy, e.b.fmul(dy, slope)), there)
+        e.store(e.b.select(positive, dy, e.b.fmul(dy, slope)), e.b.add(a["dx"], offset))
         return [e.fma(dy, e.b.select(positive, zero, z), total)]
 
     (total,) = e.repeat(a["count"], [e.load(a["sums"])], step)
     e.store(total, a["sums"])
 
 
-activation_vjp = kernel("dy z slope count sums", _activation_vjp)
+activation_vjp = kernel("dy z slope count sums dx", _activation_vjp)
 
 
 def _activation(e: Emitter, **a: Value) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,18 @@ def _conv_spec(layer: Any) -> tuple[int, int, Callable[[Params], Array]]:
     return conv_size(layer), stride**2, lambda params: phase_weight(params[name], stride, crop)
 
 
+class Store(NamedTuple):
+    """What a convolution writes, and what it does to its sums before: addresses and flags."""
+
+    target: int
+    kept: int
+    slope: int
+    after: int
+    flags: int
+
+
 def conv(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
-    """Forward, with the activation that follows where nobody else reads what lies between."""
+    """Forward, with the activation and the sum that follow where nobody else reads between."""
     size, phases, weight = _conv_spec(layer)
     if size not in (1, 3, 5) or getattr(layer, "groups", 1) != 1:
         raise Unsupported("convolution")
@@ -45,25 +55,74 @@ def conv(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     p.channels[layer.name] = features
     if phases > 1:
         p.shuffled.add(layer.name)
-    readers = p.readers.get(layer.name, [])
-    follower: Any = readers[0] if len(readers) == 1 else None
-    kind = type(follower).__name__
-    outs = HOST.blocks(features)
-    groups = -(-features // outs)
+    outs, every = HOST.blocks(features), round_up(features, OUTS)
     how, packed = place_weight(p, size, channels, features, weight)
-    bias = _bias(p, layer, phases, round_up(features, OUTS))
-    target = p.plan.allocate(features)
+    bias = _bias(p, layer, phases, every)
+    to = _store(p, layer, features, bias)
+    p.emit(how, p.tensors[inputs[0]], size, channels, -(-features // outs), packed, bias, to.target,
+           to.kept, every, to.slope, to.after, p.plan.plane_bytes, to.after, 0, to.flags, outs,
+           p.lazy.get(inputs[0], -1))  # fmt: skip
+
+
+def _store(p: Program, layer: Any, features: int, bias: int) -> Store:
+    """Places of the results, named; `bias` stands for slopes where there are none."""
+    target, name = p.plan.allocate(features), layer.name
+    p.tensors[name] = target
+    if name in p.shuffled:
+        return Store(target, target, bias, 0, 0)
     kept, slope, flags = target, bias, 0
-    if kind in ACTIVATIONS and phases == 1:
-        p.fused[layer.name] = follower.name
+    if (follower := _activation_behind(p, name)) is not None:
+        p.fused[name] = name = follower.name
         slope, _ = slope_of(p, follower, features)
-        flags = RELU if kind == "ReLU" else PRELU | KEEP
-        kept = target if kind == "ReLU" else p.plan.allocate(features)
-        p.tensors[follower.name] = target
-        p.kept[follower.name] = kept
-    p.tensors[layer.name] = kept
-    p.emit(how, p.tensors[inputs[0]], size, channels, groups, packed, bias, target, kept,
-           round_up(features, OUTS), slope, 0, 0, 0, 0, flags, outs)  # fmt: skip
+        flags = RELU if type(follower).__name__ == "ReLU" else PRELU
+        p.tensors[name] = target
+        if flags == PRELU and _only_transformed(p, name, features):
+            p.lazy[name], p.kept[name] = slope, target
+            return Store(target, target, slope, 0, 0)
+    after, added = 0, _added(p, name, features)
+    if added is not None:
+        total, other = added
+        p.channels[total], p.tensors[total] = features, target
+        after, flags = p.tensors[other], flags | AFTER
+    if flags & PRELU or flags == RELU | AFTER:  # else what comes out tells what went in
+        kept, flags = p.plan.allocate(features), flags | KEEP
+        p.tensors[layer.name] = kept
+    if follower is not None:
+        p.kept[name] = kept
+    return Store(target, kept, slope, after, flags)
+
+
+def _activation_behind(p: Program, name: str) -> Any:
+    """The activation that alone reads a tensor, or None."""
+    readers = p.readers.get(name, [])
+    alone = len(readers) == 1 and type(readers[0]).__name__ in ACTIVATIONS
+    return readers[0] if alone else None
+
+
+def _added(p: Program, name: str, channels: int) -> tuple[str, str] | None:
+    """The sum that alone reads a tensor, and what it adds, if a store can do that."""
+    readers = [(layer, inputs) for layer, inputs in p.steps if name in inputs]
+    if len(readers) != 1 or type(readers[0][0]).__name__ != "Add" or name == p.net.output:
+        return None
+    layer, inputs = readers[0]
+    other = inputs[1 - inputs.index(name)] if len(inputs) == 2 else name
+    there = other in p.tensors and other not in p.lazy and other not in p.shuffled
+    fits = there and other != name and p.channels[other] == channels
+    return (layer.name, other) if fits else None
+
+
+def _only_transformed(p: Program, name: str, channels: int) -> bool:
+    """Whether all that read a tensor transform its rows, and can apply an activation meanwhile."""
+
+    # then it need not be stored: half of what a forward pass writes, which waits for the caches
+    def transforms(layer: Any) -> bool:
+        if type(layer).__name__ not in ("Conv", "ConvTranspose"):
+            return False
+        size, phases, _ = _conv_spec(layer)
+        return conv_kind(p, size, channels, layer.features * phases) == step.WINOGRAD
+
+    readers = p.readers.get(name, [])
+    return name != p.net.output and bool(readers) and all(map(transforms, readers))
 
 
 def place_weight(
@@ -107,7 +166,7 @@ def conv_vjp(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     if conv_kind(p, size, channels, features) == step.WINOGRAD:
         first = _shifts(p, _band_shifts(p, channels, size))
         p.emit(step.WINOGRAD_CORRELATE, dy, p.tensors[x], groups, first, columns, result,
-               size, channels, p.plan.ones, outs)  # fmt: skip
+               size, channels, p.plan.ones, outs, p.lazy.get(x, -1))  # fmt: skip
     else:
         first = _shifts(p, _plane_shifts(p, x, size))
         p.emit(step.CORRELATE, dy, p.tensors[x], groups, first, columns, result, outs)
@@ -166,7 +225,7 @@ def _input_gradient(
             slope, _ = p.slopes[x]
             seen, result = p.kept[x], slope_sums(p, before, channels)
         p.emit(kind, dy, size, features, groups, packed, bias, target, target, every, slope, seen,
-               result, 0, 0, flags, outs)  # fmt: skip
+               result, target, 0, flags, outs, -1)  # fmt: skip
     else:
         p.emit(kind, dy, size, features, groups, packed, bias, target, target, every, bias, target,
                p.plan.plane_bytes, 0, 0, flags, outs)  # fmt: skip

@@ -23,6 +23,7 @@ class Program:
         self.gradients: dict[str, int] = {}
         self.kept: dict[str, int] = {}  # what an activation saw
         self.fused: dict[str, str] = {}  # convolution: the activation in its store
+        self.lazy: dict[str, int] = {}  # tensors kept ahead of an activation: its slopes' place
         self.fused_vjp: set[str] = set()  # activations whose gradient is in an earlier store
         self.trained = {"input": False}
         self.shuffled: set[str] = set()  # tensors that are depth-to-space of what is computed
@@ -48,6 +49,14 @@ class Program:
             there = self.gradients[name]
             self.emit(step.ADD, there, stride, dy, stride, there, channels)
         return False
+
+    def uncopied(self, copy: int) -> int:
+        """What the last step has copied to `copy`, the step taken back; else `copy` itself."""
+        last = self.plan.rows[-1]
+        if last[0] != step.ADD or last[3] != self.zeros() or last[5] != copy:
+            return copy
+        self.plan.rows.pop()
+        return last[1]
 
     def zeros(self) -> int:
         """A plane that nothing writes to."""

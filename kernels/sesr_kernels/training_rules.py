@@ -70,13 +70,15 @@ def _activate_vjp(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
     dy = p.gradients.pop(layer.name)
     slope, every = p.slopes[layer.name]
     if layer.name not in p.fused_vjp:
-        result = slope_sums(p, layer, channels)
-        p.emit(step.ACTIVATION_VJP, dy, p.kept[layer.name], channels, slope, result, every)
+        result, source = slope_sums(p, layer, channels), p.uncopied(dy)
+        p.emit(step.ACTIVATION_VJP, source, p.kept[layer.name], channels, slope, result, every, dy)
     if p.trained[x] and not p.pass_on(x, dy, last=True):
         p.plan.release(dy, channels)
 
 
 def _add(p: Program, layer: Any, inputs: tuple[str, ...]) -> None:
+    if layer.name in p.tensors:  # a convolution's store has made it
+        return
     channels = p.channels[layer.name] = p.channels[inputs[0]]
     if any((i in p.shuffled) != (inputs[0] in p.shuffled) for i in inputs):
         raise Unsupported("sum of resolutions")

@@ -35,7 +35,7 @@ from sesr_kernels.training_winograd import (
 FIELDS = 18
 
 BAND = 1024 // LANES
-"""Vectors of a weight gradient's pass: four planes of `dy` and one of `x` stay in L1."""
+"""Vectors of a direct weight gradient's pass: a block's planes of `dy` stay close."""
 
 
 @compiled
@@ -79,7 +79,7 @@ def _train_image(
                 _clear_below(work, op[8], op[9], geometry)
         elif kind == WINOGRAD_CORRELATE:
             winograd_correlate(
-                op, shifts, rows, base, scratch.ctypes.data, sums.ctypes.data, geometry
+                op, shifts, rows, base, scratch.ctypes.data, weights, sums.ctypes.data, geometry
             )
         elif kind == CORRELATE:
             _correlate(op, shifts, base, sums.ctypes.data, geometry)
@@ -89,8 +89,9 @@ def _train_image(
                 activation_vjp(
                     base + op[1] + step, base + op[2] + step, weights + op[4] + 4 * c * op[6],
                     geometry[COUNT], sums.ctypes.data + op[5] + c * VECTOR_BYTES,
+                    base + op[7] + step,
                 )  # fmt: skip
-            _clear(work, op[1], op[3], geometry)  # a slope that is NaN makes one of 0
+            _clear(work, op[7], op[3], geometry)  # a slope that is NaN makes one of 0
         elif kind == ACTIVATION:
             for c in range(op[3]):
                 step = 4 * c * geometry[PLANE]
@@ -180,28 +181,50 @@ def _correlate(op: Any, shifts: Any, base: int, sums: int, geometry: Any) -> Non
 
 
 @compiled
+def _absolute(values: Any) -> float:
+    """Sum of magnitudes, in four chains that do not wait for each other."""
+    a = b = c = d = 0.0
+    whole = len(values) // 4 * 4
+    for x in range(0, whole, 4):
+        a += abs(values[x])
+        b += abs(values[x + 1])
+        c += abs(values[x + 2])
+        d += abs(values[x + 3])
+    for x in range(whole, len(values)):
+        a += abs(values[x])
+    return a + b + (c + d)
+
+
+@compiled
 def _loss(
     op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, dloss: Any, soft: Any
 ) -> float:
     """Errors against the target's subpixels, and their gradient (or that as given)."""
-    total = 0.0
+    total, width, as_given = 0.0, geometry[WIDTH], op[3] != 0
+    given, errors = np.empty(width, np.float32), np.empty(width, np.float32)
     for c in range(len(places)):
         row, column, channel = places[c, 0], places[c, 1], places[c, 2]
         for y in range(geometry[HEIGHT]):
             start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
-            made, gradient, high = op[1] // 4 + start, op[2] // 4 + start, y * upscale + row
-            for x in range(geometry[WIDTH]):
-                given = target[high, x * upscale + column, channel]
-                error = work[made + x] - given
-                if op[3]:
-                    work[gradient + x] = given
-                elif soft > 0:
-                    size = math.sqrt(error * error + soft)
-                    work[gradient + x] = error / size * dloss
+            made, gradient = work[op[1] // 4 + start :], work[op[2] // 4 + start :]
+            line = target[y * upscale + row]
+            for x in range(width):
+                given[x] = line[x * upscale + column, channel]
+            if as_given:
+                for x in range(width):
+                    gradient[x] = given[x]
+                continue
+            for x in range(width):
+                errors[x] = made[x] - given[x]
+            if soft > 0:
+                for x in range(width):
+                    size = math.sqrt(errors[x] * errors[x] + soft)
+                    gradient[x] = errors[x] / size * dloss
                     total += size
-                else:  # without a branch that would follow the error's sign
-                    total += abs(error)
-                    work[gradient + x] = np.sign(error) * dloss
+            else:
+                total += _absolute(errors)
+                for x in range(width):  # without a branch that would follow the error's sign
+                    gradient[x] = np.sign(errors[x]) * dloss
     _clear(work, op[2], len(places), geometry)
     return total
 

@@ -77,9 +77,10 @@ def winograd(
     found = scratch + points * channels * line
     size = 4 * points * taps * channels
     whole, tiles = tiling(shape[WIDTH])
+    slopes = weights + op[17] if op[17] >= 0 else 0
     for first in range(0, every, shape[BAND]):
         many = min(shape[BAND], every - first)
-        _spread(taps, rows, base + source, channels, first, many, scratch, line, shape)
+        _spread(taps, rows, base + source, channels, first, many, scratch, line, slopes, shape)
         for g in range(groups):
             weight = weights + op[5] + g * outs * size
             for r in range(many):
@@ -95,20 +96,20 @@ def winograd(
                     bias, slope = weights + op[6] + 4 * c, weights + op[10] + 4 * c
                     total = sums + op[12] + c * VECTOR_BYTES
                     if taps == 3:
-                        assemble3(x, outs * line, y + op[7], y + op[8], y + op[11], pitch,
-                                  shape[WIDTH], bias, slope, total, flags)  # fmt: skip
+                        assemble3(x, outs * line, y + op[7], y + op[8], y + op[11], y + op[13],
+                                  pitch, shape[WIDTH], bias, slope, total, flags)  # fmt: skip
                     else:
-                        assemble5(x, outs * line, y + op[7], y + op[8], y + op[11], pitch,
-                                  shape[WIDTH], bias, slope, total, flags)  # fmt: skip
+                        assemble5(x, outs * line, y + op[7], y + op[8], y + op[11], y + op[13],
+                                  pitch, shape[WIDTH], bias, slope, total, flags)  # fmt: skip
 
 
 @compiled
 def winograd_correlate(
-    op: Any, shifts: Any, rows: Any, base: int, scratch: int, sums: int, shape: Any
+    op: Any, shifts: Any, rows: Any, base: int, scratch: int, weights: int, sums: int, shape: Any
 ) -> None:
     """Weight gradient of a convolution, in the layout of the direct one's sums."""
     dy, x, groups, first_shift, result, ones = op[1], op[2], op[3], op[4], op[6], op[9]
-    taps, channels, outs = op[7], op[8], op[10]
+    taps, channels, outs, slopes = op[7], op[8], op[10], weights + op[11] if op[11] >= 0 else 0
     line, row = 4 * shape[LONG_LINE], 4 * shape[ROW]
     points, every = taps + ROWS - 1, (shape[HEIGHT] + ROWS - 1) // ROWS
     features, columns = groups * outs, (channels * taps + COLUMNS - 1) // COLUMNS
@@ -128,7 +129,7 @@ def winograd_correlate(
             outputs = duals + (features + g * outs) * line
             correlate(outs, outputs, line, row, base + ones, 0, still, many, count,
                       biases + g * size)  # fmt: skip
-        _spread(taps, rows[8:], base + x, channels, first, many, scratch, line, shape)
+        _spread(taps, rows[8:], base + x, channels, first, many, scratch, line, slopes, shape)
         for p in range(points):
             inputs = scratch + p * channels * line
             for g in range(groups):
@@ -175,7 +176,7 @@ def _column(blocks: int, size: int, first: int, column: int) -> int:
 @compiled
 def _spread(
     taps: int, rows: Any, source: int, channels: int, first: int, many: int, target: int,
-    line: int, shape: Any,
+    line: int, slopes: int, shape: Any,
 ) -> None:  # fmt: skip
     """Points of a band; the first columns are the padding left of the image.
 
@@ -186,7 +187,7 @@ def _spread(
         for i in range(taps + ROWS - 1):
             rows[i] = source + ((first + r) * ROWS + i - half) * pitch - 4 * half
         spread(taps, rows.ctypes.data, 0, 4 * shape[PLANE], channels, target + r * 4 * shape[ROW],
-               line, channels * line, shape[VECTORS_ACROSS] + FARTHER)  # fmt: skip
+               line, channels * line, shape[VECTORS_ACROSS] + FARTHER, slopes, 4)  # fmt: skip
 
 
 @compiled

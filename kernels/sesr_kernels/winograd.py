@@ -23,8 +23,8 @@ from sesr_kernels.packing import pack
 
 Array = npt.NDArray[Any]
 
-ROWS, POINTS, TAPS = 4, 6, 3
-"""Rows of a group, which starts at a multiple of it; of 3 x 3: products for each, taps of each."""
+ROWS, POINTS = 4, 6
+"""Rows of a group, which starts at a multiple of it; its products with three taps, tap by tap."""
 MOST_POINTS = 8
 MOST_CHANNELS = 256
 """Of the inputs: more would not fit a chunk's scratch."""
@@ -44,9 +44,6 @@ def weight_transform(taps: int) -> Array:
         for a in points
     ]
     return np.array([*rows, [0.0] * (taps - 1) + [1.0]])
-
-
-WEIGHT = weight_transform(TAPS)
 
 
 def packed_points(weight: Array, outs: int) -> Array:
@@ -95,21 +92,43 @@ def _five(e: Emitter, d: list[Value]) -> list[Value]:
 def _spread(e: Emitter, **a: Value) -> None:
     """All rows of every channel (`rows` + `offset`, channels `plane` apart) to their points.
 
-    A channel's points are `point_stride` bytes apart, two channels' `stride`.
+    A channel's points are `point_stride` bytes apart, two channels' `stride`.  Where there are
+    slopes, an address that is not 0, rows are read through a PReLU with them.
     """
-    e.switch(a["taps"], {taps: partial(_spread_taps, e, taps, a) for taps in FINITE})
+
+    def of(activated: bool) -> None:
+        every = {taps: partial(_spread_taps, e, taps, activated, a) for taps in FINITE}
+        e.switch(a["taps"], every)
+
+    there = e.b.icmp_signed("!=", a["slopes"], I64(0))
+    with e.b.if_else(there) as (then, otherwise):
+        with then:
+            of(activated=True)
+        with otherwise:
+            of(activated=False)
 
 
-def _spread_taps(e: Emitter, taps: int, a: dict[str, Value]) -> None:
+def _spread_taps(e: Emitter, taps: int, activated: bool, a: dict[str, Value]) -> None:
     count, transform = taps + ROWS - 1, {3: _three, 5: _five}[taps]
 
-    def channel(_: Value, offset: Value, target: Value) -> list[Value]:
+    def channel(c: Value, offset: Value, target: Value) -> list[Value]:
         rows = [e.b.add(e.integer(a["rows"], I64(i)), offset) for i in range(count)]
         targets = [e.b.add(target, e.b.mul(a["point_stride"], I64(i))) for i in range(count)]
+        zero = e.constant(0.0)
+        if activated:
+            place = e.b.add(a["slopes"], e.b.mul(c, a["slope_stride"]))
+            slope = e.splat(e.scalar(place))
+
+        def read(address: Value) -> Value:
+            x = e.load(address)
+            if not activated:
+                return x
+            # 0 stays, whatever the slope: the padding
+            return e.b.select(e.b.fcmp_unordered("<", x, zero), e.b.fmul(x, slope), x)
 
         def step(i: Value) -> list[Value]:
             here = e.b.mul(i, I64(VECTOR_BYTES))
-            points = transform(e, [e.load(e.b.add(row, here)) for row in rows])
+            points = transform(e, [read(e.b.add(row, here)) for row in rows])
             for point, there in zip(points, targets, strict=True):
                 e.store(point, e.b.add(there, here))
             return []
@@ -120,7 +139,10 @@ def _spread_taps(e: Emitter, taps: int, a: dict[str, Value]) -> None:
     e.repeat(a["channels"], [a["offset"], a["target"]], channel)
 
 
-spread = kernel("taps rows offset plane channels target stride point_stride count", _spread)
+spread = kernel(
+    "taps rows offset plane channels target stride point_stride count slopes slope_stride",
+    _spread,
+)
 
 
 def _multiply(e: Emitter, **a: Value) -> None:

@@ -85,15 +85,15 @@ zero = kernel("target count", _zero)
 def _assemble(e: Emitter, taps: int, **a: Value) -> None:
     """Products of one channel to its four rows; writes `width` columns and nothing else.
 
-    In this order: bias, store of what the activation sees (KEEP), activation, sum with what is
-    there (AFTER), gradient of an activation (ACTIVATED) with its slope's partial sums.
+    In this order: bias, store of what the activation sees (KEEP), activation, sum with `after`
+    (AFTER), gradient of an activation (ACTIVATED) with its slope's partial sums.
     """
     sources = [e.b.add(a["products"], e.b.mul(a["stride"], I64(i))) for i in range(taps + ROWS - 1)]
 
     def rows(name: str) -> list[Value]:
         return [e.b.add(a[name], e.b.mul(a["pitch"], I64(i))) for i in range(ROWS)]
 
-    targets, kept, seen = rows("target"), rows("kept"), rows("seen")
+    targets, kept, seen, after = rows("target"), rows("kept"), rows("seen"), rows("after")
     bias, slope = e.splat(e.scalar(a["bias"])), e.splat(e.scalar(a["slope"]))
     zero, flags = e.constant(0.0), a["flags"]
 
@@ -134,7 +134,7 @@ def _assemble(e: Emitter, taps: int, **a: Value) -> None:
         )  # fmt: skip
         values = e.choose(
             e.has(flags, AFTER), values,
-            lambda: [e.b.fadd(v, o) for v, o in zip(values, there(targets), strict=True)],
+            lambda: [e.b.fadd(v, o) for v, o in zip(values, there(after), strict=True)],
         )  # fmt: skip
         values = e.choose(e.has(flags, ACTIVATED), values, backward)
         put(values, targets)
@@ -150,7 +150,7 @@ def _assemble(e: Emitter, taps: int, **a: Value) -> None:
 
 
 def _assembler(taps: int) -> Callable[..., Any]:
-    arguments = "products stride target kept seen pitch width bias slope sums flags"
+    arguments = "products stride target kept seen after pitch width bias slope sums flags"
     return kernel(arguments, lambda e, **a: _assemble(e, taps, **a))
 
 

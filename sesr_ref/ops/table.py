@@ -81,7 +81,8 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     *Not the same bits*, but within float32's rounding: with and without `winograd`; beside
     `REFERENCE`, whose sums are a BLAS's; on another instruction set, since AVX2, AVX-512 and NEON
     multiply and add with one rounding and SSE2 and scalar code with two; a training step of
-    another image size or instruction set, since a gradient's partial sums are a vector's lanes.
+    another image size, batch or instruction set, since a gradient's partial sums are a vector's
+    lanes and those of some images.
 
     *What is not taken*: float64 runs on NumPy.  A network with a convolution beyond 31 x 31 runs
     layer by layer, and so does the training of one with groups, `Concat`, `Resize`, convolutions
