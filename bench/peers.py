@@ -8,10 +8,10 @@ process that measures memory need not hold an exporter.
 What is done so that each shows its best:
 
 * All: float32, the collapsed network, as many threads as this engine has (all free to use every
-  processor), a process of its own whose allocator keeps what is freed (see `worker.ENVIRONMENT`), built
-  and warmed up before anything is timed, a pause before each run for the threads of the one before
-  to stop spinning.  Random slopes and weights, so that no two initialisers are equal, which would
-  be shared and keep OpenVINO from fusing them.
+  processor), a process of its own whose allocator keeps what is freed (see `worker.ENVIRONMENT`),
+  built and warmed up before anything is timed, a pause before each run for the threads of the one
+  before to stop spinning. Random slopes and weights, so that no two initialisers are equal, which
+  would be shared and keep OpenVINO from fusing them.
 * PyTorch: inference mode, channels last (activations and weights), tensors freed after their last
   reader; ``torch.compile`` of the same function with static shapes (freezing its constants, tracing
   and NCHW were tried: not faster).

@@ -81,13 +81,13 @@ def run(behind: bool, small: int = 0) -> None:
     small : int
         Above 0 to see that the pages are watched.
     """
-    from sesr_kernels import inference, training, training_plan
+    from sesr_kernels import inference, inference_plan, training, training_plan
 
     guard: Any = Guarded(behind)
-    modules: list[Any] = [inference, training, training_plan]
+    modules: list[Any] = [inference, inference_plan, training, training_plan]
     for module in modules:
         module.np = guard
-    shorter: list[Any] = [inference, training_plan]
+    shorter: list[Any] = [inference_plan, training_plan]
     for module in shorter:
         module._aligned = lambda size: guard.aligned(size - small)
     rng = np.random.default_rng(0)

@@ -91,11 +91,12 @@ def test_other_processors_have_their_path_too() -> None:
     assert choose("riscv64-unknown-linux-gnu", "").name == "scalar"
     for host in HOSTS.values():  # a tile is whole vectors, its rows fit the margins
         assert host.tile % host.lanes == 0
-        assert host.outs % 4 == 0
+        assert host.outs % 4 == host.outs % host.thin == 0
+        assert 1 <= host.narrow < host.vectors
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["scalar", "avx512"])
+@pytest.mark.parametrize("name", ["scalar", "neon", "avx512"])
 def test_every_instruction_sets_blocks_give_the_same_results(name: str, tmp_path: Path) -> None:
     choice = f"from sesr_kernels import host; host.HOST = host.HOSTS[{name!r}]\n"
     done = python(choice + FEW + CHECK, SESR_CACHE_DIR=str(tmp_path))

@@ -209,3 +209,31 @@ def test_the_kernels_know_every_field_of_the_engine_s_layers() -> None:
 
     for kind in sr.network.PRIMITIVES:
         assert {field.name for field in fields(kind)} <= FIELDS[kind.__name__] | ALWAYS
+
+
+@pytest.mark.parametrize("winograd", [True, False])
+def test_rows_of_many_chunks_are_the_references(winograd: bool, rng: np.random.Generator) -> None:
+    net = sr.sesr(2)
+    params, x = random_params(net, rng), images(net, rng, 1, 6, 700)
+    y = sr.run(net, params, x, ops=sr.fast(winograd))
+    np.testing.assert_allclose(y, exact(net, params, x), rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize(("features", "groups"), [(8, 2), (16, 4), (32, 2), (12, 3)])
+@pytest.mark.parametrize("size", [3, 5])
+def test_groups_of_few_outputs_are_the_references(
+    features: int, groups: int, size: int, rng: np.random.Generator
+) -> None:
+    layers = (Conv("a", 48, 1), Conv("b", features, size, groups=groups), Conv("c", 1, 1))
+    net = Network("grouped", 1, 1, layers)
+    params, x = random_params(net, rng), images(net, rng, 2, 7, 50)
+    y = sr.run(net, params, x, ops=sr.fast())
+    np.testing.assert_allclose(y, exact(net, params, x), rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("channels", [256, 257])  # as many as Winograd's scratch has room for
+def test_many_channels_are_the_references(channels: int, rng: np.random.Generator) -> None:
+    net = Network("many", 1, 1, (Conv("a", channels, 1), Conv("b", 9, 3), Conv("c", 1, 5)))
+    params, x = random_params(net, rng), images(net, rng, 1, 9, 30)
+    y = sr.run(net, params, x, ops=sr.fast())
+    np.testing.assert_allclose(y, exact(net, params, x), rtol=0, atol=2e-5)

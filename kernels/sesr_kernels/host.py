@@ -24,7 +24,7 @@ class Host(NamedTuple):
 
     @property
     def tile(self) -> int:
-        """Pixels of one register block."""
+        """Pixels of a whole register block."""
         return self.lanes * self.vectors
 
     @property
@@ -43,7 +43,8 @@ class Host(NamedTuple):
 
 
 # `outs` x `vectors` accumulators and the operands beside them must fit the register file:
-# 32 registers with AVX-512 and NEON, 16 with AVX2 and SSE2; fewer than 8 would wait for latency.
+# 32 registers with AVX-512 and NEON, 16 with AVX2 and SSE2; whole blocks of fewer than 8 would
+# wait for latency.
 HOSTS = {
     "avx512": Host("avx512", 16, 8, 3, fused=True),
     "avx2": Host("avx2", 8, 4, 3, fused=True),

@@ -13,13 +13,11 @@ TILE = VECTORS * LANES
 
 def cut(columns: int) -> tuple[int, int]:
     """Whole tiles of a row, and all of its tiles: narrow ones follow, so that less is left over."""
-    # together they have `columns`, rounded up to vectors if both can add up to that, else to tiles
+    # together they have `columns`, rounded up to vectors if both can add up to that
     vectors = (columns + LANES - 1) // LANES
     tiles = (vectors + VECTORS - 1) // VECTORS
-    narrow = (tiles * VECTORS - vectors) // (VECTORS - NARROW)
-    if narrow <= tiles:
-        return tiles - narrow, tiles
-    return (0, 1) if vectors <= NARROW else (tiles, tiles)
+    narrow = min((tiles * VECTORS - vectors) // (VECTORS - NARROW), tiles)
+    return tiles - narrow, tiles
 
 
 tiling = compiled(cut)
