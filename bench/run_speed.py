@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 def measured(args: argparse.Namespace) -> Report:
     """Measure every row that is not there yet, and write after each."""
     begun = time.perf_counter()
-    report = opened(args)
+    report, args.scaled = opened(args), {}
     args.into.parent.mkdir(parents=True, exist_ok=True)
     with Workers() as args.workers:
         for part, case in missing(args, report):

@@ -155,23 +155,46 @@ def _megabytes(build: Callable[..., Callable[[], Any]], *args: Any) -> float:
 
 def scaling(args: argparse.Namespace, case: Case) -> Row:
     """Time one size, with no peer beside: call after call, and one call after a pause."""
-    worker = args.workers[OURS]
-    worker.hold(loaded, OURS, case, written(OURS, case))
-    height, width = pixels(case)
-    calls = math.ceil(IN_A_ROW / (height * width))
-    worker.seconds_in_a_row(calls)  # warms up
-    row = timings(args, {OURS: lambda: worker.seconds_in_a_row(calls)})
-    alone = timings(args, {OURS: worker.seconds})
-    return row | {
-        "calls": calls,
-        "megapixels": height * width / 1e6,
-        "ns_per_pixel": _per_pixel(row, case),
-        "ns_per_pixel_alone": _per_pixel(alone, case),
+    key = case._replace(size="")
+    if key not in args.scaled:
+        args.scaled[key] = _every_size(args, case)
+    row: Row = args.scaled[key][case.size]
+    return row
+
+
+def _every_size(args: argparse.Namespace, case: Case) -> dict[str, Row]:
+    """Rows of all sizes, measured in turns: a machine that slows down slows all of them."""
+    cases = {size: case._replace(size=size) for size in SCALES}
+    calls = {size: math.ceil(IN_A_ROW / math.prod(pixels(one))) for size, one in cases.items()}
+    for size, one in cases.items():
+        args.workers[size].hold(loaded, OURS, one, written(OURS, one))
+        args.workers[size].seconds_in_a_row(calls[size])  # warms up
+
+    def a_pixel(size: str, seconds: Callable[[], float]) -> Callable[[], float]:
+        return lambda: seconds() / math.prod(pixels(cases[size]))
+
+    def in_a_row(size: str) -> Callable[[], float]:
+        return lambda: args.workers[size].seconds_in_a_row(calls[size])
+
+    limit = args.seconds * len(SCALES)
+    row = _nanoseconds({s: a_pixel(s, in_a_row(s)) for s in SCALES}, args, limit)
+    alone = _nanoseconds({s: a_pixel(s, args.workers[s].seconds) for s in SCALES}, args, limit)
+    return {
+        size: {
+            "calls": calls[size],
+            "megapixels": math.prod(pixels(one)) / 1e6,
+            "ns_per_pixel": row[size],
+            "ns_per_pixel_alone": alone[size],
+        }
+        for size, one in cases.items()
     }
 
 
-def _per_pixel(row: Row, case: Case) -> float:
-    return round(1e6 * float(row["ms"][OURS]) / math.prod(pixels(case)), 2)
+def _nanoseconds(
+    runs: Mapping[str, Callable[[], float]], args: argparse.Namespace, limit: float
+) -> dict[str, float]:
+    times = alternate(runs, args.repeats, args.least, limit)
+    return {name: round(1e9 * statistics.median(t), 2) for name, t in times.items()}
 
 
 PARTS: dict[str, Part] = {

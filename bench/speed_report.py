@@ -37,9 +37,9 @@ def one_line(part: str, row: Row, peak: dict[str, float]) -> str:
     label = f"{part}: {row['network']} {row['size']} {row['threads']} thread(s):"
     if "megabytes" in row:
         return f"{label} MB " + ", ".join(f"{k} {v}" for k, v in row["megabytes"].items())
-    times = ", ".join(f"{name} {number(t)}" for name, t in row["ms"].items())
     if "ns_per_pixel" in row:
         return f"{label} {row['ns_per_pixel']:.1f} ns a pixel"
+    times = ", ".join(f"{name} {number(t)}" for name, t in row["ms"].items())
     name, times_as_fast = fastest_peer(row)
     of_peak = f", {share(row, peak)} of the peak" if "gflop" in row else ""
     return f"{label} ms {times}; {times_as_fast:.2f} times {name}{of_peak}"

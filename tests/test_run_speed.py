@@ -170,3 +170,34 @@ def test_a_runtime_that_refuses_a_case_is_left_out_and_named_but_not_this_engine
     assert "m5-x2 360p: LiteRT does not take it: failed to reshape" in capsys.readouterr().err
     with pytest.raises(RuntimeError):
         parts._takes(args, "sesr_ref fast", case)
+
+
+def test_all_sizes_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, cases = importlib.import_module("speed_parts"), importlib.import_module("speed_cases")
+    monkeypatch.setattr("measure.PAUSE", 0)
+    monkeypatch.setattr(parts, "written", lambda name, case: None)
+    timed: list[str] = []
+
+    class Fake:
+        def __init__(self, size: str) -> None:
+            self.size = size
+
+        def hold(self, *args: Any) -> None:
+            pass
+
+        def seconds_in_a_row(self, calls: int) -> float:
+            timed.append(self.size)
+            return math.prod(cases.SCALES[self.size]) * 50e-9
+
+        def seconds(self) -> float:
+            return math.prod(cases.SCALES[self.size]) * 60e-9
+
+    class Workers(dict[str, Fake]):
+        def __missing__(self, size: str) -> Fake:
+            return self.setdefault(size, Fake(size))
+
+    args = argparse.Namespace(workers=Workers(), scaled={}, repeats=3, least=3, seconds=9)
+    rows = [parts.scaling(args, cases.Case("m5-x2", size, 2)) for size in cases.SCALES]
+    assert timed == 4 * list(cases.SCALES)  # once to warm up, then in turns, and never again
+    assert {row["ns_per_pixel"] for row in rows} == {50.0}
+    assert {row["ns_per_pixel_alone"] for row in rows} == {60.0}
