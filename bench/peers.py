@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,7 +95,8 @@ def torch_compiled(model: Model, threads: int) -> Run:
     """``torch.compile`` of the same function."""
     import torch
 
-    return _torch(model, threads, torch.compile)
+    torch._dynamo.reset()  # else a process's later networks are its first one's recompilations
+    return _torch(model, threads, partial(torch.compile, dynamic=False))
 
 
 def _torch(model: Model, threads: int, wrap: Callable[[Any], Any]) -> Run:

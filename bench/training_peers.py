@@ -67,6 +67,7 @@ def pytorch_compiled(given: Problem, threads: int) -> Step:
     """``torch.compile`` of the loss."""
     import torch
 
+    torch._dynamo.reset()
     return _pytorch(given, threads, torch.compile)
 
 
