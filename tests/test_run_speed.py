@@ -187,10 +187,10 @@ def test_all_sizes_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def seconds_in_a_row(self, calls: int) -> float:
             timed.append(self.size)
-            return math.prod(cases.SCALES[self.size]) * 50e-9
+            return float(math.prod(cases.SCALES[self.size]) * 50e-9)
 
         def seconds(self) -> float:
-            return math.prod(cases.SCALES[self.size]) * 60e-9
+            return float(math.prod(cases.SCALES[self.size]) * 60e-9)
 
     class Workers(dict[str, Fake]):
         def __missing__(self, size: str) -> Fake:
