@@ -10,7 +10,7 @@ from sesr_kernels.convolve import OUTS
 from sesr_kernels.emit import LANES
 from sesr_kernels.rings import MARGIN, blank, clear, row_start
 from sesr_kernels.schedule import GROUP
-from sesr_kernels.tiling import NARROW, TILE, VECTORS, tile_start, tiling
+from sesr_kernels.tiling import TILE, tile_start, tile_vectors, tiling
 from sesr_kernels.winograd import FARTHER, MOST_CHANNELS, MOST_POINTS, gather, multiply, spread
 
 CHUNK = max(1, 192 // TILE)
@@ -69,7 +69,7 @@ def _chunk(
     here, vectors = 4 * column, (tile_start(last, whole) - column) // LANES
     plane = 4 * tensors[op[r.SOURCE], r.PITCH]
     spread(size, table, here, plane, op[r.PARTS] * channels, points, PITCH, POINT_STRIDE,
-           vectors + FARTHER, 0, 0)  # fmt: skip
+           vectors + FARTHER, 0)  # fmt: skip
     plane = 4 * tensors[op[r.TARGET], r.PITCH]
     before = plane if op[r.SECOND] >= 0 and tensors[op[r.SECOND], r.COLUMNS] > 1 else 0
     after = plane if op[r.THIRD] >= 0 and tensors[op[r.THIRD], r.COLUMNS] > 1 else 0
@@ -79,9 +79,8 @@ def _chunk(
         own = points + g // groups * channels * PITCH
         for tile in range(first, last):
             offset = 4 * (tile_start(tile, whole) - column)
-            multiply(size, outs, VECTORS if tile < whole else NARROW, own + offset, POINT_STRIDE,
-                     channels, PITCH, weight, products + offset, PITCH,
-                     PRODUCT_STRIDE)  # fmt: skip
+            multiply(size, outs, tile_vectors(tile, whole), own + offset, POINT_STRIDE, channels,
+                     PITCH, weight, products + offset, PITCH, PRODUCT_STRIDE)  # fmt: skip
         gather(size, products, PITCH, PRODUCT_STRIDE, vectors, outs,
                weights + op[r.BIAS] + 4 * c, weights + op[r.SLOPE] + 4 * c,
                table + 64, here + c * plane, plane, table + 96, here + c * before, before,

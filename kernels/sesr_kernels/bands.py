@@ -12,7 +12,7 @@ from sesr_kernels.band_winograd import winograd_group
 from sesr_kernels.compiled import compiled
 from sesr_kernels.convolve import convolve
 from sesr_kernels.rings import MARGIN, blank, clear, row_start
-from sesr_kernels.tiling import NARROW, VECTORS, tile_start, tiling
+from sesr_kernels.tiling import tile_start, tile_vectors, tiling
 
 LOAD, CONV, STORE, WINOGRAD, RESIZE = sc.LOAD, sc.CONV, sc.STORE, sc.WINOGRAD, sc.RESIZE
 GROUP = sc.GROUP
@@ -106,7 +106,7 @@ def _convolve(op: Any, row: int, tensors: Any, taps: Any, weights: int, work: An
     whole, tiles = tiling(target[r.WIDTH])
     for tile in range(tiles):
         offset = 4 * tile_start(tile, whole)
-        vectors = VECTORS if tile < whole else NARROW
+        vectors = tile_vectors(tile, whole)
         x, left = offset, op[r.GROUPS]
         for g in range(op[r.PARTS] * op[r.GROUPS]):
             if left == 0:

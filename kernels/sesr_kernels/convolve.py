@@ -63,7 +63,7 @@ def _convolve(e: Emitter, **a: Value) -> None:
 convolve = kernel(ARGUMENTS, _convolve)
 
 
-def tap(
+def _tap(
     e: Emitter, block: Block, sums: Sequence[Value], pixels: Value, weight: Value, column: int
 ) -> list[Value]:
     """Add one tap of one input channel to a block's sums."""
@@ -77,19 +77,33 @@ def tap(
     return result
 
 
-def _accumulate(e: Emitter, width: int, block: Block, a: dict[str, Value]) -> list[Value]:
-    outs, vectors = block
+def every_channel(
+    e: Emitter,
+    width: int,
+    block: Block,
+    a: dict[str, Value],
+    weight: Value,
+    pixels: Value,
+    sums: Sequence[Value],
+) -> list[Value]:
+    """Add all `channels`, `stride` apart, and their taps; the weight behind them, then the sums."""
 
     def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
         result = list(sums)
         for column in range(width):
-            result = tap(e, block, result, pixels, weight, column)
-        return [e.at(weight, WORD * outs * width), e.b.add(pixels, a["stride"]), *result]
+            result = _tap(e, block, result, pixels, weight, column)
+        return [e.at(weight, WORD * block.outs * width), e.b.add(pixels, a["stride"]), *result]
+
+    weight, _, *result = e.repeat(a["channels"], [weight, pixels, *sums], channel)
+    return [weight, *result]
+
+
+def _accumulate(e: Emitter, width: int, block: Block, a: dict[str, Value]) -> list[Value]:
+    outs, vectors = block
 
     def row(y: Value, weight: Value, *sums: Value) -> list[Value]:
         pixels = e.b.add(e.integer(a["rows"], y), a["offset"])
-        weight, _, *result = e.repeat(a["channels"], [weight, pixels, *sums], channel)
-        return [weight, *result]
+        return every_channel(e, width, block, a, weight, pixels, sums)
 
     start = [e.splat(e.scalar(a["bias"], WORD * c)) for c in range(outs) for _ in range(vectors)]
     return e.repeat(a["height"], [a["weight"], *start], row)[1:]

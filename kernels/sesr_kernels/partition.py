@@ -10,7 +10,7 @@ from sesr_kernels.packing import round_up
 
 LOST = 8
 """Columns' worth of work that a row of a strip costs, whatever its width."""
-SHORTEST_BAND, NARROWEST = 16, 16
+SHORTEST_BAND, LEAST_COLUMNS = 16, 16
 """Rows of a band; columns of a strip beside four times its halo."""
 WIDER = 1.25
 """How much wider than the caches like a strip may be, if that makes it a better fit."""
@@ -59,7 +59,7 @@ def jobs(needs: Needs, n: int, height: int, width: int, threads: int) -> tuple[J
 def grid(needs: Needs, n: int, height: int, width: int, threads: int) -> tuple[int, int]:
     """Strips and bands by which the last thread ends first; the fewer the better if many do."""
     fewest = max(1, int(-(-width // (WIDER * needs.strip))))
-    most = max(fewest, min(fewest + threads, width // (NARROWEST + 4 * needs.halo)))
+    most = max(fewest, min(fewest + threads, width // (LEAST_COLUMNS + 4 * needs.halo)))
     bands = max(1, min(2 * threads, height // SHORTEST_BAND))
 
     def cost(cut: tuple[int, int]) -> float:

@@ -24,6 +24,12 @@ tiling = compiled(cut)
 
 
 @compiled
+def tile_vectors(tile: int, whole: int) -> int:
+    """Vectors of a tile."""
+    return VECTORS if tile < whole else NARROW
+
+
+@compiled
 def tile_start(tile: int, whole: int) -> int:
     """First column of a tile."""
     return tile * TILE - max(tile - whole, 0) * (VECTORS - NARROW) * LANES

@@ -113,15 +113,14 @@ def _added(p: Program, name: str, channels: int) -> tuple[str, str] | None:
 
 def _only_transformed(p: Program, name: str, channels: int) -> bool:
     """Whether all that read a tensor transform its rows, and can apply an activation meanwhile."""
+    readers = p.readers.get(name, [])  # it need not be stored then: half of a forward pass's writes
 
-    # then it need not be stored: half of what a forward pass writes, which waits for the caches
     def transforms(layer: Any) -> bool:
         if type(layer).__name__ not in ("Conv", "ConvTranspose"):
             return False
         size, phases, _ = _conv_spec(layer)
         return conv_kind(p, size, channels, layer.features * phases) == step.WINOGRAD
 
-    readers = p.readers.get(name, [])
     return name != p.net.output and bool(readers) and all(map(transforms, readers))
 
 

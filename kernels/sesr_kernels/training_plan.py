@@ -173,5 +173,5 @@ def _geometry(height: int, width: int, padding: int) -> Array:
     plane = round_up(end, 32) + 16  # an odd number of cache lines: channels do not alias
     count = -(-length // LANES)
     return np.array(
-        [height, width, padding, pitch, start, plane, tiles, count, *bands(height, width)], np.int64
+        [height, width, pitch, start, plane, tiles, count, *bands(height, width)], np.int64
     )

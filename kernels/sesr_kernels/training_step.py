@@ -16,7 +16,7 @@ from sesr_kernels.compiled import compiled
 from sesr_kernels.convolve import KEEP, convolve
 from sesr_kernels.emit import LANES, VECTOR_BYTES
 from sesr_kernels.rows import COLUMNS, activation, activation_vjp, add, collapse, correlate
-from sesr_kernels.tiling import NARROW, TILE, VECTORS, tile_start, tiling
+from sesr_kernels.tiling import TILE, tile_start, tile_vectors, tiling
 from sesr_kernels.training_winograd import (
     COUNT,
     HEIGHT,
@@ -150,7 +150,7 @@ def _convolve(op: Any, rows: Any, base: int, weights: int, geometry: Any) -> Non
     whole, tiles = tiling(geometry[COUNT] * LANES)
     for tile in range(tiles):
         offset = 4 * tile_start(tile, whole)
-        vectors = VECTORS if tile < whole else NARROW
+        vectors = tile_vectors(tile, whole)
         for g in range(groups):
             first = g * outs
             plane = first * stride + offset

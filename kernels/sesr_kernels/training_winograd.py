@@ -15,7 +15,7 @@ from sesr_kernels.emit import LANES, VECTOR_BYTES
 from sesr_kernels.host import HOST
 from sesr_kernels.packing import round_up
 from sesr_kernels.rows import COLUMNS, add, correlate
-from sesr_kernels.tiling import NARROW, TILE, VECTORS, cut, tile_start, tiling
+from sesr_kernels.tiling import NARROW, TILE, cut, tile_start, tile_vectors, tiling
 from sesr_kernels.winograd import FARTHER, ROWS, multiply, spread
 from sesr_kernels.winograd_rows import (
     assemble3,
@@ -28,8 +28,8 @@ from sesr_kernels.winograd_rows import (
 )
 
 # columns of a geometry: of an image's planes, and of bands of them in scratch
-(HEIGHT, WIDTH, PADDING, PITCH, START, PLANE, TILES, COUNT, VECTORS_ACROSS, ROW, BAND, LINE,
- LONG_BAND, LONG_LINE) = range(14)  # fmt: skip
+(HEIGHT, WIDTH, PITCH, START, PLANE, TILES, COUNT, VECTORS_ACROSS, ROW, BAND, LINE,
+ LONG_BAND, LONG_LINE) = range(13)  # fmt: skip
 
 SHORT, LONG = 96, 352
 """Columns of a band of groups of rows: for a convolution its points should stay in the first-level
@@ -86,9 +86,8 @@ def winograd(
             for r in range(many):
                 for tile in range(tiles):
                     x = r * row + 4 * tile_start(tile, whole)
-                    multiply(taps, outs, VECTORS if tile < whole else NARROW, scratch + x,
-                             channels * line, channels, line, weight, found + x, line,
-                             outs * line)  # fmt: skip
+                    multiply(taps, outs, tile_vectors(tile, whole), scratch + x, channels * line,
+                             channels, line, weight, found + x, line, outs * line)  # fmt: skip
             for c in range(g * outs, (g + 1) * outs):
                 there = base + c * stride + first * ROWS * pitch
                 for r in range(many):
@@ -187,7 +186,7 @@ def _spread(
         for i in range(taps + ROWS - 1):
             rows[i] = source + ((first + r) * ROWS + i - half) * pitch - 4 * half
         spread(taps, rows.ctypes.data, 0, 4 * shape[PLANE], channels, target + r * 4 * shape[ROW],
-               line, channels * line, shape[VECTORS_ACROSS] + FARTHER, slopes, 4)  # fmt: skip
+               line, channels * line, shape[VECTORS_ACROSS] + FARTHER, slopes)  # fmt: skip
 
 
 @compiled

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sesr_kernels.convolve import AFTER, BEFORE, PRELU, RELU, Block, each_block, tap
+from sesr_kernels.convolve import AFTER, BEFORE, PRELU, RELU, Block, each_block, every_channel
 from sesr_kernels.emit import I64, LANES, VECTOR_BYTES, WORD, Emitter, Value, kernel
 from sesr_kernels.packing import pack
 
@@ -116,7 +116,7 @@ def _spread_taps(e: Emitter, taps: int, activated: bool, a: dict[str, Value]) ->
         targets = [e.b.add(target, e.b.mul(a["point_stride"], I64(i))) for i in range(count)]
         zero = e.constant(0.0)
         if activated:
-            place = e.b.add(a["slopes"], e.b.mul(c, a["slope_stride"]))
+            place = e.b.add(a["slopes"], e.b.mul(c, I64(WORD)))
             slope = e.splat(e.scalar(place))
 
         def read(address: Value) -> Value:
@@ -139,10 +139,7 @@ def _spread_taps(e: Emitter, taps: int, activated: bool, a: dict[str, Value]) ->
     e.repeat(a["channels"], [a["offset"], a["target"]], channel)
 
 
-spread = kernel(
-    "taps rows offset plane channels target stride point_stride count slopes slope_stride",
-    _spread,
-)
+spread = kernel("taps rows offset plane channels target stride point_stride count slopes", _spread)
 
 
 def _multiply(e: Emitter, **a: Value) -> None:
@@ -160,15 +157,9 @@ def _multiply(e: Emitter, **a: Value) -> None:
 def _multiply_block(e: Emitter, taps: int, a: dict[str, Value], block: Block) -> None:
     outs, vectors = block
 
-    def channel(_: Value, weight: Value, pixels: Value, *sums: Value) -> list[Value]:
-        result = list(sums)
-        for column in range(taps):
-            result = tap(e, block, result, pixels, weight, column)
-        return [e.at(weight, WORD * outs * taps), e.b.add(pixels, a["stride"]), *result]
-
     def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
-        start = [weight, pixels, *[e.constant(0.0)] * (outs * vectors)]
-        weight, _pixels, *sums = e.repeat(a["channels"], start, channel)
+        zeros = [e.constant(0.0)] * (outs * vectors)
+        weight, *sums = every_channel(e, taps, block, a, weight, pixels, zeros)
         for i, total in enumerate(sums):
             there = e.b.add(target, e.b.mul(a["product_stride"], I64(i // vectors)))
             e.store(total, there, VECTOR_BYTES * (i % vectors))
