@@ -11,7 +11,8 @@ from sesr_kernels import training_step as step
 from sesr_kernels.known import kind_of
 from sesr_kernels.schedule import Unsupported
 from sesr_kernels.shuffles import combined
-from sesr_kernels.training_conv import conv, conv_vjp, slope_of, slope_sums
+from sesr_kernels.training_conv import conv, slope_of
+from sesr_kernels.training_conv_vjp import conv_vjp, slope_sums
 from sesr_kernels.training_program import Program, Rule
 
 
