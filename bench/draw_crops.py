@@ -1,4 +1,4 @@
-"""Crops as in the paper's Figures 4 and 5: python bench/draw_crops.py -o docs/crops.png.
+"""Crops as in the paper's Figures 4 and 5: python bench/draw_crops.py -o docs/images/crops.png.
 
 A row for each image and enlargement: bicubic, the shipped networks, the original, with the PSNR of
 the crop on Y below each.  The image is reduced by imresize and enlarged again; shown is the window
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import sesr_ref as sr
-from quality_report import paper_row
 from sesr_ref.commands.console import notice
 from sesr_ref.commands.models import add_engine_option, engine_named
 from sesr_ref.evaluate import find_high
@@ -27,6 +26,7 @@ from sesr_ref.images.files import opaque
 from sesr_ref.ops.arrays import Array
 from sesr_ref.ops.table import Ops
 from sesr_ref.shipped import shipped, smallest
+from tables.quality_report import paper_row
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png")
 NETWORKS = ("fsrcnn", "sesr-m5", "sesr-m11")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from sesr_ref.commands.console import notice, one_line, print_table
-from study import Outcome, Variant, draw, markdown, outcomes, parser, write
+from studies.study import Outcome, Variant, draw, markdown, outcomes, parser, write
 
 BASE = (
     "--blocks 11 --steps 20000 --batch 16 --crop 32 --lr 4e-4 --schedule cosine --warmup 1000 "

@@ -11,10 +11,10 @@ import sys
 from dataclasses import dataclass
 
 import sesr_ref as sr
-from macs_tables import OTHERWISE, RATIOS, TABLES, Row
 from sesr_ref.commands.console import print_table
 from sesr_ref.counting import Cost, cost
 from sesr_ref.network import LinearBlock, Network
+from tables.macs_tables import OTHERWISE, RATIOS, TABLES, Row
 
 MARGIN = 0.01
 HIGH_HEIGHT, HIGH_WIDTH = 720, 1280

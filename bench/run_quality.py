@@ -2,7 +2,7 @@
 
 FOLDER holds Set5, Set14, BSD100, ... (each HR/ with LRbicx2/ and LRbicx4/ beside it, or images
 directly inside).  Prints PSNR / SSIM on Y of every shipped network, collapsed, beside the paper's;
---markdown prints README's tables; --figure docs/figure1a.png draws Figure 1(a), PSNR on Set14
+--markdown prints README's tables; --figure docs/images/figure1a.png draws Figure 1(a), PSNR on Set14
 against multiply-accumulates.  --stated takes the scores that weights/ship.py wrote into the
 manifest instead of scoring again (no bicubic, no FOLDER).
 """
@@ -18,8 +18,6 @@ from pathlib import Path
 import numpy as np
 
 import sesr_ref as sr
-from paper import SCORES, SETS
-from quality_report import Results, draw, markdown, rows_for
 from sesr_ref.commands.console import print_json, print_table, progress
 from sesr_ref.commands.models import add_engine_option, engine_named
 from sesr_ref.evaluate import PROTOCOLS, Method, Score, bicubic, network, score_folder
@@ -27,6 +25,8 @@ from sesr_ref.images import Pixels
 from sesr_ref.ops.arrays import Array
 from sesr_ref.ops.table import Ops
 from sesr_ref.shipped import shipped, smallest
+from tables.paper import SCORES, SETS
+from tables.quality_report import Results, draw, markdown, rows_for
 
 
 def ensemble(method: Method) -> Method:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sesr_ref.commands.console import notice, one_line, print_table
-from study import Outcome, Variant, draw, markdown, outcomes, parser, write
+from studies.study import Outcome, Variant, draw, markdown, outcomes, parser, write
 
 BASE = (
     "--blocks 5 --steps 3000 --batch 16 --crop 32 --lr 5e-4 --schedule cosine --warmup 300 "

@@ -23,16 +23,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from speed import peers
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "weights")]
 
-import peers  # noqa: E402
 from sesr_ref.files import atomic_write  # noqa: E402
-from speed_cases import NETWORKS, SIZES, Case  # noqa: E402
-from speed_parts import PARTS  # noqa: E402
-from speed_plots import draw  # noqa: E402
-from speed_report import markdown, one_line  # noqa: E402
-from worker import Workers  # noqa: E402
+from speed.cases import NETWORKS, SIZES, Case  # noqa: E402
+from speed.parts import PARTS  # noqa: E402
+from speed.plots import draw  # noqa: E402
+from speed.report import markdown, one_line  # noqa: E402
+from speed.worker import Workers  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "speed.json"
 PACKAGES = ("numpy", "numba", "openvino", "ai-edge-litert", "torch", "onnxruntime", "ncnn")
@@ -88,7 +89,7 @@ def missing(args: argparse.Namespace, report: Report) -> Iterator[tuple[str, Cas
 
 def opened(args: argparse.Namespace) -> Report:
     """What is continued, or a new report; ValueError if it was measured on something else."""
-    from peak import peak_gflops
+    from speed.peak import peak_gflops
 
     here = machine()
     report: Report = {"machine": here, "peak_gflops": {}}
@@ -108,7 +109,7 @@ def opened(args: argparse.Namespace) -> Report:
 
 def machine() -> dict[str, Any]:
     """What the figures hold for."""
-    from sesr_kernels.host import HOST
+    from sesr_kernels.machine.host import HOST
 
     return {
         "processor": processor(),

@@ -19,11 +19,11 @@ import numpy as np
 import sesr_ref as sr
 from sesr_ref.commands.console import print_table, progress
 from sesr_ref.commands.models import add_engine_option, engine_named
-from sesr_ref.data import Pairs, training_pairs
 from sesr_ref.evaluate import validation_psnr
 from sesr_ref.ops.arrays import Array
 from sesr_ref.ops.table import Ops
-from sesr_ref.optimiser import Adam, Recipe
+from sesr_ref.train.data import Pairs, training_pairs
+from sesr_ref.train.optimiser import Adam, Recipe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "weights"))
 

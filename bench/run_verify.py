@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 
 import sesr_ref as sr
-import simulated
 from sesr_ref.commands.console import notice, print_json, print_table
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.verify.arithmetic import Arithmetic, format_named, rounded
-from sesr_ref.verify.bounds import SIGMAS, walk
-from sesr_ref.verify.model import prepare
-from sesr_ref.verify.tally import CHECKS
-from tensor_peers import DTYPES, PEERS, WINOGRAD, NotOffered, Tensors
-from verify_cases import NETWORKS, Case, cases
+from sesr_ref.verify.bounds.arithmetic import Arithmetic, format_named, rounded
+from sesr_ref.verify.bounds.model import prepare
+from sesr_ref.verify.bounds.walk import SIGMAS, walk
+from sesr_ref.verify.comparison.tally import CHECKS
+from speed.tensor_peers import DTYPES, PEERS, WINOGRAD, NotOffered, Tensors
+from verification import simulated
+from verification.cases import NETWORKS, Case, cases
 
 EDGES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, np.inf)
 

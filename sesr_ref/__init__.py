@@ -3,7 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.architectures import fsrcnn, lapsrn, sesr, vdsr
+from sesr_ref.architectures.carn import carn_m
 from sesr_ref.collapse import (
     collapse_params,
     collapse_params_vjp,
@@ -14,14 +15,13 @@ from sesr_ref.collapse import (
 from sesr_ref.counting import cost
 from sesr_ref.engine import loss_and_grads, run
 from sesr_ref.evaluate import upscale_image
+from sesr_ref.evaluate.metrics import psnr, ssim
 from sesr_ref.execute import backward, forward
 from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycbcr_to_rgb
-from sesr_ref.metrics import psnr, ssim
 from sesr_ref.network import Network
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save
-from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
-from sesr_ref.warm_start import transfer
+from sesr_ref.train.warm_start import transfer
 
 if TYPE_CHECKING:
     from sesr_ref.exchange import from_onnx, load_any, to_onnx

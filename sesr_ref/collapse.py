@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sesr_ref.execute import check_network, check_params
+from sesr_ref.checks import check_network, check_params
 from sesr_ref.network import Add, Conv, Layer, LinearBlock, Network, NetworkError
 from sesr_ref.ops.arrays import Array, Params
 

@@ -5,30 +5,17 @@ Both collapse first.  Training through the collapse is a composition of function
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
-
 import numpy as np
 
+from sesr_ref.checks import check_input, check_params
 from sesr_ref.collapse import collapse_params, collapse_params_vjp, collapsed
-from sesr_ref.execute import backward, check_input, check_params, forward, output
+from sesr_ref.execute import backward, forward, output
 from sesr_ref.limits import tile_shape
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.pointwise import LOSSES, Loss
 from sesr_ref.ops.table import REFERENCE, Ops
-from sesr_ref.receptive import halo
-
-
-class HasTile(Protocol):
-    """A plan for tiles, as `sesr_ref.plan_tiles` returns."""
-
-    @property
-    def tile(self) -> tuple[int, int]:
-        """Rows and columns of the input that a tile is to make."""
-
-
-Tile = int | tuple[int, int]
+from sesr_ref.tiles import HasTile, Tile, exact_margin, windows
 
 
 def run(
@@ -68,10 +55,9 @@ def run(
     n, height, width, channels = x.shape
     y = np.empty((n, height * net.upscale, width * net.upscale, channels), x.dtype)
     shape = tile_shape(getattr(tile, "tile", tile))
-    margin, step = (ops.margin and ops.margin(small)) or (halo(small), 1)
-    for rows, columns, high, inner in _tiles(height, width, shape, margin, step, net.upscale):
-        part = _run_whole(small, small_params, np.ascontiguousarray(x[:, rows, columns]), ops)
-        y[:, high[0], high[1]] = part[:, inner[0], inner[1]]
+    for window in windows(height, width, shape, *exact_margin(small, ops)):
+        part = np.ascontiguousarray(window.cut(x, height))
+        y[window.place(net.upscale)] = window.inside(_run_whole(small, small_params, part, ops))
     return y
 
 
@@ -101,31 +87,6 @@ def _run_whole(net: Network, params: Params, x: Array, ops: Ops) -> Array:
     if ops.network is not None and (y := ops.network(net, params, x)) is not None:
         return y
     return output(net, params, x, ops)
-
-
-Slices = tuple[slice, slice]
-
-
-def _tiles(
-    height: int, width: int, tile: tuple[int, int], margin: int, step: int, upscale: int
-) -> Iterator[tuple[slice, slice, Slices, Slices]]:
-    """Input rows and columns of each tile with its halo, its place in the output, its middle."""
-    tile_height, tile_width = tile
-    for top in range(0, height, tile_height):
-        rows, high_rows, inner_rows = _span(top, tile_height, height, margin, step, upscale)
-        for left in range(0, width, tile_width):
-            columns, high, inner = _span(left, tile_width, width, margin, step, upscale)
-            yield rows, columns, (high_rows, high), (inner_rows, inner)
-
-
-def _span(
-    start: int, length: int, size: int, margin: int, step: int, upscale: int
-) -> tuple[slice, slice, slice]:
-    stop = min(start + length, size)
-    first, last = max(start - margin, 0) // step * step, min(stop + margin, size)
-    high = slice(start * upscale, stop * upscale)
-    inner = slice((start - first) * upscale, (stop - first) * upscale)
-    return slice(first, last), high, inner
 
 
 def loss_and_grads(

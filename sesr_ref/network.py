@@ -2,7 +2,7 @@
 
 A `Network` says *what* is computed, never how.  Running, training, collapsing, counting, the
 NPU model and the exports each walk `Network.steps` with their own rule for each kind of layer,
-so an architecture is written once (see `sesr_ref.architectures`).
+so an architecture is written once (see `sesr_ref.architectures.sesr`).
 
 Shapes are (height, width, channels); arrays add a leading batch axis (NHWC); convolution weights
 are (k, k, in, out) (HWIO).  Every tensor is named after the layer that makes it; the image is

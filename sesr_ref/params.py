@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from sesr_ref.execute import check_params
+from sesr_ref.checks import check_params
 from sesr_ref.files import atomic_write
 from sesr_ref.network import Network, NetworkError
 from sesr_ref.ops.arrays import Array, Params

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["sesr_ref.testing"]
+
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("repeatable")
 

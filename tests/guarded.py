@@ -81,7 +81,10 @@ def run(behind: bool, small: int = 0) -> None:
     small : int
         Above 0 to see that the pages are watched.
     """
-    from sesr_kernels import inference, inference_plan, training, training_plan
+    from sesr_kernels.inference import plan as inference_plan
+    from sesr_kernels.inference import run as inference
+    from sesr_kernels.training import plan as training_plan
+    from sesr_kernels.training import run as training
 
     guard: Any = Guarded(behind)
     modules: list[Any] = [inference, inference_plan, training, training_plan]

@@ -1,6 +1,7 @@
 """Realistic faults injected into a correct float32 implementation.
 
-Written apart from `sesr_ref.verify.faults`, which names faults, so that the one checks the other.
+Written apart from `sesr_ref.verify.comparison.faults`, which names faults, so that the one checks
+the other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 import sesr_ref as sr
-from sesr_ref.execute import RULES, layer_params
+from sesr_ref.checks import layer_params
+from sesr_ref.execute import RULES
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]

@@ -101,7 +101,7 @@ def targets(net: Network, rng: np.random.Generator, x: Array) -> Array:
 
 def many_jobs(plan: Any) -> Callable[[int, int, int, int], Any]:
     """What cuts images into strips and bands much smaller than a plan's own."""
-    from sesr_kernels.partition import Job
+    from sesr_kernels.inference.partition import Job
 
     def cut(n: int, height: int, width: int, threads: int) -> list[Job]:
         rows = [*range(0, height, 2 * plan.step + plan.step * threads), height]

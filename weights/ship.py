@@ -22,7 +22,8 @@ import numpy as np
 
 import sesr_ref as sr
 from recipe import recipe_of
-from sesr_ref.commands.models import add_engine_option, architecture_named, engine_named
+from sesr_ref.architectures import architecture
+from sesr_ref.commands.models import add_engine_option, engine_named
 from sesr_ref.evaluate import PROTOCOLS, network, score_folder, validation_psnr
 from sesr_ref.files import atomic_write, sha256_of
 from sesr_ref.network import Network
@@ -40,9 +41,7 @@ Model = tuple[Network, Params]
 
 def named(name: str, net: Network) -> Network:
     """The trained network under the name that it is shipped by, if it is that architecture."""
-    expected = architecture_named(name)
-    if expected is None:
-        raise ValueError(f"{name}: no architecture is called so (sesr-m5-x2, sesr-m5-x2-npu, ...)")
+    expected = architecture(name)
     net = replace(net, name=name)
     if sr.collapsed(net) != sr.collapsed(expected):
         raise ValueError(f"the run's network is no {name}")

@@ -22,8 +22,8 @@ import numpy.typing as npt
 import sesr_ref as sr
 from sesr_ref.files import atomic_write
 from sesr_ref.ops.arrays import Array
-from sesr_ref.optimiser import Adam
 from sesr_ref.shipped import shipped
+from sesr_ref.train.optimiser import Adam
 
 STATES = Path(__file__).parent / "states"
 ROOTS = ("square", "largest")

@@ -21,12 +21,12 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     dict
         Operations, which answer None for what they do not take, and what `Ops` says of the others.
     """
-    from sesr_kernels.compiled import cache_folder
-    from sesr_kernels.inference import margin, network
+    from sesr_kernels.blocks.optimiser import adam
+    from sesr_kernels.inference.run import margin, network
+    from sesr_kernels.machine.compiled import cache_folder
+    from sesr_kernels.machine.threads import Threads
     from sesr_kernels.operations import KERNELS
-    from sesr_kernels.optimiser import adam
-    from sesr_kernels.threads import Threads
-    from sesr_kernels.training import gradients
+    from sesr_kernels.training.run import gradients
 
     count = Threads(threads)
     operations = {name: partial(kernel, threads=count) for name, kernel in KERNELS.items()}

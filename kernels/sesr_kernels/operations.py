@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sesr_kernels import elementwise
-from sesr_kernels.inference import network
-from sesr_kernels.layers import Conv, ConvTranspose, Single
-from sesr_kernels.lowering import MAX_KERNEL_SIZE
-from sesr_kernels.packing import transposed
-from sesr_kernels.phases import phase_weight, phase_weight_vjp
-from sesr_kernels.threads import Threads
-from sesr_kernels.training import weight_gradients
+from sesr_kernels.blocks import elementwise
+from sesr_kernels.description.layers import Conv, ConvTranspose, Single
+from sesr_kernels.description.packing import transposed
+from sesr_kernels.description.phases import phase_weight, phase_weight_vjp
+from sesr_kernels.inference.lowering import MAX_KERNEL_SIZE
+from sesr_kernels.inference.run import network
+from sesr_kernels.machine.threads import Threads
+from sesr_kernels.training.run import weight_gradients
 
 Array = npt.NDArray[Any]
 Gradients = tuple[Array, Array, Array | None]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.commands.console import print_json
-from sesr_ref.commands.models import load_file
+from sesr_ref.exchange import load_any
 from sesr_ref.params import save
 
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"{args.out}: the name must end in .npz (sesr-ref export writes other formats)"
         )
-    net, params = load_file(args.model)
+    net, params = load_any(args.model)
     small = collapsed(net)
     exact = collapse_params(net, {k: v.astype("float64") for k, v in params.items()})
     rounded = {name: array.astype("float32") for name, array in exact.items()}

@@ -13,11 +13,11 @@ import argparse
 
 from sesr_ref.collapse import expand_params, expanded
 from sesr_ref.commands.console import print_json, print_table
-from sesr_ref.commands.models import load_file
+from sesr_ref.exchange import load_any
 from sesr_ref.verify import Comparison, TensorReport, compare
-from sesr_ref.verify.arithmetic import FORMATS
-from sesr_ref.verify.inputs import read_input
-from sesr_ref.verify.winograd import TILES
+from sesr_ref.verify.bounds.arithmetic import FORMATS
+from sesr_ref.verify.bounds.winograd import TILES
+from sesr_ref.verify.comparison.inputs import read_input
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def _tiles(text: str) -> tuple[int, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Print the verdict on each tensor and the first that is wrong."""
-    net, params = load_file(args.model)
+    net, params = load_any(args.model)
     x = read_input(args.input, net)
     if args.expanded:
         net, params = expanded(net), expand_params(net, params)

@@ -19,9 +19,9 @@ from sesr_ref.commands.console import print_json, print_table
 from sesr_ref.commands.models import add_engine_option, add_model_option, engine_named, load_model
 from sesr_ref.counting import cost
 from sesr_ref.evaluate import upscale_image
+from sesr_ref.evaluate.metrics import psnr
 from sesr_ref.execute import forward
 from sesr_ref.images import Pixels, imresize, luma_of, modcrop, read_image, write_image
-from sesr_ref.metrics import psnr
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 

@@ -12,7 +12,7 @@ from sesr_ref.commands.console import notice, print_json
 from sesr_ref.exchange import load_any, to_onnx
 from sesr_ref.exchange.dialects import DIALECTS
 from sesr_ref.exchange.formats import SAVERS
-from sesr_ref.exchange.onnx_out import OPSET
+from sesr_ref.exchange.onnx.write import OPSET
 from sesr_ref.exchange.rounding import DTYPES, collapsed_exactly, rounded
 from sesr_ref.exchange.shuffle_order import with_shuffle_mode
 from sesr_ref.network import Network

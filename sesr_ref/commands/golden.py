@@ -13,11 +13,11 @@ from pathlib import Path
 
 from sesr_ref.collapse import expand_params, expanded
 from sesr_ref.commands.console import notice, print_json
-from sesr_ref.commands.models import load_file
-from sesr_ref.verify.encodings import KINDS
-from sesr_ref.verify.golden import FILES, LAYOUTS, expected_bytes, write_pack
-from sesr_ref.verify.inputs import read_input
-from sesr_ref.verify.pack_folder import check_target
+from sesr_ref.exchange import load_any
+from sesr_ref.verify.comparison.inputs import read_input
+from sesr_ref.verify.golden.encodings import KINDS
+from sesr_ref.verify.golden.folder import check_target
+from sesr_ref.verify.golden.write import FILES, LAYOUTS, expected_bytes, write_pack
 
 NOTICE_BYTES = 50_000_000
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the pack and say what is in it."""
     _check_apart(args)
     check_target(args.out, args.overwrite)
-    net, params = load_file(args.model)
+    net, params = load_any(args.model)
     x = read_input(args.input, net)
     if args.expanded:
         net, params = expanded(net), expand_params(net, params)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sesr_ref.images import SUFFIXES
-from sesr_ref.images.files import format_of
+from sesr_ref.images.formats import format_of
 
 
 class Job(NamedTuple):

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from sesr_ref.commands.console import print_json, print_table
-from sesr_ref.verify.matching import match_pack
+from sesr_ref.verify.golden.match import match_pack
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

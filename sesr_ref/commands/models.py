@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.architectures import architecture, is_architecture, sesr
 from sesr_ref.commands.console import notice
 from sesr_ref.engine import run
 from sesr_ref.exchange import load_any
@@ -18,20 +15,9 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise
-from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr
 from sesr_ref.shipped import shipped, smallest
 
 DEFAULT_MODEL = "sesr-m5-x2"
-NAME = re.compile(
-    r"(?:sesr-(?:m(?P<blocks>\d{1,3})|xl)-x(?P<upscale>\d)(?P<npu>-npu)?"
-    r"|(?P<peer>fsrcnn|vdsr|lapsrn|carn-m)-x(?P<peer_upscale>\d))"
-)
-PEERS: dict[str, Callable[[int], Network]] = {
-    "fsrcnn": fsrcnn,
-    "vdsr": vdsr,
-    "lapsrn": lapsrn,
-    "carn-m": carn_m,
-}
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:
@@ -122,15 +108,10 @@ def load_model(
                 f"no network for x{upscale or 2} is shipped (there is: {', '.join(shipped())}); "
                 "name a file with -n"
             )
-    net, params = load_file(smallest(name) if small else name)
+    net, params = load_any(smallest(name) if small else name)
     if upscale is not None and net.upscale != upscale:
         raise ValueError(f"{name} enlarges by {net.upscale}, not {upscale}")
     return net, params
-
-
-def load_file(name: str) -> tuple[Network, Params]:
-    """Load a shipped name or a file of any format that this package reads."""
-    return load_any(name)
 
 
 def network_named(name: str) -> Network:
@@ -152,37 +133,11 @@ def network_named(name: str) -> Network:
     ValueError
         If the file holds no network.
     """
-    if name not in shipped() and (net := architecture_named(name)):
-        return net
+    if name not in shipped() and is_architecture(name):
+        return architecture(name)
     if name.endswith(".json") and Path(name).is_file():
         try:
             return Network.from_json(Path(name).read_text("utf-8"))
         except ValueError as error:  # also what is no UTF-8
             raise ValueError(f"{name}: {error}") from None
-    return load_file(name)[0]
-
-
-def architecture_named(name: str) -> Network | None:
-    """Describe an architecture by name, such as sesr-m11-x4, sesr-m5-x2-npu or fsrcnn-x2.
-
-    Parameters
-    ----------
-    name : str
-        ``-npu`` is the paper's hardware variant: ReLU, no input residual.
-
-    Returns
-    -------
-    Network or None
-        With its linear blocks; None for any other name.
-    """
-    match = NAME.fullmatch(name)
-    if match is None:
-        return None
-    if match["peer"]:
-        return PEERS[match["peer"]](int(match["peer_upscale"]))
-    blocks, features = (int(match["blocks"]), 16) if match["blocks"] else (11, 32)
-    upscale, npu = int(match["upscale"]), match["npu"] is not None
-    net = sesr(
-        blocks, features, upscale, activation="relu" if npu else "prelu", input_residual=not npu
-    )
-    return dataclasses.replace(net, name=name)
+    return load_any(name)[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from sesr_ref.commands.console import print_json, print_table
-from sesr_ref.commands.models import load_file
+from sesr_ref.exchange import load_any
 from sesr_ref.verify.proof import Check, prove
 
 
@@ -29,7 +29,7 @@ def _seed(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Print the checks, or the worst of each sort."""
-    net, params = load_file(args.model)
+    net, params = load_any(args.model)
     checks = prove(net, params, args.seed)
     failed = [check for check in checks if not check.passed]
     if args.json:

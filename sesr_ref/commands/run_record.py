@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sesr_ref.checkpoint import described
 from sesr_ref.commands.console import notice
 from sesr_ref.files import atomic_write
+from sesr_ref.train.checkpoint import described
 
 HOURS = ("hours", "cpu_hours")
 NOTEWORTHY_HOURS = 1e-4

@@ -16,19 +16,21 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sesr_ref.architectures import ACTIVATIONS, fsrcnn, sesr
+from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.architectures.options import ACTIVATIONS
 from sesr_ref.commands.console import duration, notice, progress
-from sesr_ref.commands.models import add_engine_option, engine_named, load_file
+from sesr_ref.commands.models import add_engine_option, engine_named
 from sesr_ref.commands.run_record import note_other_engine, recorded
-from sesr_ref.data import Pairs, find_images, training_pairs
 from sesr_ref.evaluate import find_high, validation_psnr
+from sesr_ref.exchange import load_any
 from sesr_ref.files import sha256_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
-from sesr_ref.optimiser import CHOICES, Recipe
 from sesr_ref.train import Progress, check_folder, train
-from sesr_ref.warm_start import Fit, Misfit, fit, transfer
+from sesr_ref.train.data import Pairs, find_images, training_pairs
+from sesr_ref.train.optimiser import CHOICES, Recipe
+from sesr_ref.train.warm_start import Fit, Misfit, fit, transfer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +138,7 @@ def _start(args: argparse.Namespace, net: Network) -> Params | None:
     """Parameters of ``--start-from`` for what fits, with a word on how much that is."""
     if not args.start_from or (args.resume and (args.out / "checkpoint.npz").exists()):
         return None  # what a run goes on from does not depend on its start
-    source_net, source = load_file(args.start_from)
+    source_net, source = load_any(args.start_from)
     try:
         found = fit(net, source_net)
     except Misfit as misfit:

@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_ref.collapse import collapse_params, collapsed
-from sesr_ref.engine import Tile, run
+from sesr_ref.engine import run
 from sesr_ref.evaluate.transparency import visible_colours
-from sesr_ref.evaluate.windows import BICUBIC_REACH, Window, scaled, spans
 from sesr_ref.images.colour import (
     Pixels,
     from_float,
@@ -28,12 +27,15 @@ from sesr_ref.images.resample import check_image
 from sesr_ref.limits import tile_shape
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.ops.resampling import Resampling
+from sesr_ref.ops.resampling import Resampling, resample_matrix
 from sesr_ref.ops.table import REFERENCE, Ops
-from sesr_ref.receptive import halo
+from sesr_ref.tiles import Span, Tile, cuts, exact_margin, scaled
 
 BLACK, WHITE = 16 / 255, 235 / 255
 BAND_PIXELS = 1 << 16
+LARGEST_TILE = 1024
+BICUBIC_REACH = 2
+"""Input pixels on either side that bicubic enlargement reads."""
 
 
 def upscale_image(
@@ -94,14 +96,27 @@ def upscale_image(
     enlarged = np.empty((height * net.upscale, width * net.upscale, image.shape[2]), rgb.dtype)
     done = 0
     tile_height, tile_width = (None, None) if tile is None else tile_shape(tile)
-    for rows in spans(height, tile_height):
-        for columns in spans(width, tile_width):
+    for rows in cuts(height, tile_height or _even(height)):
+        for columns in cuts(width, tile_width or _even(width)):
             place = scaled(rows, net.upscale), scaled(columns, net.upscale)
             enlarged[place] = small.tile(image, rows, columns)
             done += (rows.stop - rows.start) * (columns.stop - columns.start)
             if progress is not None:
                 progress(done)
     return enlarged.reshape(*enlarged.shape[:2], *rgb.shape[2:])
+
+
+def _even(size: int) -> int:
+    """Cut an axis into equal parts of at most `LARGEST_TILE`."""
+    return -(-size // -(-size // LARGEST_TILE))
+
+
+def _bicubic(span: Span, size: int, upscale: int) -> Resampling:
+    """Weights that make the enlarged core of what is seen, as in the whole axis of `size`."""
+    whole = resample_matrix(size, upscale)
+    wanted = scaled(span.core, upscale)
+    length = span.seen.stop - span.seen.start
+    return Resampling(length, whole.taps[wanted] - span.seen.start, whole.weights[wanted])
 
 
 def _check(image: Pixels, net: Network) -> None:
@@ -123,15 +138,15 @@ class _Enlarger:
 
     def tile(self, image: Pixels, rows: slice, columns: slice) -> Pixels:
         """Enlarge a part of a (height, width, channels) image from all that it depends on."""
-        own, step = (self.ops.margin and self.ops.margin(self.net)) or (halo(self.net), 1)
+        own, step = exact_margin(self.net, self.ops)
         margin, upscale = max(own, BICUBIC_REACH), self.net.upscale
         height, width = image.shape[:2]
-        down = Window.around(rows, margin, height, step)
-        across = Window.around(columns, margin, width, step)
+        down = Span.around(rows, margin, height, step)
+        across = Span.around(columns, margin, width, step)
         planes = _planes(image, down.seen, across.seen, margin + BICUBIC_REACH, self.space)
         count = self.net.channels
         high = self._run(planes[..., :count])[down.inside(upscale), across.inside(upscale)]
-        axes = down.bicubic(height, upscale), across.bicubic(width, upscale)
+        axes = _bicubic(down, height, upscale), _bicubic(across, width, upscale)
         colours = 1 if image.shape[2] < 3 else 3
         return _join(high, planes[..., count:], axes, image.dtype, self.space, colours)
 

@@ -9,16 +9,17 @@ from statistics import fmean
 
 import numpy as np
 
-from sesr_ref.engine import Tile, run
+from sesr_ref.engine import run
 from sesr_ref.evaluate.enlarge import BLACK, WHITE
+from sesr_ref.evaluate.metrics import psnr, ssim
 from sesr_ref.evaluate.sets import find_high, read_low
 from sesr_ref.images import DEFAULT_MAX_PIXELS, from_float, imresize, luma_of, modcrop
 from sesr_ref.images.colour import PEAKS, Pixels
 from sesr_ref.images.files import opaque, read_image
-from sesr_ref.metrics import psnr, ssim
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.table import REFERENCE, Ops
+from sesr_ref.tiles import Tile
 
 
 @dataclass(frozen=True)

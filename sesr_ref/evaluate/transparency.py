@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sesr_ref.evaluate.windows import Window
 from sesr_ref.images.colour import Pixels, to_float
 from sesr_ref.ops.arrays import Array
+from sesr_ref.tiles import Span
 
 
 def visible_colours(image: Pixels, rows: slice, columns: slice, reach: int) -> Array:
@@ -28,7 +28,7 @@ def visible_colours(image: Pixels, rows: slice, columns: slice, reach: int) -> A
         In [0, 1].
     """
     height, width = image.shape[:2]
-    down, across = Window.around(rows, reach, height), Window.around(columns, reach, width)
+    down, across = Span.around(rows, reach, height), Span.around(columns, reach, width)
     part = to_float(image[down.seen, across.seen])
     known = part[..., -1:] > 0
     weighted = np.where(known, part, 0)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
+from sesr_ref.evaluate.metrics import psnr
 from sesr_ref.evaluate.scores import PROTOCOLS, luma_float64, network
 from sesr_ref.evaluate.sets import find_high
 from sesr_ref.images import imresize, modcrop
 from sesr_ref.images.files import opaque, read_image
-from sesr_ref.metrics import psnr
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sesr_ref import params as npz
-from sesr_ref.exchange.onnx_in import from_onnx
+from sesr_ref.exchange.onnx.read import from_onnx
 from sesr_ref.exchange.safetensors import load_safetensors, save_safetensors
-from sesr_ref.exchange.torch_state import load_state_dict, save_state_dict
+from sesr_ref.exchange.torch.state_dict import load_state_dict, save_state_dict
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_ref import network as nw
-from sesr_ref.execute import check_params
+from sesr_ref.checks import check_params
 from sesr_ref.ops.arrays import Params
 
 Order = npt.NDArray[np.intp]

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sesr_ref.exchange.dialects import DIALECTS, LAYOUTS, Dialect, Name
-from sesr_ref.exchange.outline import first_difference
-from sesr_ref.execute import check_params
+from sesr_ref.checks import check_params
+from sesr_ref.exchange.dialects import DIALECTS, LAYOUTS, Dialect, Name, first_difference
 from sesr_ref.network import LinearBlock, Network
 from sesr_ref.ops.arrays import Array, Params
 

@@ -9,17 +9,14 @@ from sesr_ref.images.colour import (
     to_float,
     ycbcr_to_rgb,
 )
-from sesr_ref.images.files import (
+from sesr_ref.images.files import luma_of, read_image, read_luma, write_image
+from sesr_ref.images.formats import (
     DEFAULT_MAX_PIXELS,
     SUFFIXES,
     Image,
     check_storable,
     format_of,
-    luma_of,
-    read_image,
-    read_luma,
     stored_dtype,
-    write_image,
 )
 from sesr_ref.images.resample import imresize, modcrop
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from sesr_ref.images.colour import PEAKS, Pixels
 from sesr_ref.images.exif import carried, lost
-from sesr_ref.images.files import Image, optional
+from sesr_ref.images.formats import Image, optional
 
 SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"BM": "bmp",

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from sesr_ref.images.colour import PEAKS, Pixels, from_float
-from sesr_ref.images.files import optional, stored_dtype
+from sesr_ref.images.formats import optional, stored_dtype
 
 JPEG_QUALITY = 95
 PNG_LEVEL = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sesr_ref.images.files import optional
+from sesr_ref.images.formats import optional
 
 ORIENTATION, DETAILS, MAKER_NOTE = 0x0112, 0x8769, 0x927C
 SIZES = (0xA002, 0xA003)

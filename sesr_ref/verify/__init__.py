@@ -1,15 +1,15 @@
 """The oracle: bounds, comparison, golden packs, proofs of collapse."""
 
-from sesr_ref.verify.bounds import SIGMAS, error_bounds
-from sesr_ref.verify.comparison import Comparison, compare
-from sesr_ref.verify.diagnose import Fault
+from sesr_ref.verify.bounds.walk import SIGMAS, error_bounds
+from sesr_ref.verify.comparison.compare import Comparison, compare
+from sesr_ref.verify.comparison.diagnose import Fault
+from sesr_ref.verify.comparison.inputs import read_input
+from sesr_ref.verify.comparison.tally import TensorReport
 from sesr_ref.verify.equivalence import assert_equivalent
-from sesr_ref.verify.golden import write_pack
-from sesr_ref.verify.inputs import read_input
-from sesr_ref.verify.matching import PackMatch, TensorMatch, match_pack
-from sesr_ref.verify.pack import Pack, read_pack
+from sesr_ref.verify.golden.match import PackMatch, TensorMatch, match_pack
+from sesr_ref.verify.golden.read import Pack, read_pack
+from sesr_ref.verify.golden.write import write_pack
 from sesr_ref.verify.proof import Check, prove
-from sesr_ref.verify.tally import TensorReport
 
 __all__ = [
     "SIGMAS",

@@ -9,9 +9,9 @@ from sesr_ref.execute import forward
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.receptive import halo
-from sesr_ref.verify.arithmetic import Arithmetic, format_named
-from sesr_ref.verify.bounds import walk
-from sesr_ref.verify.model import prepare
+from sesr_ref.verify.bounds.arithmetic import Arithmetic, format_named
+from sesr_ref.verify.bounds.model import prepare
+from sesr_ref.verify.bounds.walk import walk
 from sesr_ref.verify.proof import compared
 
 KNOWN_ULPS = 4

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sesr_ref.checks import check_params
 from sesr_ref.collapse import (
     collapse_params,
     collapse_params_vjp,
@@ -15,13 +16,13 @@ from sesr_ref.collapse import (
     expand_params,
     expanded,
 )
-from sesr_ref.execute import backward, check_params, forward
+from sesr_ref.execute import backward, forward
 from sesr_ref.network import LinearBlock, Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.receptive import halo
-from sesr_ref.verify.arithmetic import format_named, spacing
-from sesr_ref.verify.bounds import error_bounds
-from sesr_ref.verify.exact import Anything, collapse_block, conv2d, fractions
+from sesr_ref.verify.bounds.arithmetic import format_named, spacing
+from sesr_ref.verify.bounds.walk import error_bounds
+from sesr_ref.verify.golden.exact import Anything, collapse_block, conv2d, fractions
 
 SMALL = 3
 """Channels of the small case in rational arithmetic, which has twice as many inside a block."""

@@ -1,0 +1,1 @@
+"""Speed: networks timed beside other runtimes."""

@@ -1,0 +1,1 @@
+"""Studies: trainings with one thing changed at a time."""

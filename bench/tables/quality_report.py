@@ -1,0 +1,155 @@
+"""Scores beside the paper's: rows of tables, Markdown, Figure 1(a)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sesr_ref.evaluate import Score
+from sesr_ref.shipped import shipped
+from tables.macs_tables import TABLES
+from tables.paper import SCORES, Cell
+
+Results = dict[str, dict[str, Score]]
+"""Method: test set: score."""
+NAME = re.compile(r"(?:(sesr-(?:m\d+|xl))-x\d(-npu)?|(fsrcnn)-x\d|bicubic)")
+
+
+def paper_row(name: str) -> str:
+    """Row of the paper's tables beside which a network is read; "" if there is none."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        return ""
+    if match[1]:
+        return match[1].upper()
+    return "FSRCNN, their set-up" if match[3] else "Bicubic"
+
+
+def is_variant(name: str) -> bool:
+    """Whether a network differs from the one of its row: the hardware variant."""
+    return name.endswith("-npu")
+
+
+def cell(score: Score | None) -> str:
+    """``37.39/.9585``."""
+    return "-" if score is None else f"{score.psnr_db:.2f}/{score.ssim:.4f}".replace("/0.", "/.")
+
+
+def printed(entry: Cell) -> str:
+    """The paper's cell, written the same way."""
+    if entry is None:
+        return "-"
+    return f"{entry[0]:.2f}/" + ("-" if entry[1] is None else f"{entry[1]:.4f}".lstrip("0"))
+
+
+def rows_for(upscale: int, results: Results, sets: list[str]) -> list[tuple[str, ...]]:
+    """The paper's rows, each followed by ours where there are some."""
+    rows = []
+    for model, cells in SCORES[upscale].items():
+        rows.append((f"{model} (paper)", *(printed(cells.get(name)) for name in sets)))
+        rows += [_row(name, results, sets) for name in results if paper_row(name) == model]
+    others = [name for name in results if paper_row(name) not in SCORES[upscale]]
+    return rows + [_row(name, results, sets) for name in others]
+
+
+def _row(name: str, results: Results, sets: list[str]) -> tuple[str, ...]:
+    return (f"  {name}", *(cell(results[name].get(s)) for s in sets))
+
+
+def markdown(upscale: int, results: Results, sets: list[str], suffix: str = "") -> str:
+    """README's table: the paper's rows of which there is one of ours, and ours.
+
+    Parameters
+    ----------
+    upscale : int
+        The enlargement.
+    results : dict
+        What was scored.
+    sets : list of str
+        Columns.
+    suffix : str
+        Behind the name of each network here, such as ", self-ensemble".
+
+    Returns
+    -------
+    str
+    """
+    lines: list[tuple[str, ...]] = []
+    thousands = {row.model: f"{row.parameters:.2f} K" for row in TABLES[upscale]}
+    for model, cells in SCORES[upscale].items():
+        ours = [name for name in results if paper_row(name) == model]
+        if ours:
+            title, _, note = model.replace("Bicubic", "bicubic").partition(", ")
+            text = f"{title}, paper" + (f" ({note})" if note else "")
+            paper = (printed(cells.get(name)) for name in sets)
+            lines.append((text, thousands.get(model, "-"), *paper))
+        for name in ours:
+            scores = (cell(results[name].get(s)) for s in sets)
+            lines.append((_title(title, name, suffix), thousands.get(model, "-"), *scores))
+    head = ["| " + " | ".join((f"x{upscale}", "parameters", *sets)) + " |"]
+    head.append("|---" * (len(sets) + 2) + "|")
+    return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _title(title: str, name: str, suffix: str) -> str:
+    if name == "bicubic":
+        return "bicubic, here"
+    variant = " for NPUs (ReLU, no input residual)" if is_variant(name) else ""
+    recipe = shipped().get(name, {}).get("recipe")
+    note = ""
+    if recipe:
+        steps = f"{recipe['steps']:,} steps".replace(",", " ")
+        note = f" ({steps}{_how(recipe['command'])})"
+    return f"**{title}{variant}, here{suffix}**{note}"
+
+
+def _how(command: str) -> str:
+    """What a run left out, and began with: a network at x2, or weights of its own."""
+    without = ", no short residuals" if "--no-short-residuals" in command else ""
+    if "--start-from" not in command:
+        return without
+    return without + (", from x2" if "--upscale 4" in command else ", after a first run")
+
+
+SESR, OTHERS = "SESR, paper", "others, as the paper prints them"
+COLOURS = {SESR: "C0", OTHERS: "0.6"}
+BELOW = ("BTSRN", "FSRCNN, their set-up")
+"""Models whose label would hide another's."""
+
+
+def draw(path: Path, upscale: int, results: Results) -> None:
+    """Figure 1(a): PSNR on Set14 against MACs, 360p to 720p; ours below or above the paper's."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    macs = {row.model: row.macs for row in TABLES[upscale]}
+    paper = {model: cells["Set14"] for model, cells in SCORES[upscale].items() if model in macs}
+    at = {model: (macs[model], entry[0]) for model, entry in paper.items() if entry}
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for model, point in at.items():
+        kind = SESR if model.startswith("SESR") else OTHERS
+        axes.semilogx(*point, "o", color=COLOURS[kind])
+        place = (-5, 3) if kind == SESR else (5, -10) if model in BELOW else (5, 3)
+        side = "right" if kind == SESR else "left"
+        axes.annotate(model, point, place, textcoords="offset points", size=8, ha=side)
+    for name, scores in results.items():
+        if (model := paper_row(name)) in at and "Set14" in scores and not is_variant(name):
+            ours = scores["Set14"].psnr_db
+            axes.plot(2 * [macs[model]], [at[model][1], ours], ":", color="C3")
+            axes.plot(macs[model], ours, "*", color="C3", markersize=12)
+    for kind, colour in COLOURS.items():
+        axes.plot([], [], "o", color=colour, label=kind)
+    axes.plot([], [], ":*", color="C3", markersize=12, label="weights shipped here")
+    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if t > 0.7 * min(macs.values())]
+    axes.set(
+        xlabel="multiply-accumulates for 1280 x 720 / G", ylabel="PSNR on Set14 (Y) / dB",
+        title=f"Figure 1(a), x{upscale}", xticks=ticks, xticklabels=[f"{t:g}" for t in ticks],
+        xlim=(0.5 * min(macs.values()), 1500),
+    )  # fmt: skip
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=100)
+    plt.close(figure)

@@ -1,0 +1,1 @@
+"""Verification: other runtimes under the error bounds."""

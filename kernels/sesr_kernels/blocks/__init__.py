@@ -1,0 +1,1 @@
+"""The register kernels: products, Winograd transforms, rows, Adam."""

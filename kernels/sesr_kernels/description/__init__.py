@@ -1,0 +1,1 @@
+"""What the kernels read of a network: layers, phases, shuffles, packed weights."""

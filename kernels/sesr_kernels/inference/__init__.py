@@ -1,0 +1,1 @@
+"""A network run depth first: a schedule of operations on rows, kept in rings."""

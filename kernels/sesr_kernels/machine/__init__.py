@@ -1,0 +1,1 @@
+"""The processor: its vectors, compiled code and its cache, threads; knows no network."""

@@ -1,0 +1,1 @@
+"""A training step: a program of operations on planes, forward and backward."""

@@ -1,0 +1,154 @@
+"""Training: a network and an image size compiled into a program of kernels, and its run.
+
+The program is made once for a network and a size (`Plan`), then run image by image.  The gradients
+of a few images, which depend on the batch's size alone, go to a row of their own, and the rows are
+added up in order, so that the result does not depend on which thread took which images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sesr_kernels.description.layers import Conv, Single, Unsupported
+from sesr_kernels.machine.compiled import plain
+from sesr_kernels.machine.threads import Threads, share
+from sesr_kernels.training import step
+from sesr_kernels.training.plan import Plan
+from sesr_kernels.training.program import Program
+from sesr_kernels.training.rules import write, write_weights
+
+Array = npt.NDArray[Any]
+Params = dict[str, Array]
+
+WINOGRAD = True
+"""The default: 1.2 to 1.35 times as fast, its gradients' error the same (M5, M11, XL, FSRCNN: up to
+4e-6 of the largest gradient either way, but where rounding crosses a kink of PReLU or of l1)."""
+
+PARTS = 16
+"""At least so many parts of a batch, if it has so many images, for the threads to share; a part's
+partial sums are collected once."""
+
+
+@lru_cache(maxsize=8)
+def _plan(net: Any, height: int, width: int, winograd: bool = True) -> Plan | None:
+    plan = Plan(net, height, width, winograd)
+    try:
+        write(Program(plan))
+    except Unsupported:
+        return None
+    return plan
+
+
+def gradients(
+    net: Any,
+    params: Params,
+    x: Array,
+    target: Array,
+    epsilon: float = 0.0,
+    threads: Threads | None = None,
+    winograd: bool | None = None,
+) -> tuple[float, Params] | None:
+    """Loss of a network without linear blocks, and the gradients of its parameters.
+
+    Parameters
+    ----------
+    net : Network
+        Read by the names of its layers' kinds and fields.
+    params : dict of float32 arrays
+        Its parameters.
+    x : (n, height, width, channels) float32 array
+        Low-resolution images.
+    target : (n, upscale * height, upscale * width, channels) float32 array
+        High-resolution images.
+    epsilon : float
+        The loss is the mean of ``sqrt(error**2 + epsilon**2)``: 0 for l1, else Charbonnier's.
+    threads : Threads, optional
+        How many share the images; the result's bits do not depend on it.
+    winograd : bool, optional
+        Whether convolutions of 3 x 3 and 5 x 5 and their gradients use Winograd's algorithm;
+        `WINOGRAD` unless given.
+
+    Returns
+    -------
+    (float, dict of arrays) or None
+        None for a network, dtype or size that these kernels do not take.
+    """
+    arrays = (x, target, *params.values())
+    if any(array.dtype != np.float32 for array in arrays) or not x.size:
+        return None
+    plan = _plan(net, x.shape[1], x.shape[2], WINOGRAD if winograd is None else winograd)
+    if plan is None:
+        return None
+    losses, rows = _run(plan, plan.packed(params), x, target, threads or Threads(), epsilon)
+    total = rows.sum(0)
+    result: Params = {}
+    for slot in plan.slots:
+        for name, value in slot.unpack(total[slot.start : slot.start + slot.size]).items():
+            result[name] = result[name] + value if name in result else value
+    loss = float(losses.sum() / target.size)
+    return loss, {
+        name: np.ascontiguousarray(result[name]) if name in result else np.zeros_like(value)
+        for name, value in params.items()  # zero for what the output does not depend on
+    }
+
+
+def weight_gradients(x: Array, dy: Array, size: int, threads: Threads) -> tuple[Array, Array]:
+    """Gradients of a convolution's weight and bias.
+
+    Parameters
+    ----------
+    x : (n, height, width, in) float32 array
+        What it read.
+    dy : (n, height, width, out) float32 array
+        Gradient of its result.
+    size : int
+        Of its kernel.
+    threads : Threads
+        How many share the images.
+
+    Returns
+    -------
+    dweight : (size, size, in, out) float32 array
+    dbias : (out,) float32 array
+    """
+    layer = Conv(dy.shape[3], size, groups=1, bias=True)
+    plan = _weight_plan(Single(layer, x.shape[3]), x.shape[1], x.shape[2])
+    _, rows = _run(plan, np.zeros(1, np.float32), x, dy, threads)
+    found = plan.slots[0].unpack(rows.sum(0))
+    return found["layer.weight"], found["layer.bias"]
+
+
+@lru_cache(maxsize=8)
+def _weight_plan(net: Single, height: int, width: int) -> Plan:
+    plan = Plan(net, height, width)
+    write_weights(Program(plan))
+    return plan
+
+
+def _run(
+    plan: Plan, packed: Array, x: Array, target: Array, threads: Threads, epsilon: float = 0.0
+) -> tuple[Array, Array]:
+    x, target = plain(x), plain(target)
+    each = max(1, len(x) // PARTS)
+    jobs = -(-len(x) // each)
+    losses, rows = np.zeros(len(x)), np.empty((jobs, plan.sums_size), np.float32)
+    dloss, soft = np.float32(1 / target.size), np.float32(epsilon**2)
+
+    def worker(following: Callable[[], int]) -> None:
+        work, scratch, sums = plan.workspace()
+        while (i := following()) >= 0:
+            some = slice(i * each, (i + 1) * each)
+            step.train_images(
+                plan.program, plan.shift_table, plan.number_table, plan.geometry, x[some],
+                target[some], losses[some], plan.places, work, scratch, sums, rows[i],
+                packed.ctypes.data, plan.upscale, dloss, soft,
+            )  # fmt: skip
+        plan.workspaces.append((work, scratch, sums))
+
+    share(jobs, worker, threads)
+    return losses, rows

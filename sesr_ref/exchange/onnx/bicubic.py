@@ -1,0 +1,147 @@
+"""MATLAB's bicubic enlargement in ONNX, which has no operator for it: written, and found again.
+
+ONNX's cubic Resize repeats the edge pixel; MATLAB's imresize mirrors.  So the edges are mirrored by
+Slice and Concat, each channel is convolved to its phases, and the phases are shuffled to pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sesr_ref.exchange.onnx.file import require_onnx, tensor_array
+from sesr_ref.exchange.onnx.writer import Graph
+from sesr_ref.ops.resampling import resample_matrix
+
+MIRROR = 2
+"""Pixels read beyond the edge."""
+TAPS = 2 * MIRROR + 1
+FROM_START = -(2**31)
+ENDS = {"first": (MIRROR - 1, FROM_START), "last": (-1, -1 - MIRROR)}
+"""Start and stop of the slices, by steps of -1, that stand mirrored beside the image."""
+
+
+def phase_weights(upscale: int) -> npt.NDArray[np.float64]:
+    """(upscale**2, 1, 5, 5): what each output pixel takes of the 5 x 5 pixels around its own."""
+    middle = resample_matrix(TAPS, upscale, "bicubic")
+    along = np.zeros((upscale, TAPS))
+    for phase, row in enumerate(range(MIRROR * upscale, (MIRROR + 1) * upscale)):
+        np.add.at(along[phase], middle.taps[row], middle.weights[row])
+    phases: npt.NDArray[np.float64] = np.einsum("ai,bj->abij", along, along)
+    return phases.reshape(upscale**2, 1, TAPS, TAPS)
+
+
+def write_bicubic(graph: Graph, name: str, upscale: int, x: str, channels: int) -> None:
+    """Append the nodes that enlarge `x`; the last one makes `name`."""
+    for axis, letters in ((2, "rows"), (3, "columns")):
+        x = _mirrored(graph, x, f"{name}.{letters}", axis)
+    phases = np.tile(phase_weights(upscale), (channels, 1, 1, 1))
+    weight = graph.number(f"{name}.phases.weight", phases)
+    graph.node("Conv", (x, weight), f"{name}.phases", kernel_shape=[TAPS, TAPS], group=channels)
+    graph.node("DepthToSpace", (f"{name}.phases",), name, blocksize=upscale, mode="CRD")
+
+
+def _mirrored(graph: Graph, x: str, name: str, axis: int) -> str:
+    """Two more samples at each end of an axis, mirrored with the edge repeated."""
+    for end, bounds in ENDS.items():
+        values = {"start": bounds[0], "stop": bounds[1], "axis": axis, "step": -1}
+        constants = [
+            graph.constant(f"{name}.{end}.{key}", np.array([value], np.int64))
+            for key, value in values.items()
+        ]
+        graph.node("Slice", (x, *constants), f"{name}.{end}")
+    return graph.node("Concat", (f"{name}.first", x, f"{name}.last"), name, axis=axis)
+
+
+class Bicubic(NamedTuple):
+    """An enlargement found in a graph: what it enlarges, by how much, its inner tensors."""
+
+    source: str
+    channels: int
+    upscale: int
+    inner: frozenset[str]
+
+
+def find_bicubic(graph: Any) -> dict[str, Bicubic]:
+    """Find the enlargements that `write_bicubic` wrote.
+
+    Parameters
+    ----------
+    graph : onnx.GraphProto
+        Any graph.
+
+    Returns
+    -------
+    dict of Bicubic
+        By the name of the enlarged tensor.
+    """
+    search = _Search(graph)
+    found = {}
+    for node in graph.node:
+        if node.op_type == "DepthToSpace" and (match := search.bicubic(node)):
+            found[node.output[0]] = match
+    return found
+
+
+class _Search:
+    def __init__(self, graph: Any) -> None:
+        self.makers = {out: node for node in graph.node for out in node.output}
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+
+    def bicubic(self, shuffle: Any) -> Bicubic | None:
+        upscale = self.attributes(shuffle).get("blocksize", 0)
+        conv = self.made("Conv", shuffle.input[0])
+        if conv is None or len(conv.input) != 2 or upscale < 2:
+            return None
+        columns = self.unmirrored(conv.input[0], 3)
+        rows = columns and self.unmirrored(columns[0], 2)
+        if not columns or not rows or not self.has_phases(conv, upscale):
+            return None
+        if self.attributes(shuffle).get("mode") != b"CRD":
+            return None
+        channels = self.attributes(conv).get("group", 1)
+        return Bicubic(
+            rows[0], channels, upscale, frozenset({conv.output[0], *columns[1], *rows[1]})
+        )
+
+    def unmirrored(self, name: str, axis: int) -> tuple[str, set[str]] | None:
+        """The tensor whose edges were mirrored to make this one, and what was made on the way."""
+        joined = self.made("Concat", name)
+        if joined is None or len(joined.input) != 3 or self.attributes(joined)["axis"] != axis:
+            return None
+        first, source, last = joined.input
+        for end, bounds in ((first, ENDS["first"]), (last, ENDS["last"])):
+            cut = self.made("Slice", end)
+            if cut is None or cut.input[0] != source or len(cut.input) != 5:
+                return None
+            if [self.number(n) for n in cut.input[1:]] != [*bounds, axis, -1]:
+                return None
+        return source, {name, first, last}
+
+    def has_phases(self, conv: Any, upscale: int) -> bool:
+        attributes = self.attributes(conv)
+        channels = attributes.pop("group", 1)
+        attributes.pop("kernel_shape", None)
+        tensor = self.constants.get(conv.input[1])
+        if tensor is None or attributes or list(tensor.dims[1:]) != [1, TAPS, TAPS]:
+            return False
+        weight = tensor_array(tensor)
+        tiled = np.tile(phase_weights(upscale), (channels, 1, 1, 1))
+        close = 2 * float(np.finfo(weight.dtype).eps) if weight.dtype.kind == "f" else 0.0
+        return weight.shape == tiled.shape and np.allclose(weight, tiled, rtol=close, atol=close)
+
+    def made(self, kind: str, name: str) -> Any:
+        node = self.makers.get(name)
+        return node if node is not None and node.op_type == kind else None
+
+    def number(self, name: str) -> int | None:
+        tensor = self.constants.get(name)
+        value = None if tensor is None else tensor_array(tensor)
+        return None if value is None or value.size != 1 else int(value.reshape(()))
+
+    @staticmethod
+    def attributes(node: Any) -> dict[str, Any]:
+        get = require_onnx().helper.get_attribute_value
+        return {a.name: get(a) for a in node.attribute}

@@ -1,0 +1,122 @@
+"""What each layer becomes in ONNX: one table, one small rule a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sesr_ref import network as nw
+from sesr_ref.exchange.onnx.bicubic import write_bicubic
+from sesr_ref.exchange.onnx.writer import Graph
+from sesr_ref.ops.arrays import Params
+
+Names = tuple[str, ...]
+Rule = Callable[[Graph, Any, Names, Params, int], object]
+"""``rule(graph, layer, inputs, its parameters, channels of its first input)``."""
+
+
+def _conv(graph: Graph, layer: nw.Conv, inputs: Names, p: Params, channels: int) -> None:
+    weight = graph.number(f"{layer.name}.weight", p["weight"].transpose(3, 2, 0, 1))
+    k = layer.kernel_size
+    graph.node(
+        "Conv", (*inputs, weight, *_bias(graph, layer, p)), layer.name,
+        kernel_shape=[k, k], pads=[k // 2] * 4, strides=[1, 1], group=layer.groups,
+    )  # fmt: skip
+
+
+def _conv_transpose(
+    graph: Graph, layer: nw.ConvTranspose, inputs: Names, p: Params, channels: int
+) -> None:
+    weight = graph.number(f"{layer.name}.weight", p["weight"].transpose(2, 3, 0, 1))
+    k, stride, crop = layer.kernel_size, layer.stride, layer.crop
+    more = stride - k + 2 * crop  # rows that symmetric cropping takes too many
+    end = crop if 0 <= more < stride else k - stride - crop
+    if end < 0:
+        raise ValueError(f"{layer.name}: ONNX has no transposed convolution with padding {crop}")
+    graph.node(
+        "ConvTranspose", (*inputs, weight, *_bias(graph, layer, p)), layer.name,
+        kernel_shape=[k, k], strides=[stride, stride], pads=[crop, crop, end, end],
+        output_padding=[more if end == crop else 0] * 2,
+    )  # fmt: skip
+
+
+def _bias(graph: Graph, layer: nw.Conv | nw.ConvTranspose, p: Params) -> Names:
+    return (graph.number(f"{layer.name}.bias", p["bias"]),) if layer.bias else ()
+
+
+def _prelu(graph: Graph, layer: nw.PReLU, inputs: Names, p: Params, channels: int) -> None:
+    slope = graph.number(f"{layer.name}.slope", p["slope"].reshape(-1, 1, 1))
+    graph.node("PRelu", (*inputs, slope), layer.name)
+
+
+def _add(graph: Graph, layer: nw.Add, inputs: Names, p: Params, channels: int) -> None:
+    total, *others = inputs
+    if not others:
+        graph.node("Identity", (total,), layer.name)
+    for i, other in enumerate(others, 1):
+        output = layer.name if i == len(others) else f"{layer.name}.{i}"
+        total = graph.node("Add", (total, other), output)
+
+
+def _clip(graph: Graph, layer: nw.Clip, inputs: Names, p: Params, channels: int) -> None:
+    bounds = [
+        graph.number(f"{layer.name}.{key}", value) if abs(value) < nw.MAX_NUMBER else ""
+        for key, value in (("low", layer.low), ("high", layer.high))
+    ]
+    graph.node("Clip", (*inputs, *bounds), layer.name)
+
+
+def _scalar(kind: str, field: str) -> Rule:
+    def rule(graph: Graph, layer: nw.Layer, inputs: Names, p: Params, channels: int) -> None:
+        value = graph.number(f"{layer.name}.{field}", getattr(layer, field))
+        graph.node(kind, (*inputs, value), layer.name)
+
+    return rule
+
+
+RESIZE_ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "nearest": {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+    },
+    "bilinear": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
+    "bicubic75": {
+        "mode": "cubic",
+        "coordinate_transformation_mode": "half_pixel",
+        "cubic_coeff_a": -0.75,
+    },
+}
+
+
+def _resize(graph: Graph, layer: nw.Resize, inputs: Names, p: Params, channels: int) -> None:
+    if layer.mode == "bicubic":
+        write_bicubic(graph, layer.name, layer.upscale, inputs[0], channels)
+        return
+    scales = graph.constant(
+        f"{layer.name}.scales", np.array([1, 1, layer.upscale, layer.upscale], np.float32)
+    )
+    graph.node("Resize", (*inputs, "", scales), layer.name, **RESIZE_ATTRIBUTES[layer.mode])
+
+
+RULES: dict[type[nw.Layer], Rule] = {
+    nw.Conv: _conv,
+    nw.ConvTranspose: _conv_transpose,
+    nw.PReLU: _prelu,
+    nw.ReLU: lambda graph, layer, inputs, p, c: graph.node("Relu", inputs, layer.name),
+    nw.LeakyReLU: lambda graph, layer, inputs, p, c: graph.node(
+        "LeakyRelu", inputs, layer.name, alpha=layer.slope
+    ),
+    nw.Add: _add,
+    nw.Concat: lambda graph, layer, inputs, p, c: graph.node("Concat", inputs, layer.name, axis=1),
+    nw.DepthToSpace: lambda graph, layer, inputs, p, c: graph.node(
+        "DepthToSpace", inputs, layer.name, blocksize=layer.block, mode=layer.mode
+    ),
+    nw.Shift: _scalar("Add", "offset"),
+    nw.Scale: _scalar("Mul", "factor"),
+    nw.Clip: _clip,
+    nw.Resize: _resize,
+}
+"""How each primitive is written."""

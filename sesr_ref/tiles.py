@@ -1,0 +1,139 @@
+"""Parts of an image that are computed alone: each with the pixels around it that it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Array
+from sesr_ref.ops.table import Ops
+from sesr_ref.receptive import halo
+
+
+class HasTile(Protocol):
+    """A plan for tiles, as `sesr_ref.plan_tiles` returns."""
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Rows and columns of the input that a tile is to make."""
+
+
+Tile = int | tuple[int, int]
+
+
+class Span(NamedTuple):
+    """Rows or columns to make (`core`), and those that they depend on (`seen`)."""
+
+    core: slice
+    seen: slice
+
+    @classmethod
+    def around(cls, core: slice, margin: int, size: int, step: int = 1) -> Span:
+        """See up to `margin` pixels more on either side, from a multiple of `step` on."""
+        first = max(core.start - margin, 0) // step * step
+        return cls(core, slice(first, min(core.stop + margin, size)))
+
+    def inside(self, upscale: int) -> slice:
+        """The core's place in what is made of `seen`, enlarged by `upscale`."""
+        start = (self.core.start - self.seen.start) * upscale
+        return slice(start, start + (self.core.stop - self.core.start) * upscale)
+
+
+class Window(NamedTuple):
+    """A part of the images of a batch, or of one of them, in pixels of the network's input."""
+
+    rows: Span
+    columns: Span
+    image: slice = slice(None)
+
+    def of(self, image: int) -> Window:
+        """The same part of one image of the batch."""
+        return self._replace(image=slice(image, image + 1))
+
+    def cut(self, array: Array, height: int) -> Array:
+        """What is seen of a tensor that belongs to an input of `height` rows."""
+        ratio = array.shape[1] // height
+        return array[self.image, scaled(self.rows.seen, ratio), scaled(self.columns.seen, ratio)]
+
+    def inside(self, array: Array) -> Array:
+        """The part to keep of a tensor that was computed of what is seen."""
+        ratio = self.ratio(array)
+        return array[:, self.rows.inside(ratio), self.columns.inside(ratio)]
+
+    def ratio(self, array: Array) -> int:
+        """How many times as large as the input such a tensor is."""
+        return int(array.shape[1] // (self.rows.seen.stop - self.rows.seen.start))
+
+    def start(self, array: Array) -> tuple[int, int, int, int]:
+        """Index in the whole tensor of the first element to keep."""
+        ratio = self.ratio(array)
+        return (
+            self.image.start or 0,
+            self.rows.core.start * ratio,
+            self.columns.core.start * ratio,
+            0,
+        )
+
+    def place(self, ratio: int) -> tuple[slice, slice, slice]:
+        """Index of what is kept in the whole tensor, `ratio` times as large as the input."""
+        return self.image, scaled(self.rows.core, ratio), scaled(self.columns.core, ratio)
+
+
+def scaled(span: slice, upscale: int) -> slice:
+    """The place of `span` in the enlarged axis."""
+    return slice(span.start * upscale, span.stop * upscale)
+
+
+def cuts(size: int, length: int) -> Iterator[slice]:
+    """Cut `size` into parts of `length`; the last one may be shorter."""
+    for start in range(0, size, length):
+        yield slice(start, min(start + length, size))
+
+
+def windows(
+    height: int, width: int, tile: tuple[int, int], margin: int, step: int = 1
+) -> Iterator[Window]:
+    """Cover an image with tiles.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the image, in pixels.
+    tile : (int, int)
+        Rows and columns that a window keeps.
+    margin : int
+        Pixels that it sees beyond them on each side, where the image has them.
+    step : int
+        What it sees begins at a multiple of this.
+
+    Yields
+    ------
+    Window
+        From the top left, row by row, for every image of a batch at once.
+    """
+    for rows in cuts(height, tile[0]):
+        for columns in cuts(width, tile[1]):
+            yield Window(
+                Span.around(rows, margin, height, step), Span.around(columns, margin, width, step)
+            )
+
+
+def exact_margin(net: Network, ops: Ops) -> tuple[int, int]:
+    """Pixels around a tile that make it exact with these operations, and where it may begin.
+
+    Parameters
+    ----------
+    net : Network
+        Collapsed.
+    ops : Ops
+        Kernels may need more than the network's halo: Winograd's algorithm works in groups of rows.
+
+    Returns
+    -------
+    margin : int
+        Pixels of the input on each side.
+    step : int
+        A tile with its margin begins at a multiple of this many pixels.
+    """
+    return (ops.margin and ops.margin(net)) or (halo(net), 1)

@@ -1,0 +1,164 @@
+"""One training run: its state from step to step, and the files that keep it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sesr_ref.engine import loss_and_grads
+from sesr_ref.files import atomic_write
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.ops.table import Ops
+from sesr_ref.params import save
+from sesr_ref.train.checkpoint import FOREIGN, read_checkpoint, write_checkpoint
+from sesr_ref.train.data import Pairs
+from sesr_ref.train.optimiser import Adam, Recipe
+
+Validate = Callable[[Network, Params], float]
+"""PSNR in dB of a network and its parameters."""
+
+
+class Run:
+    """The state of a training run and its files; `validation` says on what it is scored."""
+
+    def __init__(
+        self,
+        net: Network,
+        out: Path,
+        recipe: Recipe,
+        adam: Adam,
+        ops: Ops,
+        data: dict[str, Any],
+        validation: dict[str, str] | None,
+    ) -> None:
+        self.net, self.out, self.recipe, self.adam, self.ops = net, out, recipe, adam, ops
+        self.data, self.validation = data, validation
+        self.step = 0
+        self.best: float | None = None
+        self.losses: list[float] = []
+        self.log: list[dict[str, Any]] = []
+        self.checkpoint = out / "checkpoint.npz"
+
+    def due(self, every: int) -> bool:
+        return self.step == self.recipe.steps or (every > 0 and self.step % every == 0)
+
+    def advance(self, pairs: Pairs) -> float:
+        loss, dparams = self._gradients(pairs)
+        self.adam.update(dparams, self.recipe.rate(self.step), self.step, self.ops.adam)
+        self.step += 1
+        self.losses.append(loss)
+        return loss
+
+    def _gradients(self, pairs: Pairs) -> tuple[float, Params]:
+        rng = np.random.default_rng([self.recipe.seed, self.step])
+        x, target = pairs.batch(rng, self.recipe.batch, self.recipe.crop)
+        params = self.adam.params
+        if self.recipe.collapse_dtype != "float32":
+            params = {k: v.astype(self.recipe.collapse_dtype) for k, v in params.items()}
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss will tell
+            loss, dparams = loss_and_grads(self.net, params, x, target, self.ops, self.recipe.loss)
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss is {loss} at step {self.step}")
+        return loss, dparams
+
+    def _diverged(self, what: str) -> FloatingPointError:
+        kept = "the last good checkpoint is kept" if self.checkpoint.exists() else "none is kept"
+        rate = f"the learning rate {self.recipe.lr} may be too high"
+        return FloatingPointError(f"{what}: {rate}; {kept} in {self.out}")
+
+    def validated(self, validate: Validate | None, pairs: Pairs) -> dict[str, Any] | None:
+        """The log's new line, if one is due."""
+        if not self.due(self.recipe.validate_every):
+            return None
+        psnr_db = self._score(validate, pairs) if validate else None
+        row = {"step": self.step, "loss": float(np.mean(self.losses)), "psnr_db": psnr_db}
+        self.log.append(row)
+        self.losses.clear()
+        with atomic_write(self.out / "log.jsonl") as stream:
+            stream.write("".join(json.dumps(line) + "\n" for line in self.log).encode())
+        if psnr_db is not None and (self.best is None or psnr_db > self.best):
+            self.best = psnr_db
+            save(self.out / "best.npz", self.net, self.adam.averaged)
+        return row
+
+    def _score(self, validate: Validate, pairs: Pairs) -> float:
+        """PSNR; where there is none, the loss of the next step tells whether the run diverged."""
+        try:
+            self._check_finite(self.adam.averaged)
+            with np.errstate(over="ignore", invalid="ignore"):  # the score will tell
+                psnr_db = validate(self.net, self.adam.averaged)
+        except (ValueError, FloatingPointError):
+            self._gradients(pairs)
+            raise
+        if not math.isfinite(psnr_db):
+            self._gradients(pairs)
+            raise self._diverged(f"validation gave {psnr_db} after step {self.step - 1}")
+        return psnr_db
+
+    def _check_finite(self, arrays: Mapping[str, Array]) -> None:
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise self._diverged(f"weights are not finite after step {self.step - 1}")
+
+    def write_checkpoint(self) -> None:
+        self._check_finite(self.adam.state)
+        meta = self._identity() | {
+            "step": self.step, "best": self.best, "losses": self.losses, "log": self.log,
+            "validation": self.validation, "engine": self.ops.name,
+        }  # fmt: skip
+        write_checkpoint(self.checkpoint, meta, self.adam.state)
+
+    def read_checkpoint(self) -> None:
+        try:
+            meta, arrays = read_checkpoint(self.checkpoint)
+            try:
+                self._take(arrays, meta)
+            except (KeyError, TypeError, AttributeError):  # a description of something else
+                raise ValueError(FOREIGN) from None
+        except ValueError as error:
+            raise ValueError(f"{self.checkpoint} cannot be gone on from: {error}") from None
+
+    def _take(self, arrays: dict[str, Any], meta: dict[str, Any]) -> None:
+        """Go on from a checkpoint's content once it is known to be sound."""
+        meta["recipe"] = asdict(Recipe()) | meta["recipe"]  # older ones lack the newest fields
+        meta["data"] = self.data | meta["data"]
+        for key, own in self._identity().items():
+            if (got := meta[key]) != own:
+                raise ValueError(f"it is of another {key}: {_difference(got, own)}")
+        self._check_validation(meta.get("validation"))
+        if arrays.keys() != self.adam.state.keys():
+            raise ValueError(f"it holds {sorted(arrays)}")
+        for key, own in self.adam.state.items():
+            sound = arrays[key].shape == own.shape and arrays[key].dtype == own.dtype
+            if not sound or not np.isfinite(arrays[key]).all():
+                raise ValueError(f"{key} must be {own.size} finite numbers of {own.dtype}")
+        if not (isinstance(meta["step"], int) and 0 <= meta["step"] <= self.recipe.steps):
+            raise ValueError(f"step must be 0 to {self.recipe.steps}, got {meta['step']!r:.40}")
+        self.losses, self.log = list(meta["losses"]), list(meta["log"])
+        self.adam.state, self.step, self.best = arrays, meta["step"], meta["best"]
+
+    def _check_validation(self, before: dict[str, str] | None) -> None:
+        """Refuse to compare scores on different images; older checkpoints do not state theirs."""
+        now = self.validation or {"what": "nothing", "sha256": "none"}
+        if before and before["sha256"] != now["sha256"]:
+            same = before["what"] == now["what"]
+            what = "others of the same name" if same else now["what"]
+            raise ValueError(f"validated on {before['what']} before, now on {what}")
+
+    def _identity(self) -> dict[str, Any]:
+        recipe = asdict(replace(self.recipe, checkpoint_every=0))
+        network = json.loads(self.net.to_json())
+        return {"network": network, "recipe": recipe, "data": self.data}
+
+
+def _difference(got: Any, own: dict[str, Any]) -> str:
+    for key in own if isinstance(got, dict) else ():
+        if got.get(key) != own[key]:
+            return f"{key} was {got.get(key)!s:.80} and is {own[key]!s:.80}"
+    return "it has other keys"

@@ -1,0 +1,1 @@
+"""Error bounds: how far an implementation in floating point may be off."""

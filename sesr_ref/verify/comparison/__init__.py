@@ -1,0 +1,1 @@
+"""Comparison of an implementation with what is right: the first wrong layer, the likely fault."""

@@ -1,0 +1,225 @@
+"""A candidate's tensors, read from wherever they are and checked before anything is computed."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Array
+from sesr_ref.verify.golden.encodings import KINDS
+from sesr_ref.verify.golden.npy import MAX_HEADER_BYTES, map_npy
+from sesr_ref.verify.golden.read import read_pack
+
+RAW_SUFFIXES = (".bin", ".raw")
+RAW_DTYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2", "float64": "<f8"}
+INTEGERS = {name for name, kind in KINDS.items() if kind.is_integer}
+BLOCK_ROWS = 64
+
+Candidate = Array | Mapping[str, Array] | str | Path
+
+
+def read_candidate(
+    net: Network,
+    x_shape: tuple[int, ...],
+    candidate: Candidate,
+    dtype: str,
+    stack: ExitStack,
+) -> dict[str, Array]:
+    """Named tensors of a candidate, of the right names, shapes and kinds of numbers.
+
+    Parameters
+    ----------
+    net : Network
+        Of primitives.
+    x_shape : tuple of int
+        Of the input, (n, height, width, channels).
+    candidate : array, mapping, or path
+        The output; named tensors; or a file (.npy, .npz, .bin) or folder with them.
+    dtype : str
+        Of raw files, and what 16-bit integers stand for if it is "bfloat16".
+    stack : ExitStack
+        Closed when the tensors are no longer used: then unpacked files go.
+
+    Returns
+    -------
+    dict of arrays
+        In the network's order; files are mapped, not loaded.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or the output missing; for a wrong shape, with the transposition that
+        would fit; for numbers that are not finite; for files that are not what they claim.
+    OSError
+        If a file cannot be read.
+    """
+    shapes = {name: (x_shape[0], *shape) for name, shape in net.shapes(*x_shape[1:3]).items()}
+    if isinstance(candidate, (str, Path)):
+        path = Path(candidate)
+        tensors = _read_path(path, net, shapes, dtype, stack)
+        try:
+            return _all_checked(net, tensors, shapes, dtype)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    given = candidate if isinstance(candidate, Mapping) else {net.output: candidate}
+    return _all_checked(net, given, shapes, dtype)
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def _all_checked(
+    net: Network, tensors: Mapping[str, Array], shapes: Shapes, dtype: str
+) -> dict[str, Array]:
+    for name in tensors:
+        _check_known(name, shapes)
+    if net.output not in tensors:
+        raise ValueError(f"the candidate lacks the output, {net.output!r}")
+    ordered = [name for name in shapes if name in tensors]
+    return {name: _checked(name, tensors[name], shapes[name], dtype) for name in ordered}
+
+
+def _check_known(name: str, shapes: Shapes, label: str = "") -> None:
+    if name not in shapes:
+        close = difflib.get_close_matches(str(name), shapes, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(shapes)}"
+        raise ValueError(f"{label}the network has no tensor {name!r}; {hint}")
+
+
+def _checked(name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Array:
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} must be an array, got {type(array).__name__}")
+    if dtype == "bfloat16" and array.dtype in (np.dtype("<u2"), np.dtype("V2")):
+        array = _from_bfloat16(array)
+    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+        raise ValueError(f"{name} must hold floating-point numbers, got {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} must have shape {shape}, got {array.shape}{_fitting(array.shape, shape)}"
+        )
+    for image, rows in itertools.product(range(shape[0]), range(0, shape[1], BLOCK_ROWS)):
+        finite = np.isfinite(block := array[image, rows : rows + BLOCK_ROWS].astype(np.float64))
+        if not finite.all():
+            row, column, channel = (int(i) for i in np.argwhere(~finite)[0])
+            raise ValueError(
+                f"{name} holds {block[row, column, channel]} at "
+                f"{(image, rows + row, column, channel)}"
+            )
+    checked: Array = array
+    return checked
+
+
+def _fitting(got: tuple[int, ...], needed: tuple[int, ...]) -> str:
+    """The transposition, or the missing axes, that would make one shape the other."""
+    squeezed = tuple(size for size in needed if size != 1)
+    if len(got) != len(needed):
+        same = math.prod(got) == math.prod(needed) and tuple(s for s in got if s != 1) == squeezed
+        return f": reshape to {needed} would fit" if same else ""
+    for order in itertools.permutations(range(len(got))):
+        if tuple(got[i] for i in order) == needed:
+            return f": transpose{order} would fit"
+    return ""
+
+
+def _from_bfloat16(array: np.ndarray[Any, np.dtype[Any]]) -> Array:
+    bits = np.ascontiguousarray(array).view("<u2").astype(np.uint32) << 16
+    return bits.view(np.float32)
+
+
+def _read_path(
+    path: Path, net: Network, shapes: Shapes, dtype: str, stack: ExitStack
+) -> dict[str, Array]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    if path.suffix.lower() == ".npz":
+        return _read_npz(path, shapes, stack)
+    if not path.is_dir():
+        return {net.output: _read_file(path, net.output, shapes, dtype)}
+    if (path / "manifest.json").is_file():
+        return _read_pack(path)
+    tensors: dict[str, Array] = {}
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() in READERS:
+            if file.stem in tensors:
+                raise ValueError(f"{path} holds {file.stem!r} twice")
+            tensors[file.stem] = _read_file(file, file.stem, shapes, dtype)
+    if not tensors:
+        raise ValueError(f"{path} holds no .npy or .bin files")
+    return tensors
+
+
+def _read_pack(path: Path) -> dict[str, Array]:
+    pack = read_pack(path)
+    if integers := {e["dtype"] for e in pack.manifest["arrays"]} & INTEGERS:
+        raise ValueError(
+            f"{path}: a pack of {min(integers)} is judged by sesr-ref match; "
+            "only packs of floats can be compared"
+        )
+    return pack.tensors
+
+
+def _read_file(path: Path, name: str, shapes: Shapes, dtype: str) -> Array:
+    return READERS.get(path.suffix.lower(), _unknown)(path, shapes.get(name, ()), dtype)
+
+
+def _unknown(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
+    raise ValueError(f"{path}: a candidate is a .npy, .npz or .bin file or a folder of them")
+
+
+def _read_npy(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
+    return map_npy(path)
+
+
+def _read_raw(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
+    kind = np.dtype(RAW_DTYPES[dtype])
+    needed = math.prod(shape) * kind.itemsize
+    if shape and (size := path.stat().st_size) != needed:
+        raise ValueError(f"{path} must hold {needed} bytes ({shape} of {dtype}), got {size}")
+    return np.memmap(path, kind, "r", shape=shape)
+
+
+READERS: dict[str, Callable[[Path, tuple[int, ...], str], Array]] = {
+    ".npy": _read_npy,
+    **dict.fromkeys(RAW_SUFFIXES, _read_raw),
+}
+
+
+def _read_npz(path: Path, shapes: Shapes, stack: ExitStack) -> dict[str, Array]:
+    """Unpack beside each other so that they can be mapped; none may be larger than it must be."""
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="sesr-ref-")))
+    tensors: dict[str, Array] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                _check_known(name, shapes, f"{path}: ")
+                if name in tensors:
+                    raise ValueError(f"{path} holds {name!r} twice")
+                if info.file_size > 8 * math.prod(shapes[name]) + MAX_HEADER_BYTES:
+                    raise ValueError(f"{path}: {name!r} claims {info.file_size} bytes")
+                file = folder / f"{len(tensors)}.npy"
+                file.write_bytes(_unpacked(archive, info))
+                tensors[name] = map_npy(file, f"{path}: {name}")
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: not an .npz file ({error})") from None
+    return tensors
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"{info.filename} is compressed as NumPy does not")
+    try:
+        return archive.read(info)
+    except (EOFError, NotImplementedError, RuntimeError, zlib.error) as error:  # damaged, encrypted
+        raise zipfile.BadZipFile(f"{info.filename}: {error}") from None

@@ -1,0 +1,168 @@
+"""What a comparison keeps of one tensor while its pieces pass by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sesr_ref.ops.arrays import Array
+from sesr_ref.verify.bounds.arithmetic import Format, rounded, spacing
+
+CHECKS = ("guaranteed", "statistical", "end to end")
+"""Given its own inputs: by theorem, by statistics; from the network's input: by statistics."""
+ULP_LIMITS = (0, 1, 2, 4, 8, 16, 64, 256, 1024, 65536)
+
+Index = tuple[int, ...]
+
+
+class Allowed(NamedTuple):
+    """Values within `reach` of the exact ones, of those with rounded parameters, or between."""
+
+    exact: Array
+    stored: Array
+    reach: Array
+
+    @property
+    def bound(self) -> Array:
+        """The largest deviation from the exact values."""
+        bound: Array = self.reach + np.abs(self.stored - self.exact)
+        return bound
+
+
+@dataclass
+class Worst:
+    """The element that uses most of its bound, in one check."""
+
+    used: float = 0.0
+    at: Index | None = None
+    candidate: float = math.nan
+    reference: float = math.nan
+    bound: float = math.nan
+
+
+@dataclass
+class TensorReport:
+    """One tensor of a candidate against the exact one.
+
+    Attributes
+    ----------
+    name : str
+        The layer's.
+    verdict : str
+        "agrees"; "differs": more than the bounds allow, given its own inputs; "follows": right
+        given its inputs, which are wrong; "drifts": each layer passes, the whole does not.
+    worst : dict
+        Check ("guaranteed", "statistical", "end to end") to the element that uses most of it.
+    error : float
+        Largest deviation from the exact network: the absolute tolerance that would pass.
+    tolerance : float
+        Largest end-to-end bound of an element: the tolerance that is honest.
+    ulps : dict
+        "<= limit" to the number of elements that are at most so many units in the last place off
+        (and more than the limit before); ">" counts the rest.
+    elements : int
+        Compared.
+    """
+
+    name: str
+    verdict: str = "agrees"
+    worst: dict[str, Worst] = field(default_factory=lambda: {check: Worst() for check in CHECKS})
+    error: float = 0.0
+    tolerance: float = 0.0
+    ulps: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_labels(), 0))
+    elements: int = 0
+
+    @property
+    def used(self) -> float:
+        """Largest share of any bound; above 1 the tensor is wrong."""
+        return max(worst.used for worst in self.worst.values())
+
+    @property
+    def check(self) -> str:
+        """The check of which most is used, local ones first."""
+        return max(CHECKS, key=lambda check: self.worst[check].used)
+
+    @property
+    def locally_used(self) -> float:
+        """Largest share used of the bounds given the tensor's own inputs."""
+        return max(self.worst[check].used for check in CHECKS[:2])
+
+    @property
+    def locally_wrong(self) -> bool:
+        """Whether the tensor is wrong given its own inputs."""
+        return self.locally_used > 1
+
+    def ulp_quantile(self, share: float) -> str:
+        """The bin of `ulps` below or in which this share of the elements lies."""
+        seen = 0
+        for label, count in self.ulps.items():
+            seen += count
+            if seen >= share * self.elements:
+                return label
+        return label
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "used": self.used, "check": self.check}
+
+
+def _labels() -> list[str]:
+    return [*(f"<= {limit}" for limit in ULP_LIMITS), f"> {ULP_LIMITS[-1]}"]
+
+
+def add_piece(
+    report: TensorReport,
+    piece: Array,
+    exact: Array,
+    allowed: dict[str, Allowed],
+    start: Index,
+    fmt: Format,
+) -> None:
+    """Take one piece of a tensor into its report.
+
+    Parameters
+    ----------
+    report : TensorReport
+        Changed.
+    piece : (n, h, w, c) float array
+        Of the candidate.
+    exact : float array
+        Of the exact network, shaped alike.
+    allowed : dict
+        Check to the values that the piece may have.
+    start : tuple of int
+        Index of the piece's first element in the tensor.
+    fmt : Format
+        In whose last places to count.
+    """
+    for check, values in allowed.items():
+        _take_worst(report.worst[check], piece, values, start)
+    error = np.abs(piece - exact)
+    report.error = max(report.error, float(error.max(initial=0.0)))
+    report.tolerance = max(report.tolerance, float(allowed[CHECKS[2]].bound.max(initial=0.0)))
+    target = rounded(exact, fmt)
+    ulps = np.abs(piece - target) / spacing(target, fmt)
+    bins = np.searchsorted(ULP_LIMITS, ulps.ravel(), side="left")
+    counts = np.bincount(bins, minlength=len(report.ulps))
+    for label, count in zip(report.ulps, counts, strict=True):
+        report.ulps[label] += int(count)
+    report.elements += piece.size
+
+
+def _take_worst(worst: Worst, piece: Array, allowed: Allowed, start: Index) -> None:
+    low = np.minimum(allowed.exact, allowed.stored)
+    high = np.maximum(allowed.exact, allowed.stored)
+    outside = np.maximum(np.maximum(low - piece, piece - high), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        used = np.where(outside == 0, 0.0, outside / allowed.reach)
+    if not used.size or (largest := float(used.max())) < worst.used:
+        return
+    if largest == worst.used and worst.at is not None:
+        return
+    index = tuple(int(i) for i in np.unravel_index(int(used.argmax()), used.shape))
+    worst.used, worst.at = largest, tuple(i + s for i, s in zip(index, start, strict=True))
+    worst.candidate, worst.reference = float(piece[index]), float(allowed.exact[index])
+    worst.bound = float(allowed.bound[index])

@@ -1,0 +1,175 @@
+"""Sums in one fixed order without BLAS: the same bits on every machine, or exact in fractions.
+
+Products and sums are separate elementwise operations, which NumPy rounds one by one whatever the
+processor, so float64 results are reproducible; on arrays of `fractions.Fraction` the same functions
+are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sesr_ref import network as nw
+from sesr_ref.checks import check_params
+from sesr_ref.collapse import collapsed
+from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.ops.table import REFERENCE
+
+Anything = npt.NDArray[Any]
+"""float64, or objects that add and multiply."""
+BAND_VALUES = 1 << 16
+"""Values of a band of rows that sums run over at once; they stay in the cache."""
+
+
+def conv2d(
+    x: Anything, weight: Anything, bias: Anything | None = None, groups: int = 1
+) -> Anything:
+    """`sesr_ref.ops.conv.conv2d`, summed tap by tap and channel by channel, the bias last.
+
+    Parameters
+    ----------
+    x : (n, height, width, in) array
+        float64 or objects.
+    weight : (k, k, in // groups, out) array
+        Of the same kind.
+    bias : (out,) array, optional
+        Of the same kind.
+    groups : int
+        As in `sesr_ref.ops.conv.conv2d`.
+
+    Returns
+    -------
+    (n, height, width, out) array
+    """
+    k, _, channels, features = weight.shape
+    n, height, width, _ = x.shape
+    around = ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0))
+    padded = np.pad(x, around, constant_values=x.dtype.type(0) if x.dtype != object else 0)
+    y = np.zeros((n, height, width, features), x.dtype)
+    size = max(1, BAND_VALUES // (width * features))
+    per_group = features // groups
+    for image in range(n):
+        for top in range(0, height, size):
+            band = y[image, top : top + size]
+            for g in range(groups):
+                part = padded[image, top : top + len(band) + k - 1, :, g * channels :]
+                own = slice(g * per_group, (g + 1) * per_group)
+                _sum_taps(band[..., own], part, weight[..., own])
+    return y if bias is None else y + bias
+
+
+def _sum_taps(band: Anything, part: Anything, weight: Anything) -> None:
+    rows, width, _ = band.shape
+    k, _, channels, _ = weight.shape
+    product = np.empty_like(band)
+    for i in range(k):
+        for j in range(k):
+            for c in range(channels):
+                pixels = part[i : i + rows, j : j + width, c, None]
+                np.multiply(pixels, weight[i, j, c], out=product)
+                np.add(band, product, out=band)
+
+
+def conv_transpose2d(
+    x: Anything,
+    weight: Anything,
+    bias: Anything | None = None,
+    stride: int = 2,
+    padding: int | None = None,
+) -> Anything:
+    """`sesr_ref.ops.conv_transpose.conv_transpose2d`, in a fixed order.
+
+    Parameters
+    ----------
+    x : (n, height, width, in) array
+        float64 or objects.
+    weight : (k, k, in, out) array
+        Of the same kind.
+    bias : (out,) array, optional
+        Of the same kind.
+    stride, padding
+        As in `sesr_ref.ops.conv_transpose.conv_transpose2d`.
+
+    Returns
+    -------
+    (n, stride * height, stride * width, out) array
+    """
+    k, _, channels, features = weight.shape
+    n, height, width, _ = x.shape
+    top = (k - stride + 1) // 2 if padding is None else padding
+    whole = (n, stride * height + k, stride * width + k, features)
+    y = np.zeros(whole, x.dtype)
+    for i in range(k):
+        rows = slice(i, i + stride * height, stride)
+        for j in range(k):
+            columns = slice(j, j + stride * width, stride)
+            for c in range(channels):
+                y[:, rows, columns] += x[..., c, None] * weight[i, j, c]
+    y = y[:, top : top + stride * height, top : top + stride * width]
+    return np.ascontiguousarray(y) if bias is None else y + bias
+
+
+FIXED_ORDER = replace(
+    REFERENCE, name="fixed order", conv2d=conv2d, conv_transpose2d=conv_transpose2d
+)
+"""Operations whose float64 results are the same bits everywhere."""
+
+
+def exact_params(net: nw.Network, params: Params) -> Params:
+    """Parameters of ``collapsed(net)`` in float64, collapsed in a fixed order.
+
+    Parameters
+    ----------
+    net, params
+        With linear blocks or without.
+
+    Returns
+    -------
+    dict of float64 arrays
+
+    Raises
+    ------
+    ValueError
+        If the parameters do not fit the network.
+    """
+    check_params(net, params)
+    out: dict[str, Anything] = {name: a.astype(np.float64) for name, a in params.items()}
+    for block in net.layers:
+        if isinstance(block, nw.LinearBlock) and not block.shares:
+            own = {key: out.pop(f"{block.name}.{key}") for key in block.param_shapes(1)}
+            out |= {f"{block.name}.{k}": v for k, v in collapse_block(block, own).items()}
+    return {name: out[name] for name in collapsed(net).param_shapes()}
+
+
+def collapse_block(block: nw.LinearBlock, own: dict[str, Anything]) -> dict[str, Anything]:
+    """Closed form of one block's collapse in a fixed order; exact for fractions."""
+    project = own["project"][0, 0]
+    weight = _product(own["expand"], project)
+    if block.residual:
+        middle = block.kernel_size // 2
+        for c in range(block.features):
+            weight[middle, middle, c, c] += 1
+    if block.bias == "none":
+        return {"weight": weight}
+    bias = _product(own["expand_bias"], project) + own["project_bias"]
+    return {"weight": weight + bias} if block.bias == "leaky" else {"weight": weight, "bias": bias}
+
+
+def _product(left: Anything, right: Anything) -> Anything:
+    """``left @ right``, one inner index after the other."""
+    total: Anything = left[..., 0, None] * right[0]
+    for inner in range(1, len(right)):
+        total = total + left[..., inner, None] * right[inner]
+    return total
+
+
+def fractions(x: Array) -> Anything:
+    """The same numbers as `fractions.Fraction`, exactly."""
+    out = np.empty(x.shape, object)
+    out.ravel()[:] = [Fraction(float(v)) for v in x.ravel()]
+    return out

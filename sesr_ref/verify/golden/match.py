@@ -1,0 +1,199 @@
+"""A port's stored values against those of a golden pack: the same, or how many steps apart.
+
+Nothing is computed and no rounding is allowed for: this is for ports whose arithmetic a pack states
+(`sesr_ref.verify.golden.rounded_run`), above all in integers.  `compare` is for all others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sesr_ref.verify.golden.encodings import ENCODINGS, KINDS, Kind
+from sesr_ref.verify.golden.manifest import MANIFEST, Entry, checked_entries, to_axes
+from sesr_ref.verify.golden.npy import Stored, map_npy
+from sesr_ref.verify.golden.read import read_pack
+
+READERS = {encoding.suffix: encoding.read for encoding in ENCODINGS.values()}
+READERS[".raw"] = READERS[".bin"]
+
+
+@dataclass(frozen=True)
+class TensorMatch:
+    """How one tensor's stored values differ from the pack's; steps are units in the last place."""
+
+    name: str
+    values: int
+    differing: int
+    most_steps: int
+    at: tuple[int, ...] | None
+    expected: float | None
+    got: float | None
+
+
+@dataclass(frozen=True)
+class PackMatch:
+    """What `match_pack` found, in the network's order; `steps` is what each value may be apart."""
+
+    steps: int
+    tensors: tuple[TensorMatch, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def first_wrong(self) -> TensorMatch | None:
+        """The first tensor with a value that is more than `steps` apart."""
+        return next((tensor for tensor in self.tensors if tensor.most_steps > self.steps), None)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no tensor is wrong."""
+        return self.first_wrong is None
+
+    def __str__(self) -> str:
+        """Give the verdict in one line."""
+        wrong = self.first_wrong
+        if wrong is None:
+            values = sum(tensor.values for tensor in self.tensors)
+            how = "bit for bit" if not self.steps else f"within {self.steps} step(s)"
+            return f"agrees {how}: {values} values of {len(self.tensors)} tensors"
+        return (
+            f"{wrong.name} is the first of those shown that differs: {wrong.differing} of "
+            f"{wrong.values} values, by up to {wrong.most_steps} step(s), most at {wrong.at}: "
+            f"{wrong.got:.9g} instead of {wrong.expected:.9g}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        tensors = [asdict(tensor) for tensor in self.tensors]
+        return {"agrees": self.agrees, "steps": self.steps, "tensors": tensors,
+                "missing": self.missing}  # fmt: skip
+
+
+def match_pack(
+    pack: str | Path, candidate: Mapping[str, Stored] | str | Path, steps: int = 0
+) -> PackMatch:
+    """Hold stored values against a golden pack's.
+
+    Parameters
+    ----------
+    pack : path
+        Of the golden pack; its hashes are checked.
+    candidate : mapping, or path
+        Arrays by the tensors' names, in the pack's type and layout; or a folder of such files
+        (.npy, .bin, .raw, .hex as ``$writememh`` writes it, .h), one such file, which is then the
+        output, or another pack.
+    steps : int
+        How many units in the last place each value may be apart.
+
+    Returns
+    -------
+    PackMatch
+
+    Raises
+    ------
+    ValueError
+        For a pack or file that is not what it claims, a name that is unknown, a type, shape or
+        number of fraction bits that is not the pack's, or no tensor at all.
+    OSError
+        If a file cannot be read.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise ValueError(f"steps must be an integer from 0 on, got {steps!r:.40}")
+    golden = read_pack(pack)
+    entries = {e.name: e for e in checked_entries(golden.manifest) if e.role == "tensor"}
+    given = candidate
+    if not isinstance(given, Mapping):
+        given = _read(Path(given), golden.net.output, entries)
+    if unknown := sorted(set(given) - set(entries)):
+        raise ValueError(f"the pack has no tensor {unknown[0]!r}; it has {', '.join(entries)}")
+    matches = [
+        _match(entry, to_axes(golden.tensors[name], entry.axes), given[name])
+        for name, entry in entries.items()
+        if name in given
+    ]
+    if not matches:
+        raise ValueError(f"the candidate holds none of {', '.join(entries)}")
+    return PackMatch(steps, tuple(matches), tuple(name for name in entries if name not in given))
+
+
+def _read(path: Path, output: str, entries: Mapping[str, Entry]) -> dict[str, Stored]:
+    if not path.is_dir():
+        return {output: _read_file(path, entries[output])}
+    if (path / MANIFEST).is_file():
+        return _read_other(path, entries)
+    found: dict[str, Stored] = {}
+    for file in sorted(path.iterdir()):
+        if (suffix := file.suffix.lower()) in READERS or suffix == ".npy":
+            name = file.stem.removeprefix("tensor.")
+            if name in found:
+                raise ValueError(f"{path} holds {name!r} twice")
+            if name not in entries:
+                raise ValueError(f"{file}: the pack has no tensor {name!r}")
+            found[name] = _read_file(file, entries[name])
+    return found
+
+
+def _read_file(path: Path, entry: Entry) -> Stored:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return map_npy(path)
+    if suffix not in READERS:
+        raise ValueError(f"{path}: must be one of .npy, {', '.join(READERS)}, or a folder of them")
+    limit = 64 * (math.prod(entry.shape) + 4096)  # text takes more than its values
+    if (size := path.stat().st_size) > limit:
+        raise ValueError(f"{path}: {size} bytes are more than {entry.shape} of {entry.dtype} take")
+    try:
+        stored = READERS[suffix](path.read_bytes(), KINDS[entry.dtype])
+        return stored.reshape(entry.shape)
+    except (ValueError, OverflowError) as error:
+        needed = f"{entry.shape} of {entry.dtype}"
+        raise ValueError(f"{path}: {needed} are needed ({error})") from None
+
+
+def _read_other(path: Path, entries: Mapping[str, Entry]) -> dict[str, Stored]:
+    """Tensors of another pack, as this one stores them."""
+    other, found = read_pack(path), {}
+    for entry in checked_entries(other.manifest):
+        own = entries.get(entry.name)
+        if entry.role != "tensor" or own is None:
+            continue
+        if (entry.dtype, entry.fraction_bits) != (own.dtype, own.fraction_bits):
+            raise ValueError(
+                f"{path}: {entry.name} is {entry.dtype} with {entry.fraction_bits} fraction bits, "
+                f"the golden one {own.dtype} with {own.fraction_bits} (golden --scales fixes them)"
+            )
+        values = to_axes(other.tensors[entry.name], own.axes) * 2.0**own.fraction_bits
+        found[entry.name] = values.astype(KINDS[own.dtype].dtype)
+    return found
+
+
+def _match(entry: Entry, golden: Stored, got: Stored) -> TensorMatch:
+    kind = KINDS[entry.dtype]
+    want = (golden * 2.0**entry.fraction_bits).astype(kind.dtype)
+    if not isinstance(got, np.ndarray) or got.shape != want.shape:
+        shape = got.shape if isinstance(got, np.ndarray) else type(got).__name__
+        raise ValueError(f"{entry.name} must have shape {want.shape} ({entry.axes}), got {shape}")
+    fits = got.dtype.kind in "iu" if kind.is_integer else got.dtype == np.dtype(kind.dtype)
+    if not fits:
+        raise ValueError(f"{entry.name} must be stored as {entry.dtype}, got {got.dtype}")
+    apart = np.abs(_places(got, kind) - _places(want, kind))
+    place = np.unravel_index(int(apart.argmax()), apart.shape) if apart.any() else None
+    return TensorMatch(
+        entry.name, apart.size, int(np.count_nonzero(apart)), int(apart.max(initial=0)),
+        None if place is None else tuple(int(i) for i in place),
+        None if place is None else float(want[place]),
+        None if place is None else float(got[place]),
+    )  # fmt: skip
+
+
+def _places(stored: Stored, kind: Kind) -> Stored:
+    """Numbers of a type counted from zero on: neighbours differ by one."""
+    if kind.is_integer:
+        return stored.astype(np.int64)
+    bits = np.ascontiguousarray(stored).view(f"<i{stored.itemsize}").astype(np.int64)
+    return np.where(bits < 0, -(bits & ((1 << (8 * stored.itemsize - 1)) - 1)), bits)

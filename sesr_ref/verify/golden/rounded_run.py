@@ -1,0 +1,86 @@
+"""A network run as a port in a storage type runs it: every tensor rounded once, from rounded ones.
+
+Whoever rounds to nearest, ties to even, once a layer can reproduce each tensor from the parameters
+and the tensors before it.  Sums are float64 in a fixed order without BLAS: exact for integers of 8
+and 16 bits, whose products and sums fit 53 bits, and for other types the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from sesr_ref.checks import check_runnable, layer_params
+from sesr_ref.collapse import collapsed
+from sesr_ref.execute import RULES
+from sesr_ref.network import PRIMITIVES, Network
+from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.verify.golden.encodings import Kind, restore, store
+from sesr_ref.verify.golden.exact import FIXED_ORDER, exact_params
+from sesr_ref.verify.golden.npy import Stored
+
+Scales = Mapping[tuple[str, str], int]
+"""Fraction bits of an array by its role ("tensor" or "parameter") and name."""
+
+
+class Rounded(NamedTuple):
+    """An array as stored, what it counts in, and how many values were beyond that type's range."""
+
+    stored: Stored
+    fraction_bits: int
+    saturated: int
+
+
+def rounded_run(
+    net: Network, params: Params, x: Array, kind: Kind, scales: Scales | None = None
+) -> dict[str, dict[str, Rounded]]:
+    """Every tensor and parameter of a run in which all of them are rounded.
+
+    Parameters
+    ----------
+    net, params
+        With linear blocks, which are collapsed in float64 first, or without.
+    x : (n, height, width, channels) float32 or float64 array
+        The input.
+    kind : Kind
+        What to round to.
+    scales : mapping, optional
+        Fraction bits of integers; as many as fit each array's largest value unless given.
+
+    Returns
+    -------
+    dict of dict of Rounded
+        By role, "tensor" (NHWC) or "parameter" (HWIO), and name.
+
+    Raises
+    ------
+    ValueError
+        If parameters or images do not fit the network, values leave a floating-point type's range,
+        or an array has no scale.
+    """
+    small, exact = collapsed(net), exact_params(net, params)
+    check_runnable(small, exact, x, PRIMITIVES)
+    found: dict[str, dict[str, Rounded]] = {"tensor": {}, "parameter": {}}
+
+    def keep(role: str, name: str, values: Array) -> Array:
+        given = None if scales is None else _scale(scales, role, name)
+        stored, bits = store(values, kind, given)
+        beyond = np.rint(values * 2.0**bits) != stored if kind.is_integer else False
+        found[role][name] = Rounded(stored, bits, int(np.count_nonzero(beyond)))
+        return restore(stored, bits)
+
+    own = {name: keep("parameter", name, values) for name, values in exact.items()}
+    tensors = {"input": keep("tensor", "input", x.astype(np.float64))}
+    for layer, inputs in small.steps():
+        read, rule = [tensors[name] for name in inputs], RULES[type(layer)]
+        made = rule.forward(layer, FIXED_ORDER, read, layer_params(layer, own))
+        tensors[layer.name] = keep("tensor", layer.name, made)
+    return found
+
+
+def _scale(scales: Scales, role: str, name: str) -> int:
+    if (role, name) not in scales:
+        raise ValueError(f"the pack that states the scales has no {role} {name!r}")
+    return scales[role, name]

@@ -1,0 +1,173 @@
+"""Training pairs from folders, the cache, batches."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sesr_ref.images import write_image
+from sesr_ref.train.data import Pairs, find_images, training_pairs, turned
+
+
+def write(path: Path, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    write_image(path, image)
+    return image
+
+
+def test_images_are_found_below_but_not_in_folders_of_small_ones(tmp_path: Path) -> None:
+    for name in ("DIV2K_train_HR/0002.png", "DIV2K_train_HR/0001.png", "LRbicx2/a.png", "b.BMP"):
+        write(tmp_path / name, (4, 4))
+    (tmp_path / "notes.txt").write_text("no image")
+    names = [str(p.relative_to(tmp_path)) for p in find_images(tmp_path)]
+    assert names == ["DIV2K_train_HR/0001.png", "DIV2K_train_HR/0002.png", "b.BMP"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "wanted"),
+    [
+        ("DIV2K_train_LR_bicubic/X2", False),
+        ("Flickr2K_LR", False),
+        ("LR", False),
+        ("LRx4", False),
+        ("LRBI", False),
+        ("train-LR", False),
+        ("COLR", True),
+        ("LRoses", True),
+        ("HR", True),
+    ],
+)
+def test_a_folder_of_small_images_is_told_by_a_part_of_its_name(
+    tmp_path: Path, folder: str, wanted: bool
+) -> None:
+    write(tmp_path / folder / "a.png", (4, 4))
+    write(tmp_path / "b.png", (4, 4))
+    assert len(find_images(tmp_path)) == 1 + wanted
+
+
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", (4, 4))
+    (tmp_path / "._a.png").write_bytes(b"a system's notes on a.png")
+    assert [path.name for path in find_images(tmp_path)] == ["a.png"]
+
+
+def test_a_missing_and_an_empty_folder_say_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        find_images(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="holds no image"):
+        find_images(tmp_path)
+
+
+def test_one_channel_is_luma_and_colour_is_converted(tmp_path: Path) -> None:
+    grey = write(tmp_path / "in/a.png", (21, 19))
+    rgb = write(tmp_path / "in/b.png", (20, 24, 3))
+    pairs = training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache")
+    assert np.array_equal(pairs.high[0], grey[:20, :18])
+    y = 16 + (rgb.astype(float) / 255) @ [65.481, 128.553, 24.966]
+    assert np.abs(pairs.high[1] - y).max() <= 0.5001
+    assert [low.shape for low in pairs.low] == [(10, 9), (10, 12)]
+    summary = pairs.summary()
+    assert len(str(summary.pop("sha256"))) == 64
+    assert summary == {"upscale": 2, "images": 2, "pixels": 360 + 480}
+
+
+def test_a_summary_depends_on_every_pixel_and_not_on_where_it_lies(tmp_path: Path) -> None:
+    image = write(tmp_path / "in/a.png", (20, 20))
+    first = training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache").summary()
+    shutil.copytree(tmp_path / "in", tmp_path / "moved")
+    moved = training_pairs(tmp_path / "moved", 2, 4, tmp_path / "cache2").summary()
+    assert moved == first
+    image[3, 3] ^= 128
+    write_image(tmp_path / "in/a.png", image)
+    other = training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache").summary()
+    assert other.keys() == first.keys()
+    assert {key for key in other if other[key] != first[key]} == {"sha256"}
+
+
+def test_small_images_are_skipped_with_one_warning(tmp_path: Path) -> None:
+    for name, size in (("a", 40), ("b", 31), ("c", 1), ("d", 32)):
+        write(tmp_path / f"in/{name}.png", (size, 50))
+    with pytest.warns(UserWarning, match="2 of 4 images have fewer than 32 pixels") as caught:
+        pairs = training_pairs(tmp_path / "in", 2, 16, tmp_path / "cache")
+    assert len(caught) == 1
+    assert len(pairs.low) == 2
+
+
+def test_a_folder_without_any_image_as_large_as_a_crop_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.png", (30, 50))
+    with pytest.raises(ValueError, match="none of its 1 images has 32 pixels a side"):
+        training_pairs(tmp_path / "in", 2, 16, tmp_path / "cache")
+
+
+def test_an_unreadable_image_is_named_and_leaves_no_cache(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.png", (30, 50))
+    (tmp_path / "in/b.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"b\.png"):
+        training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_pairs_are_made_once_until_the_images_change(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.png", (20, 20))
+    cache, told = tmp_path / "cache", []
+
+    def report(done: int, total: int, name: str) -> None:
+        told.append((done, total, name))
+
+    first = training_pairs(tmp_path / "in", 2, 4, cache, report)
+    again = training_pairs(tmp_path / "in", 2, 4, cache, report)
+    assert told == [(0, 1, "a.png")]
+    assert np.array_equal(first.low[0], again.low[0])
+    write(tmp_path / "in/b.png", (20, 20))
+    assert len(training_pairs(tmp_path / "in", 2, 4, cache, report).low) == 2
+    shutil.rmtree(cache)
+
+
+def test_a_batch_is_cut_at_the_same_place_small_and_large() -> None:
+    rng = np.random.default_rng(0)
+    low = [rng.integers(0, 256, size, dtype=np.uint8) for size in ((9, 13), (8, 8))]
+    pairs = Pairs(3, low, [np.kron(image, np.ones((3, 3), np.uint8)) for image in low])
+    with warnings.catch_warnings():
+        x, target = pairs.batch(np.random.default_rng(1), 40, 8)
+    assert x.shape == (40, 8, 8, 1)
+    assert target.shape == (40, 24, 24, 1)
+    assert x.dtype == target.dtype == np.float32
+    assert np.array_equal(np.kron(x, np.ones((1, 3, 3, 1))), target)
+    assert x.max() <= 1
+
+
+def test_every_place_in_every_image_is_as_likely() -> None:
+    low = [np.full((8, 8), 0, np.uint8), np.full((8, 15), 255, np.uint8)]
+    pairs = Pairs(2, low, [np.kron(image, np.ones((2, 2), np.uint8)) for image in low])
+    x, _ = pairs.batch(np.random.default_rng(0), 2000, 8)
+    assert abs(x[:, 0, 0, 0].mean() - 8 / 9) < 0.03
+
+
+def test_the_eight_turns_differ_and_keep_the_pixels() -> None:
+    image = np.arange(9, dtype=np.uint8).reshape(3, 3)
+    turns = {turned(image, i).tobytes() for i in range(8)}
+    assert len(turns) == 8
+    assert np.array_equal(turned(image, 0), image)
+
+
+@pytest.mark.parametrize("text", ["[{}]", "{", '[{"offset": 0, "low": [9, 9], "high": [900, 9]}]'])
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "in/a.png", (20, 20))
+    cache = tmp_path / "cache"
+    first = training_pairs(tmp_path / "in", 2, 4, cache)
+    (index,) = cache.glob("*.json")
+    index.write_text(text)
+    again = training_pairs(tmp_path / "in", 2, 4, cache)
+    assert np.array_equal(first.low[0], again.low[0])
+    assert np.array_equal(first.high[0], again.high[0])
+
+
+def test_an_image_with_transparency_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "in/glass.png", (20, 20, 4))
+    with pytest.raises(ValueError, match=r"glass\.png: .*transparent"):
+        training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache")
