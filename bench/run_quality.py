@@ -2,8 +2,8 @@
 
 FOLDER holds Set5, Set14, BSD100, ... (each HR/ with LRbicx2/ and LRbicx4/ beside it, or images
 directly inside).  Prints PSNR / SSIM on Y of every shipped network, collapsed, beside the paper's;
---markdown prints README's tables; --figure docs/images/figure1a.png draws Figure 1(a), PSNR on Set14
-against multiply-accumulates.  --stated takes the scores that weights/ship.py wrote into the
+--markdown prints README's tables; --figure docs/images/figure1a.png draws Figure 1(a), PSNR on
+Set14 against multiply-accumulates.  --stated takes the scores that weights/ship.py wrote into the
 manifest instead of scoring again (no bicubic, no FOLDER).
 """
 

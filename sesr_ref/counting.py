@@ -21,29 +21,14 @@ TRANSPOSED = ("output", "input")
 """Where the taps of a transposed convolution are counted: at which resolution."""
 
 
-def _none(layer: nw.Layer, weights: int, pixels: dict[str, int]) -> int:
-    return 0
-
-
-def _conv(layer: nw.Layer, weights: int, pixels: dict[str, int]) -> int:
-    return weights * pixels["output"]
-
-
 # kind: (layer, its weights, pixels by the resolution they are counted at) -> MACs
-MACS: dict[type[nw.Layer], Callable[[Any, int, dict[str, int]], int]] = {
-    nw.Conv: _conv,
-    nw.ConvTranspose: lambda layer, weights, pixels: weights * pixels["transposed"],
-    nw.PReLU: _none,
-    nw.ReLU: _none,
-    nw.LeakyReLU: _none,
-    nw.Add: _none,
-    nw.Concat: _none,
-    nw.DepthToSpace: _none,
-    nw.Shift: _none,
-    nw.Scale: _none,
-    nw.Clip: _none,
-    nw.Resize: _none,
-}
+MACS: nw.Rules[Callable[[Any, int, dict[str, int]], int]] = nw.Rules(
+    {
+        nw.Layer: lambda layer, weights, pixels: 0,
+        nw.Conv: lambda layer, weights, pixels: weights * pixels["output"],
+        nw.ConvTranspose: lambda layer, weights, pixels: weights * pixels["transposed"],
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -17,20 +17,7 @@ from sesr_ref.npu.hardware import Npu, check_npu
 from sesr_ref.npu.stripes import ple_code_bytes, round_up
 from sesr_ref.receptive import WINDOWS, halo, spans
 
-HOLDS_ROWS: dict[type[nw.Layer], bool] = {
-    nw.Conv: True,
-    nw.ConvTranspose: True,
-    nw.PReLU: False,
-    nw.ReLU: False,
-    nw.LeakyReLU: False,
-    nw.Add: True,
-    nw.Concat: False,
-    nw.DepthToSpace: True,
-    nw.Shift: False,
-    nw.Scale: False,
-    nw.Clip: False,
-    nw.Resize: True,
-}
+HOLDS_ROWS: nw.Rules[bool] = nw.Rules({nw.Layer: True, nw.Pointwise: False, nw.Concat: False})
 """Whether a layer's output takes rows of its own, or is made in place of what it reads."""
 
 

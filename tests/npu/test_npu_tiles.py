@@ -98,10 +98,6 @@ def test_a_single_tile_has_no_halo_and_two_have_one_side_each() -> None:
     assert windows == {1: (64, 96), 2: (64, 57), 3: (64, 50)}
 
 
-def test_every_primitive_either_holds_rows_or_works_in_place() -> None:
-    assert set(HOLDS_ROWS) == set(nw.PRIMITIVES)
-
-
 def test_line_buffers_of_m5_hold_a_kernel_each_and_the_skip_as_long_as_the_body() -> None:
     buffers = line_buffers(M5, 1920, sr.ETHOS_N78_4TOPS, step_rows=1)
     assert {b.tensor: b.rows for b in buffers} == {

@@ -154,7 +154,6 @@ def test_every_fault_of_every_kind_of_layer_can_be_tried(kind: type[nw.Layer], r
     x, own = [tensors[name] for name in inputs], layer_params(layer, params)
     changed = [not np.allclose(faulty(layer, x, own), tensors[layer.name])
                for _, faulty in FAULTS[kind]]  # fmt: skip
-    assert set(FAULTS) == set(nw.PRIMITIVES)
     assert sum(changed) >= len(changed) / 2
     assert all(
         faulty(layer, x, own).shape == tensors[layer.name].shape for _, faulty in FAULTS[kind]
