@@ -15,7 +15,7 @@ from typing import Any
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
-from sesr_ref.limits import positive
+from sesr_ref.limits import whole_number
 
 TRANSPOSED = ("output", "input")
 """Where the taps of a transposed convolution are counted: at which resolution."""
@@ -133,8 +133,8 @@ def cost(
     -----
     Bhardwaj et al. (MLSys 2022), section 3.2: P = 25 f + 9 m f^2 + 25 f s^2, MACs = H W P.
     """
-    height, width = positive("height", height), positive("width", width)
-    element_bytes = positive("element_bytes", element_bytes)
+    height, width = whole_number("height", height), whole_number("width", width)
+    element_bytes = whole_number("element_bytes", element_bytes)
     if transposed not in TRANSPOSED:
         raise ValueError(f"transposed must be one of {TRANSPOSED}, got {transposed!r}")
     net = collapsed(net)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sesr_ref.arrays_file import Stored
 from sesr_ref.checks import check_runnable, layer_params
 from sesr_ref.collapse import collapsed
 from sesr_ref.execute import RULES
@@ -19,7 +20,6 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.verify.golden.encodings import Kind, restore, store
 from sesr_ref.verify.golden.exact import FIXED_ORDER, exact_params
-from sesr_ref.verify.golden.npy import Stored
 
 Scales = Mapping[tuple[str, str], int]
 """Fraction bits of an array by its role ("tensor" or "parameter") and name."""
