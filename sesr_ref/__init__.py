@@ -3,8 +3,15 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sesr_ref.architectures import fsrcnn, lapsrn, sesr, vdsr
-from sesr_ref.architectures.carn import carn_m
+from sesr_ref.architectures import (
+    architecture,
+    architectures,
+    carn_m,
+    fsrcnn,
+    lapsrn,
+    sesr,
+    vdsr,
+)
 from sesr_ref.collapse import (
     collapse_params,
     collapse_params_vjp,
@@ -18,7 +25,7 @@ from sesr_ref.evaluate import upscale_image
 from sesr_ref.evaluate.metrics import psnr, ssim
 from sesr_ref.execute import backward, forward
 from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycbcr_to_rgb
-from sesr_ref.network import Network
+from sesr_ref.network import Composite, Network
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save
 from sesr_ref.train.warm_start import transfer
@@ -39,9 +46,12 @@ __all__ = [
     "ETHOS_N78_4TOPS",
     "ETHOS_N78_4TOPS_1MB",
     "REFERENCE",
+    "Composite",
     "Network",
     "Npu",
     "Ops",
+    "architecture",
+    "architectures",
     "backward",
     "carn_m",
     "collapse_params",

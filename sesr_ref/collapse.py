@@ -1,37 +1,41 @@
-"""Linear blocks rewritten: expanded (what they stand for) and collapsed (one convolution).
+"""Composites rewritten: expanded (what they stand for) and collapsed (one convolution).
 
-Both rewrites keep the name of each block's output, so the two networks compare tensor by tensor.
-Collapsing parameters is a differentiable map, which is all that training needs of it.
+Both rewrites keep the name of each composite's output, so the two networks compare tensor by
+tensor.  Collapsing parameters is a differentiable map, which is all that training needs of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
-
-import numpy as np
+from typing import NamedTuple
 
 from sesr_ref.checks import check_network, check_params
-from sesr_ref.network import Add, Conv, Layer, LinearBlock, Network, NetworkError
-from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.layers.composite import INPUT, pads_itself, steps
+from sesr_ref.linear.compose import FLOAT, Arithmetic, collapse_body, collapse_body_vjp
+from sesr_ref.linear.numbers import Params as Values
+from sesr_ref.network import Add, Conv, Layer, Linear, LinearBlock, Network, NetworkError, Pad
+from sesr_ref.ops.arrays import Params
 
-Rewrite = Callable[[LinearBlock, tuple[str, ...]], list[Layer]]
+Rewrite = Callable[[Linear, tuple[str, ...], int], list[Layer]]
+"""``rule(composite, names of its inputs, channels of the first)``."""
 
 
 def expanded(net: Network) -> Network:
-    """Each linear block as a k x k convolution, a 1 x 1 convolution and an addition.
+    """Each composite as the layers that it stands for.
 
     Parameters
     ----------
     net : Network
-        With linear blocks or without; without, it comes back as it is.
+        With composites or without; without, it comes back as it is.
 
     Returns
     -------
     Network
-        Block ``b`` becomes ``b.expand``, ``b.project`` and ``b``; its parameters are those of
-        `expand_params`.
+        A linear block ``b`` becomes ``b.expand``, ``b.project`` and ``b``, another composite its
+        layers ``b.layer`` and ``b``; parameters are those of `expand_params`.  Where the body is
+        no chain of zero-padded layers, its input is padded once (``b.input``) and its output cut.
 
     Raises
     ------
@@ -42,16 +46,16 @@ def expanded(net: Network) -> Network:
     -----
     Bhardwaj et al. (MLSys 2022), section 3.1, figure 2(a) and (b).
     """
-    return _rewrite(net, _expand_block)
+    return _rewrite(net, _expand)
 
 
 def collapsed(net: Network) -> Network:
-    """Each linear block as one convolution; its parameters are those of `collapse_params`.
+    """Each composite as one convolution; its parameters are those of `collapse_params`.
 
     Parameters
     ----------
     net : Network
-        With linear blocks or without; without, it comes back as it is.
+        With composites or without; without, it comes back as it is.
 
     Returns
     -------
@@ -62,85 +66,130 @@ def collapsed(net: Network) -> Network:
     Bhardwaj et al. (MLSys 2022), section 3.1, figure 2(c) and (d).
     """
     check_network(net)
-    return _collapsed(net) if any(_blocks(net)) else net
+    return _collapsed(net) if composites(net) else net
 
 
 @lru_cache(maxsize=32)
 def _collapsed(net: Network) -> Network:
     """Rewritten once: every step of a training asks for it."""
-    return _rewrite(net, _collapse_block)
+    return _rewrite(net, _collapse)
 
 
 def _rewrite(net: Network, rule: Rewrite) -> Network:
     check_network(net)
-    if not any(_blocks(net)):
+    if not composites(net):
         return net
+    shapes = net.shapes(16, 24)
     layers: list[Layer] = []
     for layer, inputs in net.steps():
-        if isinstance(layer, LinearBlock):
-            layers += rule(layer, inputs)
+        if isinstance(layer, Linear):
+            layers += rule(layer, inputs, shapes[inputs[0]][2])
         else:
             layers.append(layer if layer.inputs else dataclasses.replace(layer, inputs=inputs))
     return dataclasses.replace(net, layers=tuple(layers))
 
 
-def _expand_block(block: LinearBlock, inputs: tuple[str, ...]) -> list[Layer]:
-    if block.bias == "leaky":
+def _collapse(block: Linear, inputs: tuple[str, ...], channels: int) -> list[Layer]:
+    found = block.facts(channels)
+    rows, columns = found.sides
+    return [
+        Conv(
+            block.name,
+            found.channels,
+            rows if rows == columns else (rows, columns),
+            found.groups,
+            found.constant and not is_leaky(block),
+            inputs=inputs,
+            shares=block.shares,
+        )
+    ]
+
+
+def _expand(block: Linear, inputs: tuple[str, ...], channels: int) -> list[Layer]:
+    if is_leaky(block):
         raise NetworkError(
             f"{block.name}: a linear block with bias 'leaky' has no expanded form (its biases are "
             "part of every weight); use block_bias='true'"
         )
-    name, bias = block.name, block.bias == "true"
-    shares = block.shares
-    return [
-        Conv(
-            f"{name}.expand", block.expand, block.kernel_size, bias=bias,
-            inputs=inputs, shares=shares and f"{shares}.expand",
-        ),
-        Conv(
-            f"{name}.project", block.features, 1, bias=bias,
-            shares=shares and f"{shares}.project",
-        ),
-        Add(name, inputs=(f"{name}.project", *(inputs if block.residual else ()))),
-    ]  # fmt: skip
+    names, margin = {INPUT: inputs[0]}, _margin(block, channels)
+    layers: list[Layer] = []
+    if margin:  # so many zeros that what each layer pads itself never reaches the image
+        names[INPUT] = f"{block.name}.{INPUT}"
+        layers.append(Pad(names[INPUT], margin, inputs=inputs))
+    for layer, reads in steps(block.body):
+        names[layer.name] = f"{block.name}.{layer.name}"
+        layers.append(_member(block, layer, names[layer.name], tuple(names[n] for n in reads)))
+    last = layers[-1]
+    if margin:
+        layers.append(Pad(block.name, -margin, inputs=(last.name,)))
+    elif last.param_shapes(1):  # they keep their names, so the output needs a layer of its own
+        layers.append(Add(block.name, inputs=(last.name,)))
+    else:
+        layers[-1] = dataclasses.replace(last, name=block.name)
+    return layers
 
 
-def _collapse_block(block: LinearBlock, inputs: tuple[str, ...]) -> list[Layer]:
-    bias = block.bias == "true"
-    return [
-        Conv(
-            block.name, block.features, block.kernel_size, bias=bias,
-            inputs=inputs, shares=block.shares,
-        )
-    ]  # fmt: skip
+def _member(block: Linear, layer: Layer, name: str, inputs: tuple[str, ...]) -> Layer:
+    owner = f"{block.shares}.{layer.name}" if block.shares and layer.param_shapes(1) else ""
+    return dataclasses.replace(layer, name=name, inputs=inputs, shares=owner)
 
 
-def _blocks(net: Network) -> Iterator[LinearBlock]:
-    """The linear blocks that own parameters."""
-    for layer in net.layers:
-        if isinstance(layer, LinearBlock) and not layer.shares:
-            yield layer
+def _margin(block: Linear, channels: int) -> int:
+    """Pixels to pad the block's input with; 0 where each layer may pad its own."""
+    return 0 if pads_itself(block.body, channels) else max(block.facts(channels).radius)
+
+
+class _Composite(NamedTuple):
+    """A composite that owns parameters, the channels that it reads, its parameters' names."""
+
+    block: Linear
+    channels: int
+    keys: tuple[str, ...]
+
+    def own(self, params: Params) -> Params:
+        return {key: params[f"{self.block.name}.{key}"] for key in self.keys}
+
+    def named(self, params: Values) -> Params:
+        return {f"{self.block.name}.{key}": value for key, value in params.items()}
+
+
+@lru_cache(maxsize=32)
+def composites(net: Network) -> tuple[_Composite, ...]:
+    """The composites of a network that own parameters, with what their collapse needs to know."""
+    shapes = net.shapes(16, 24)
+    return tuple(
+        _Composite(layer, channels, tuple(layer.param_shapes(channels)))
+        for layer, inputs in net.steps()
+        if isinstance(layer, Linear) and not layer.shares
+        for channels in [shapes[inputs[0]][2]]
+    )
+
+
+def is_leaky(block: Linear) -> bool:
+    """Whether it is a linear block of the official code's collapsed mode."""
+    return isinstance(block, LinearBlock) and block.bias == "leaky"
 
 
 def collapse_params(net: Network, params: Params) -> Params:
     """Parameters of ``collapsed(net)`` from those of `net`.
 
-    The weight of a block is ``expand @ project``, plus the identity at the middle tap where the
-    block has a residual; its bias is ``expand_bias @ project + project_bias``, which a block with
-    bias "leaky" adds to every tap of its weight instead.
+    The weight of a linear block is ``expand @ project``, plus the identity at the middle tap where
+    the block has a residual; its bias is ``expand_bias @ project + project_bias``, which a block
+    with bias "leaky" adds to every tap of its weight instead.  Other composites likewise, from
+    their own body.
 
     Parameters
     ----------
     net : Network
-        The network with its linear blocks.
+        The network with its composites.
     params : dict of arrays
         Its parameters, in the dtype in which to collapse.
 
     Returns
     -------
     dict of arrays
-        ``b.weight`` (k, k, in, out) for ``b.expand`` and ``b.project``, and ``b.bias`` (out,) for
-        bias "true"; the other parameters as they are.
+        ``b.weight`` (rows, columns, in, out) and, where the block has biases, ``b.bias`` (out,);
+        the other parameters as they are.
 
     Raises
     ------
@@ -152,21 +201,42 @@ def collapse_params(net: Network, params: Params) -> Params:
     Closed form of Bhardwaj et al. (MLSys 2022), Algorithms 1 and 2.
     """
     check_params(net, params)
+    return collapse_with(net, params)
+
+
+def collapse_with(net: Network, params: Params, arithmetic: Arithmetic = FLOAT) -> Params:
+    """`collapse_params` in another arithmetic, of parameters that are known to fit."""
     out = dict(params)
-    for block in _blocks(net):
-        own = {key: out.pop(f"{block.name}.{key}") for key in _param_names(block)}
-        weight = own["expand"] @ own["project"][0, 0]
-        if block.bias != "none":
-            bias = own["expand_bias"] @ own["project"][0, 0] + own["project_bias"]
-            if block.bias == "leaky":
-                weight = weight + bias
-            else:
-                out[f"{block.name}.bias"] = bias
-        if block.residual:
-            middle = block.kernel_size // 2
-            weight[middle, middle] += np.eye(block.features, dtype=weight.dtype)
-        out[f"{block.name}.weight"] = weight
+    for each in composites(net):
+        for name in each.named(own := each.own(params)):
+            del out[name]
+        out |= each.named(collapse_block(each.block, each.channels, own, arithmetic))
     return {name: out[name] for name in collapsed(net).param_shapes()}
+
+
+def collapse_block(
+    block: Linear, channels: int, own: Values, arithmetic: Arithmetic = FLOAT
+) -> Values:
+    """Collapse one composite.
+
+    Parameters
+    ----------
+    block : Linear
+        The composite.
+    channels : int
+        Of its input.
+    own : dict of arrays
+        Its parameters by their short names.
+    arithmetic : Arithmetic
+        Of the sums of products.
+
+    Returns
+    -------
+    dict of arrays
+        ``weight`` and, where it has one, ``bias``.
+    """
+    made = collapse_body(block, channels, own, arithmetic)
+    return {"weight": made["weight"] + made["bias"]} if is_leaky(block) else made
 
 
 def collapse_params_vjp(net: Network, params: Params, dcollapsed: Params) -> Params:
@@ -182,7 +252,7 @@ def collapse_params_vjp(net: Network, params: Params, dcollapsed: Params) -> Par
     Returns
     -------
     dict of arrays
-        Keyed as `params`.
+        Keyed as `params`; zeros for a BatchNorm's stored statistics.
 
     Raises
     ------
@@ -195,31 +265,21 @@ def collapse_params_vjp(net: Network, params: Params, dcollapsed: Params) -> Par
     """
     check_params(net, params)
     check_params(collapsed(net), dcollapsed)
+    return collapse_with_vjp(net, params, dcollapsed)
+
+
+def collapse_with_vjp(net: Network, params: Params, dcollapsed: Params) -> Params:
+    """`collapse_params_vjp` of arrays that are known to fit."""
     out = dict(dcollapsed)
-    for block in _blocks(net):
-        own = {key: params[f"{block.name}.{key}"] for key in _param_names(block)}
-        dweight = out.pop(f"{block.name}.weight")
-        dbias = out.pop(f"{block.name}.bias", None)
-        if block.bias == "leaky":
-            dbias = dweight.sum((0, 1, 2))
-        grads = _collapse_block_vjp(dweight, dbias, own)
-        out |= {f"{block.name}.{key}": grad for key, grad in grads.items()}
+    for each in composites(net):
+        d = {"weight": out.pop(f"{each.block.name}.weight")}
+        if is_leaky(each.block):
+            d["bias"] = d["weight"].sum((0, 1, 2))
+        elif (dbias := out.pop(f"{each.block.name}.bias", None)) is not None:
+            d["bias"] = dbias
+        own = each.own(params)
+        out |= each.named(collapse_body_vjp(each.block, each.channels, own, d))
     return {name: out[name] for name in params}
-
-
-def _collapse_block_vjp(dweight: Array, dbias: Array | None, own: Params) -> Params:
-    project = own["project"][0, 0]
-    # tap by tap: products this small stay on one thread, and no BLAS thread is left spinning
-    dproject = (own["expand"].swapaxes(2, 3) @ dweight).sum((0, 1))
-    grads: Params = {"expand": dweight @ project.T, "project": dproject[None, None]}
-    if dbias is not None:
-        grads["project"] = grads["project"] + np.outer(own["expand_bias"], dbias)
-        grads |= {"expand_bias": project @ dbias, "project_bias": dbias}
-    return grads
-
-
-def _param_names(block: LinearBlock) -> tuple[str, ...]:
-    return tuple(block.param_shapes(1))
 
 
 def expand_params(net: Network, params: Params) -> Params:
@@ -228,15 +288,16 @@ def expand_params(net: Network, params: Params) -> Params:
     Parameters
     ----------
     net : Network
-        The network with its linear blocks.
+        The network with its composites.
     params : dict of arrays
         Its parameters.
 
     Returns
     -------
     dict of arrays
-        ``b.expand.weight``, ``b.expand.bias``, ``b.project.weight`` and ``b.project.bias`` for
-        ``b.expand``, ``b.expand_bias``, ``b.project`` and ``b.project_bias``.
+        ``b.expand.weight``, ``b.expand.bias``, ``b.project.weight`` and ``b.project.bias`` for a
+        linear block's ``b.expand``, ``b.expand_bias``, ``b.project`` and ``b.project_bias``;
+        another composite's parameters have these names already.
 
     Raises
     ------
@@ -246,12 +307,9 @@ def expand_params(net: Network, params: Params) -> Params:
     names = expanded(net).param_shapes()
     check_params(net, params)
     renamed = {
-        f"{block.name}.{key}": f"{block.name}.{stage}.{kind}"
-        for block in _blocks(net)
-        for key, stage, kind in (
-            ("expand", "expand", "weight"), ("expand_bias", "expand", "bias"),
-            ("project", "project", "weight"), ("project_bias", "project", "bias"),
-        )
-    }  # fmt: skip
+        f"{each.block.name}.{key}": f"{each.block.name}.{theirs}"
+        for each in composites(net)
+        for key, theirs in each.block.keys.items()
+    }
     out = {renamed.get(name, name): array for name, array in params.items()}
     return {name: out[name] for name in names}

@@ -27,6 +27,7 @@ MACS: nw.Rules[Callable[[Any, int, dict[str, int]], int]] = nw.Rules(
         nw.Layer: lambda layer, weights, pixels: 0,
         nw.Conv: lambda layer, weights, pixels: weights * pixels["output"],
         nw.ConvTranspose: lambda layer, weights, pixels: weights * pixels["transposed"],
+        nw.Stencil: lambda layer, weights, pixels: math.prod(layer.sides) * pixels["values"],
     }
 )
 
@@ -40,7 +41,8 @@ class LayerCost:
     name, kind : str
         The layer and its kind.
     parameters, biases, slopes : int
-        Convolution weights, biases and slopes that the layer owns; none where it shares another's.
+        Convolution weights, biases, and slopes (also gains and what normalisation stores) that the
+        layer owns; none where it shares another's.
     macs : int
         Multiply-accumulates.
     read_bytes, written_bytes : int
@@ -157,13 +159,13 @@ def _row(
     used = {key: math.prod(shape) for key, shape in params.items()}
     own = {} if layer.shares else used
     pixels = {"output": out[0] * out[1], "input": first[0] * first[1]}
-    pixels["transposed"] = pixels[transposed]
+    pixels |= {"transposed": pixels[transposed], "values": math.prod(out)}
     return LayerCost(
         name=layer.name,
         kind=type(layer).__name__,
         parameters=own.get("weight", 0),
         biases=own.get("bias", 0),
-        slopes=own.get("slope", 0),
+        slopes=sum(size for key, size in own.items() if key not in ("weight", "bias")),
         macs=MACS[type(layer)](layer, used.get("weight", 0), pixels),
         read_bytes=element_bytes * sum(math.prod(shapes[i]) for i in inputs),
         written_bytes=element_bytes * math.prod(out),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sesr_ref.checks import check_input, check_params
-from sesr_ref.collapse import collapse_params, collapse_params_vjp, collapsed
+from sesr_ref.collapse import collapse_with, collapse_with_vjp, collapsed
 from sesr_ref.execute import backward, forward, output
 from sesr_ref.limits import tile_shape
 from sesr_ref.network import Network
@@ -47,9 +47,8 @@ def run(
     ValueError
         If parameters or images do not fit or are not finite, or the tile is not positive integers.
     """
-    check_params(net, params)
-    _check_finite_params(params)
     small, small_params = _collapsed_for(net, params, x, ops)
+    _check_finite_params(params)
     if tile is None:
         return _run_whole(small, small_params, x, ops)
     n, height, width, channels = x.shape
@@ -74,12 +73,11 @@ def _collapsed_for(net: Network, params: Params, x: Array, ops: Ops) -> tuple[Ne
     """The small network and its parameters, collapsed in the higher precision of the two given."""
     if not isinstance(ops, Ops):
         raise ValueError(f"ops must be REFERENCE or what fast() returns, got {ops!r:.200}")
-    small = collapsed(net)
-    if getattr(x, "dtype", None) == np.float64:
-        check_params(net, params)
-        params = {name: value.astype(np.float64, copy=False) for name, value in params.items()}
-    small_params = collapse_params(net, params)
+    check_params(net, params)
     check_input(net, x)
+    if x.dtype == np.float64:
+        params = {name: value.astype(np.float64, copy=False) for name, value in params.items()}
+    small, small_params = collapsed(net), collapse_with(net, params)
     return small, {name: value.astype(x.dtype, copy=False) for name, value in small_params.items()}
 
 
@@ -153,7 +151,7 @@ def loss_and_grads(
     if ops.gradients is not None:
         result = ops.gradients(small, small_params, x, target, LOSSES[loss].epsilon)
     value, dsmall = result or _loss_and_grads(small, small_params, x, target, ops, LOSSES[loss])
-    return value, collapse_params_vjp(net, params, dsmall)
+    return value, collapse_with_vjp(net, params, dsmall)
 
 
 def _loss_and_grads(

@@ -12,7 +12,7 @@ import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.checks import check_runnable, layer_params
-from sesr_ref.ops import pointwise, rearrange
+from sesr_ref.ops import pointwise, rearrange, stencil
 from sesr_ref.ops.arrays import Array, Params, check_same_dtype
 from sesr_ref.ops.table import REFERENCE, Ops
 
@@ -64,6 +64,31 @@ RULES: nw.Rules[Rule] = nw.Rules(
         nw.ReLU: _elementwise(pointwise.relu, pointwise.relu_vjp),
         nw.LeakyReLU: _elementwise(pointwise.leaky_relu, pointwise.leaky_relu_vjp, "slope"),
         nw.Sigmoid: _elementwise(pointwise.sigmoid, pointwise.sigmoid_vjp),
+        nw.SiLU: _elementwise(pointwise.silu, pointwise.silu_vjp),
+        nw.Tanh: _elementwise(pointwise.tanh, pointwise.tanh_vjp),
+        nw.GELU: _elementwise(pointwise.gelu, pointwise.gelu_vjp, "approximate"),
+        nw.Gain: Rule(
+            lambda layer, ops, x, p: pointwise.gain(x[0], **p),
+            lambda layer, ops, dy, x, p: _split(pointwise.gain_vjp(dy, x[0], **p), p),
+        ),
+        nw.BatchNorm: Rule(
+            lambda layer, ops, x, p: pointwise.batch_norm(x[0], **p, eps=layer.eps),
+            lambda layer, ops, dy, x, p: _split(
+                pointwise.batch_norm_vjp(dy, x[0], **p, eps=layer.eps), p
+            ),
+        ),
+        nw.Stencil: Rule(
+            lambda layer, ops, x, p: stencil.stencil(x[0], layer.taps, **p),
+            lambda layer, ops, dy, x, p: _split(
+                [d for d in stencil.stencil_vjp(dy, x[0], layer.taps, **p) if d is not None], p
+            ),
+        ),
+        nw.Slice: _elementwise(rearrange.cut_channels, rearrange.cut_channels_vjp, "start", "stop"),
+        nw.Pad: _elementwise(rearrange.pad, rearrange.pad_vjp, "size"),
+        nw.Multiply: Rule(
+            lambda layer, ops, x, p: pointwise.multiply(*x),
+            lambda layer, ops, dy, x, p: (pointwise.multiply_vjp(dy, *x), {}),
+        ),
         nw.Shift: _elementwise(pointwise.shift, pointwise.shift_vjp, "offset"),
         nw.Scale: _elementwise(pointwise.scale, pointwise.scale_vjp, "factor"),
         nw.Clip: _elementwise(pointwise.clip, pointwise.clip_vjp, "low", "high"),

@@ -13,23 +13,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from sesr_ref.layers import (
+    COMPOSITES,
+    GELU,
     KINDS,
     PRIMITIVES,
     Add,
+    BatchNorm,
     Clip,
+    Composite,
     Concat,
     Conv,
     ConvTranspose,
     DepthToSpace,
+    Gain,
     Layer,
     LeakyReLU,
+    Linear,
     LinearBlock,
+    Multiply,
+    Pad,
     Pointwise,
     PReLU,
     ReLU,
@@ -39,6 +47,10 @@ from sesr_ref.layers import (
     Shape,
     Shift,
     Sigmoid,
+    SiLU,
+    Slice,
+    Stencil,
+    Tanh,
 )
 from sesr_ref.limits import (
     MAX_LAYERS,
@@ -51,6 +63,8 @@ from sesr_ref.limits import (
 )
 
 __all__ = [
+    "COMPOSITES",
+    "GELU",
     "KINDS",
     "MAX_LAYERS",
     "MAX_NAME",
@@ -58,17 +72,23 @@ __all__ = [
     "MAX_SIZE",
     "PRIMITIVES",
     "Add",
+    "BatchNorm",
     "Clip",
+    "Composite",
     "Concat",
     "Conv",
     "ConvTranspose",
     "DepthToSpace",
+    "Gain",
     "Layer",
     "LeakyReLU",
+    "Linear",
     "LinearBlock",
+    "Multiply",
     "Network",
     "NetworkError",
     "PReLU",
+    "Pad",
     "Pointwise",
     "ReLU",
     "Resize",
@@ -76,8 +96,16 @@ __all__ = [
     "Scale",
     "Shape",
     "Shift",
+    "SiLU",
     "Sigmoid",
+    "Slice",
+    "Stencil",
+    "Tanh",
 ]
+
+
+MEMBERS = {name: kind for name, kind in KINDS.items() if kind not in COMPOSITES}
+"""Kinds that may be part of a composite."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +181,14 @@ class Network:
                     f"{layer.shares!r} has {owners[layer.shares]}"
                 )
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Found once: every step of a training asks for it."""
+        return hash((self.name, self.upscale, self.channels, self.layers))
+
     @property
     def output(self) -> str:
         """Name of the last layer and of the tensor it makes."""
@@ -191,7 +227,7 @@ class Network:
 
     def to_json(self, indent: int | None = None) -> str:
         """Write the description as JSON; `from_json` reads it back."""
-        layers = [{"kind": type(layer).__name__, **_stated(layer)} for layer in self.layers]
+        layers = [_entry(layer) for layer in self.layers]
         head = {"name": self.name, "upscale": self.upscale, "channels": self.channels}
         return json.dumps({**head, "layers": layers}, indent=indent)
 
@@ -219,25 +255,33 @@ class Network:
         return cls(**data, layers=layers)
 
 
-def _stated(layer: Layer) -> dict[str, Any]:
-    """Fields of a layer that differ from their defaults."""
-    return {
+def _entry(layer: Layer) -> dict[str, Any]:
+    """A layer for JSON: its kind and the fields that differ from their defaults."""
+    stated = {
         f.name: getattr(layer, f.name)
         for f in dataclasses.fields(layer)
         if getattr(layer, f.name) != f.default
     }
+    if isinstance(layer, Composite):
+        stated["layers"] = [_entry(member) for member in layer.layers]
+    return {"kind": type(layer).__name__, **stated}
 
 
-def _layer_from(entry: object) -> Layer:
+def _layer_from(entry: object, kinds: Mapping[str, type[Layer]] = KINDS) -> Layer:
     fields = dict(entry) if isinstance(entry, dict) else {}
     name = fields.pop("kind", None)
-    if not isinstance(name, str) or name not in KINDS:
-        raise NetworkError(f"a layer needs a kind out of {sorted(KINDS)}, got {entry!r:.200}")
-    if isinstance(fields.get("inputs"), list):
-        fields["inputs"] = tuple(fields["inputs"])
-    kind: Callable[..., Layer] = KINDS[name]
-    _check_fields(KINDS[name], fields)
-    return kind(**fields)
+    if not isinstance(name, str) or name not in kinds:
+        raise NetworkError(f"a layer needs a kind out of {sorted(kinds)}, got {entry!r:.200}")
+    if kinds[name] is Composite and isinstance(fields.get("layers"), list):
+        fields["layers"] = tuple(_layer_from(member, MEMBERS) for member in fields["layers"])
+    kind: Callable[..., Layer] = kinds[name]
+    _check_fields(kinds[name], fields)
+    return kind(**{key: _frozen(value) for key, value in fields.items()})
+
+
+def _frozen(value: Any) -> Any:
+    """Tuples for the lists of JSON, whose parser has bounded their depth."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def _check_fields(kind: type[Layer], fields: dict[str, Any]) -> None:

@@ -33,6 +33,8 @@ INITS: dict[str, Callable[[int, int], float]] = {
     "lecun": lambda fan_in, fan_out: 3 / fan_in,
 }
 """Square of the limits between which weights are drawn, three times their variance."""
+INITIAL = {"scale": 1.0, "var": 1.0, "gain": 1.0, "factor": 1.0}
+"""Parameters of one value a channel that do not begin at 0."""
 
 
 def initialise(net: Network, seed: int = 0, init: str = "glorot", slope: float = 0.0) -> Params:
@@ -73,8 +75,9 @@ def initialise(net: Network, seed: int = 0, init: str = "glorot", slope: float =
 
 
 def _initial(name: str, shape: tuple[int, ...], seed: int, init: str, slope: float) -> Array:
+    key = name.rpartition(".")[2]
     if len(shape) != 4:
-        return np.full(shape, slope if name.endswith(".slope") else 0, np.float32)
+        return np.full(shape, {"slope": slope, **INITIAL}.get(key, 0), np.float32)
     taps = shape[0] * shape[1]
     limit = math.sqrt(INITS[init](taps * shape[2], taps * shape[3]))
     rng = np.random.default_rng([seed, *name.encode()])

@@ -19,12 +19,16 @@ Window = tuple[int, int]
 """First and last pixel read."""
 
 
+HEIGHT = 1 << 14
+"""Of the image on which enlargements are found: padding is little beside it."""
+
+
 def _own(layer: nw.Layer, pixel: int) -> Window:
     return pixel, pixel
 
 
-def _conv(layer: nw.Conv, pixel: int) -> Window:
-    return pixel - layer.kernel_size // 2, pixel + layer.kernel_size // 2
+def _conv(layer: nw.Conv | nw.Stencil, pixel: int) -> Window:
+    return pixel - layer.side // 2, pixel + layer.side // 2
 
 
 def _transposed(layer: nw.ConvTranspose, pixel: int) -> Window:
@@ -44,8 +48,12 @@ WINDOWS: nw.Rules[Callable[[Any, int], Window]] = nw.Rules(
         nw.Conv: _conv,
         nw.ConvTranspose: _transposed,
         nw.Pointwise: _own,
+        nw.Stencil: _conv,
         nw.Add: _own,
+        nw.Multiply: _own,
         nw.Concat: _own,
+        nw.Slice: _own,
+        nw.Pad: lambda layer, pixel: (pixel - layer.size, pixel - layer.size),
         nw.DepthToSpace: lambda layer, pixel: (pixel // layer.block, pixel // layer.block),
         nw.Resize: _resize,
     }
@@ -67,16 +75,22 @@ def spans(net: nw.Network) -> dict[str, tuple[Window, ...]]:
         last input pixel, 0 being the one it lies in: ((-2, 2),) behind a 5 x 5 convolution.
     """
     net = collapsed(net)
-    height = 16
+    height = HEIGHT
     found: dict[str, tuple[Window, ...]] = {"input": ((0, 0),)}
-    shapes = net.shapes(height, 24)
+    shapes = net.shapes(height, height)
     for layer, inputs in net.steps():
         window = WINDOWS[type(layer)]
         found[layer.name] = tuple(
             _joined([_seen(found[name], *window(layer, pixel)) for name in inputs])
-            for pixel in range(shapes[layer.name][0] // height)
+            for pixel in range(round(shapes[layer.name][0] / height))
         )
     return found
+
+
+def padded_tensors(net: nw.Network) -> frozenset[str]:
+    """Tensors that are larger or smaller than a whole multiple of the image: between two pads."""
+    shapes = net.shapes(HEIGHT, HEIGHT)
+    return frozenset(name for name, shape in shapes.items() if shape[0] % HEIGHT)
 
 
 def _seen(phases: tuple[Window, ...], first: int, last: int) -> Window:

@@ -31,10 +31,11 @@ def seeds() -> st.SearchStrategy[int]:
 def parameters(net: nw.Network, seed: int, dtype: Any = np.float64) -> dict[str, Array]:
     """Random parameters of a network, scaled so that its tensors stay about as large as images."""
     rng = np.random.default_rng(seed)
-    return {
+    drawn = {
         name: (rng.standard_normal(shape) / math.prod(shape[:-1]) ** 0.5).astype(dtype)
         for name, shape in net.param_shapes().items()
     }
+    return {k: np.abs(v) + dtype(0.25) if k.endswith(".var") else v for k, v in drawn.items()}
 
 
 def images(shape: tuple[int, ...], seed: int, dtype: Any = np.float64) -> Array:
@@ -77,6 +78,11 @@ def _depth_to_space(draw: Draw, name: str, channels: int, inputs: tuple[str, ...
     return nw.DepthToSpace(name, block, draw(st.sampled_from(["DCR", "CRD"])), inputs=inputs)
 
 
+EDGE = ((1.0, 0.0, -1.0), (0.5, 0.25, -2.0), (0.0, 1.0, 0.0))
+BOTH = (st.booleans(), st.booleans())
+GELUS = ["none", "tanh"]
+LONG = [(1, 3), (5, 1), (3, 1)]
+
 ONE_INPUT: tuple[Builder, ...] = (
     _conv, _conv_transpose, _linear_block, _clip, _resize, _depth_to_space,
     lambda draw, name, channels, i: nw.Conv(name, 4, 1, inputs=i),
@@ -85,6 +91,15 @@ ONE_INPUT: tuple[Builder, ...] = (
     lambda draw, name, channels, i: nw.LeakyReLU(name, draw(SMALL), inputs=i),
     lambda draw, name, channels, i: nw.Shift(name, draw(SMALL), inputs=i),
     lambda draw, name, channels, i: nw.Scale(name, draw(SMALL), inputs=i),
+    lambda draw, name, channels, i: nw.Sigmoid(name, inputs=i),
+    lambda draw, name, channels, i: nw.SiLU(name, inputs=i),
+    lambda draw, name, channels, i: nw.Tanh(name, inputs=i),
+    lambda draw, name, channels, i: nw.GELU(name, draw(st.sampled_from(GELUS)), inputs=i),
+    lambda draw, name, channels, i: nw.Gain(name, inputs=i),
+    lambda draw, name, channels, i: nw.BatchNorm(name, inputs=i),
+    lambda draw, name, channels, i: nw.Stencil(name, EDGE, *draw(st.tuples(*BOTH)), inputs=i),
+    lambda draw, name, channels, i: nw.Conv(name, 3, draw(st.sampled_from(LONG)), inputs=i),
+    lambda draw, name, channels, i: nw.Slice(name, channels // 2, channels, inputs=i),
 )  # fmt: skip
 
 
@@ -94,7 +109,7 @@ def _layer(draw: Draw, name: str, layers: list[nw.Layer], shapes: dict[str, Any]
     height, channels = shapes[source]
     alike = [n for n in shapes if shapes[n][0] == height]
     owners = [s for s in layers if not s.shares and shapes[s.inputs[0]][1] == channels]
-    choice = draw(st.integers(0, 5))
+    choice = draw(st.integers(0, 6))
     if choice == 0 and owners:
         owner: nw.Layer = draw(st.sampled_from(owners))
         if owner.param_shapes(channels):
@@ -103,6 +118,9 @@ def _layer(draw: Draw, name: str, layers: list[nw.Layer], shapes: dict[str, Any]
         fit = [n for n in alike if shapes[n][1] in (channels, 1)]
         others = draw(st.lists(st.sampled_from(fit), max_size=2))
         return nw.Add(name, inputs=(source, *others))
+    if choice == 3:
+        fit = [n for n in alike if shapes[n][1] in (channels, 1)]
+        return nw.Multiply(name, inputs=(source, draw(st.sampled_from(fit))))
     if choice == 2:
         others = draw(st.lists(st.sampled_from(alike), max_size=2))
         return nw.Concat(name, inputs=(source, *others))

@@ -33,13 +33,13 @@ def pixel(image: Array, row: int, column: int) -> Any:
 
 def conv2d(x: Array, weight: Array, bias: Array | None = None, groups: int = 1) -> Array:
     n, height, width, channels = x.shape
-    k, _, per_group, features = weight.shape
+    rows, columns, per_group, features = weight.shape
     y = np.zeros((n, height, width, features))
     for b, h, w, o in positions(*y.shape):
         group = o // (features // groups)
         mine = slice(group * per_group, (group + 1) * per_group)
-        for i, j in positions(k, k):
-            read = pixel(x[b], h + i - k // 2, w + j - k // 2)
+        for i, j in positions(rows, columns):
+            read = pixel(x[b], h + i - rows // 2, w + j - columns // 2)
             y[b, h, w, o] += read[mine] @ weight[i, j, :, o]
     assert channels == per_group * groups
     return y if bias is None else y + bias
@@ -71,6 +71,71 @@ def leaky_relu(x: Array, slope: float) -> Array:
 
 def sigmoid(x: Array) -> Array:
     return np.array([1 / (1 + math.exp(-value)) for value in x.flat]).reshape(x.shape)
+
+
+def each(x: Array, function: Any) -> Array:
+    """A function of every value by itself."""
+    return np.array([function(float(value)) for value in x.flat]).reshape(x.shape)
+
+
+def silu(x: Array) -> Array:
+    return each(x, lambda v: v / (1 + math.exp(-v)))
+
+
+def tanh(x: Array) -> Array:
+    return each(x, math.tanh)
+
+
+def gelu(x: Array, approximate: str) -> Array:
+    def inner(v: float) -> float:
+        if approximate == "none":
+            return math.erf(v / math.sqrt(2))
+        return math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))
+
+    return each(x, lambda v: v * (1 + inner(v)) / 2)
+
+
+def gain(x: Array, gain: Array) -> Array:
+    y = np.empty(x.shape)
+    for index in positions(*x.shape):
+        y[index] = x[index] * gain[index[3]]
+    return y
+
+
+def batch_norm(x: Array, p: dict[str, Array], eps: float) -> Array:
+    y = np.empty(x.shape)
+    for index in positions(*x.shape):
+        scale, offset, mean, var = (
+            float(p[k][index[3]]) for k in ("scale", "offset", "mean", "var")
+        )
+        y[index] = (x[index] - mean) / math.sqrt(var + eps) * scale + offset
+    return y
+
+
+def stencil(x: Array, taps: Any, factor: Array | None, bias: Array | None) -> Array:
+    y = np.zeros(x.shape)
+    rows, columns = len(taps) // 2, len(taps[0]) // 2
+    for b, h, w, c in positions(*x.shape):
+        for i, j in positions(len(taps), len(taps[0])):
+            y[b, h, w, c] += pixel(x[b], h + i - rows, w + j - columns)[c] * taps[i][j]
+        y[b, h, w, c] *= 1 if factor is None else factor[c]
+        y[b, h, w, c] += 0 if bias is None else bias[c]
+    return y
+
+
+def multiply(x: Array, other: Array) -> Array:
+    y = np.empty(x.shape)
+    for index in positions(*x.shape):
+        y[index] = x[index] * other[(*index[:3], index[3] if other.shape[3] > 1 else 0)]
+    return y
+
+
+def pad(x: Array, size: int) -> Array:
+    n, height, width, channels = x.shape
+    y = np.empty((n, height + 2 * size, width + 2 * size, channels))
+    for b, h, w in positions(*y.shape[:3]):
+        y[b, h, w] = pixel(x[b], h - size, w - size)
+    return y
 
 
 def relu(x: Array) -> Array:
@@ -173,6 +238,15 @@ RULES: dict[type[nw.Layer], Any] = {
     nw.ReLU: lambda s, x, p: relu(x[0]),
     nw.LeakyReLU: lambda s, x, p: leaky_relu(x[0], s.slope),
     nw.Sigmoid: lambda s, x, p: sigmoid(x[0]),
+    nw.SiLU: lambda s, x, p: silu(x[0]),
+    nw.Tanh: lambda s, x, p: tanh(x[0]),
+    nw.GELU: lambda s, x, p: gelu(x[0], s.approximate),
+    nw.Gain: lambda s, x, p: gain(x[0], p["gain"]),
+    nw.BatchNorm: lambda s, x, p: batch_norm(x[0], p, s.eps),
+    nw.Stencil: lambda s, x, p: stencil(x[0], s.taps, p.get("factor"), p.get("bias")),
+    nw.Multiply: lambda s, x, p: multiply(*x),
+    nw.Slice: lambda s, x, p: x[0][..., s.start : s.stop],
+    nw.Pad: lambda s, x, p: pad(x[0], s.size),
     nw.Add: lambda s, x, p: add(*x),
     nw.Concat: lambda s, x, p: concat(*x),
     nw.DepthToSpace: lambda s, x, p: depth_to_space(x[0], s.block, s.mode),
@@ -189,9 +263,9 @@ def forward(net: nw.Network, params: dict[str, Array], x: Array) -> dict[str, Ar
     for layer, inputs in net.steps():
         prefix = f"{layer.shares or layer.name}."
         own = {
-            key: params[prefix + key]
-            for key in ("weight", "bias", "slope")
-            if prefix + key in params
+            key.removeprefix(prefix): value
+            for key, value in params.items()
+            if key.startswith(prefix) and "." not in key.removeprefix(prefix)
         }
         tensors[layer.name] = RULES[type(layer)](layer, [tensors[i] for i in inputs], own)
     return tensors

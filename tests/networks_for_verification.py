@@ -15,10 +15,12 @@ Array = npt.NDArray[Any]
 
 
 def random_params(net: sr.Network, rng: np.random.Generator) -> dict[str, Array]:
-    return {
-        name: rng.normal(0, 0.3, shape).astype(np.float32)
-        for name, shape in net.param_shapes().items()
-    }
+    return {name: _drawn(name, shape, rng) for name, shape in net.param_shapes().items()}
+
+
+def _drawn(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    values = rng.normal(0, 0.3, shape).astype(np.float32)
+    return np.abs(values) + np.float32(0.1) if name.endswith(".var") else values
 
 
 def every_kind() -> sr.Network:
@@ -34,7 +36,19 @@ def every_kind() -> sr.Network:
             nw.Conv("point", 8, 1, bias=True),
             nw.ReLU("relu"),
             nw.Sigmoid("sigmoid", inputs=("point",)),
-            nw.Concat("concat", inputs=("relu", "leaky", "sigmoid", "shift")),
+            nw.Gain("gain"),
+            nw.Stencil("stencil", ((0.1, 1, 0), (0, -2, 1), (0.3, 0, 0)), True, True),
+            nw.SiLU("silu"),
+            nw.BatchNorm("norm"),
+            nw.Tanh("tanh"),
+            nw.Multiply("product", inputs=("tanh", "sigmoid")),
+            nw.Conv("tall", 8, (3, 1), inputs=("product",)),
+            nw.GELU("gelu"),
+            nw.GELU("gelu_tanh", "tanh", inputs=("leaky",)),
+            nw.Pad("wider", 2),
+            nw.Pad("narrower", -2),
+            nw.Slice("slice", 2, 7),
+            nw.Concat("concat", inputs=("relu", "leaky", "gelu", "slice", "shift")),
             nw.ConvTranspose("deconv", 8, 4, 2, bias=True),
             nw.Scale("scale", 0.7),
             nw.DepthToSpace("shuffle", 2),

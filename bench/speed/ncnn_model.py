@@ -23,7 +23,7 @@ Written = tuple[dict[int, int], bytes]
 
 def _conv(layer: nw.Conv, params: Params) -> Written:
     fields, blob = _weights(layer, params)
-    return fields | {4: layer.kernel_size // 2}, blob
+    return fields | {4: layer.side // 2}, blob
 
 
 def _conv_transpose(layer: nw.ConvTranspose, params: Params) -> Written:
@@ -35,7 +35,8 @@ def _conv_transpose(layer: nw.ConvTranspose, params: Params) -> Written:
 def _weights(layer: nw.Conv | nw.ConvTranspose, params: Params) -> Written:
     weight = params["weight"].transpose(3, 2, 0, 1).astype(np.float32)
     bias = params["bias"].astype(np.float32).tobytes() if layer.bias else b""
-    fields = {0: layer.features, 1: layer.kernel_size, 5: int(layer.bias), 6: weight.size}
+    side = len(params["weight"])
+    fields = {0: layer.features, 1: side, 5: int(layer.bias), 6: weight.size}
     return fields, UNQUANTISED + weight.tobytes() + bias
 
 

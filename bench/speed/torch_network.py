@@ -17,7 +17,7 @@ Constants = dict[str, Any]
 
 
 def _conv(layer: nw.Conv, own: Constants, x: Any) -> Any:
-    padding = layer.kernel_size // 2
+    padding = layer.side // 2
     return F.conv2d(x, own["weight"], own.get("bias"), 1, padding, 1, layer.groups)
 
 

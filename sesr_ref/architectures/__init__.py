@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from sesr_ref.architectures.blocks import BLOCKS
 from sesr_ref.architectures.carn import carn_m
 from sesr_ref.architectures.fsrcnn import fsrcnn
 from sesr_ref.architectures.lapsrn import lapsrn
@@ -45,6 +46,12 @@ NAMES: dict[str, Family] = {
     "sesr-xl-x{upscale}": Family(partial(sesr, 11, 32)),
     "sesr-m{blocks}-x{upscale}-npu": Family(npu, PAPER),
     "sesr-xl-x{upscale}-npu": Family(partial(npu, 11, 32)),
+    **{
+        f"sesr-m{{blocks}}-{block.replace('_', '-')}-x{{upscale}}": Family(
+            partial(sesr, block=block), PAPER
+        )
+        for block in BLOCKS
+    },
     "fsrcnn-x{upscale}": Family(fsrcnn),
     "vdsr-x{upscale}": Family(vdsr),
     "lapsrn-x{upscale}": Family(lapsrn),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sesr_ref.architectures.blocks import BLOCKS, OWN_IDENTITY, body_block
 from sesr_ref.architectures.options import ACTIVATIONS, check_choice
 from sesr_ref.limits import whole_number
 from sesr_ref.network import Add, Clip, Conv, DepthToSpace, Layer, LinearBlock, Network, Shift
@@ -20,6 +21,7 @@ def sesr(
     linear_blocks: bool = True,
     dialect: str = "paper",
     block_bias: str = "none",
+    block: str = "sesr",
 ) -> Network:
     """SESR-M{blocks}; XL is ``sesr(11, 32)``.
 
@@ -43,6 +45,11 @@ def sesr(
     block_bias : {"none", "true", "leaky"}
         Biases of the blocks: "none" is the paper's; "true" fits both dialects and is the official
         code's expanded mode; "leaky" is its collapsed mode ("arm" only, see `LinearBlock`).
+    block : str
+        What the 3 x 3 blocks are: "sesr", the paper's, or another published one of
+        `sesr_ref.architectures.blocks.BLOCKS` ("ecb", "repvgg", ...).  Head and tail stay the
+        paper's; `expand` is the width inside where there is one; a block that holds the identity
+        itself has no short residual besides.
 
     Returns
     -------
@@ -58,31 +65,37 @@ def sesr(
     Bhardwaj et al. (MLSys 2022), sections 3.1 and 3.2, figure 2; ablations of section 4.4.
     """
     _check_options(blocks, upscale, activation, dialect, block_bias, linear_blocks)
+    _check_block(block, linear_blocks, short_residuals, dialect, block_bias)
 
-    def block(name: str, size: int, kernel: int, residual: bool, *inputs: str) -> Layer:
+    def outer(name: str, size: int, residual: bool, *inputs: str) -> Layer:
         if linear_blocks:
-            return LinearBlock(name, size, kernel, expand, residual, block_bias, inputs=inputs)
-        return Conv(name, size, kernel, bias=block_bias == "true", inputs=inputs)
+            return LinearBlock(name, size, 5, expand, residual, block_bias, inputs=inputs)
+        return Conv(name, size, 5, bias=block_bias == "true", inputs=inputs)
+
+    def inner(name: str) -> Layer:
+        if linear_blocks:
+            return body_block(block, name, features, expand, short_residuals, block_bias)
+        return Conv(name, features, 3, bias=block_bias == "true")
 
     body: list[Layer] = []
     for i in range(blocks):
         previous = body[-1].name if body else "head"
-        body.append(block(f"block{i}", features, 3, short_residuals))
+        body.append(inner(f"block{i}"))
         if short_residuals and not linear_blocks:
             body.append(Add(f"skip{i}", inputs=(f"block{i}", previous)))
         body.append(ACTIVATIONS[activation](f"act{i}"))
     leaky_tail = block_bias == "leaky" and features == upscale**2
     arm = dialect == "arm"
     return Network(
-        _sesr_name(blocks, features, upscale),
+        _sesr_name(blocks, features, upscale, block),
         upscale,
         channels=1,
         layers=(
             *([Shift("shift", -0.5)] if arm else []),
-            block("head", features, 5, False),
+            outer("head", features, False),
             *body,
             Add("features", inputs=(body[-1].name, "head")),
-            block("tail", upscale**2, 5, leaky_tail),
+            outer("tail", upscale**2, leaky_tail),
             *([Add("subpixels", inputs=("tail", "input"))] if input_residual else []),
             *(DepthToSpace(f"shuffle{i}", 2) for i in range(upscale.bit_length() - 1)),
             *([Clip("clip")] if arm else []),
@@ -90,12 +103,30 @@ def sesr(
     )
 
 
-def _sesr_name(blocks: int, features: int, upscale: int) -> str:
-    if (blocks, features) == (11, 32):
-        return f"sesr-xl-x{upscale}"
-    return (
-        f"sesr-m{blocks}-x{upscale}" if features == 16 else f"sesr-m{blocks}-f{features}-x{upscale}"
-    )
+def _sesr_name(blocks: int, features: int, upscale: int, block: str) -> str:
+    size = "xl" if (blocks, features) == (11, 32) else f"m{blocks}"
+    width = "" if size == "xl" or features == 16 else f"-f{features}"
+    other = "" if block == "sesr" else f"-{block.replace('_', '-')}"
+    return f"sesr-{size}{width}{other}-x{upscale}"
+
+
+def _check_block(
+    block: str, linear_blocks: bool, short_residuals: bool, dialect: str, block_bias: str
+) -> None:
+    check_choice("block", block, ("sesr", *BLOCKS))
+    if block == "sesr":
+        return
+    if not linear_blocks:
+        raise ValueError(f"block {block!r} needs linear blocks")
+    if dialect != "paper" or block_bias != "none":
+        raise ValueError(
+            f"block {block!r} is of dialect 'paper' with block_bias 'none' only, "
+            f"got {dialect!r} and {block_bias!r}"
+        )
+    if not short_residuals and block in OWN_IDENTITY:
+        raise ValueError(
+            f"block {block!r} holds the identity itself: short_residuals=False does not apply"
+        )
 
 
 def _check_options(

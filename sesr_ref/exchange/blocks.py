@@ -80,20 +80,21 @@ def _pairs(net: Network, steps: dict[Layer, tuple[str, ...]]) -> Iterator[Pair]:
         if not _is_plain(expand, shared) or not _is_plain(project, shared) or expand.name in used:
             continue
         (source,) = steps[expand]
-        if project.kernel_size == 1 and _smaller(expand, project, channels[source]):
+        if project.side == 1 and _smaller(expand, project, channels[source]):
             skip = _skip(project, source, readers[project.name], steps, channels)
             used.add(project.name)
             yield Pair(expand, project, skip)
 
 
 def _is_plain(layer: Layer | None, shared: set[str]) -> TypeGuard[Conv]:
-    own = isinstance(layer, Conv) and layer.groups == 1 and not layer.shares
+    own = isinstance(layer, Conv) and layer.groups == 1 and len(set(layer.sides)) == 1
+    own = own and layer is not None and not layer.shares
     return own and layer is not None and layer.name not in shared
 
 
 def _smaller(expand: Conv, project: Conv, channels: int) -> bool:
     """Whether collapsing saves weights, or at least costs none."""
-    taps = expand.kernel_size**2 * channels
+    taps = expand.side**2 * channels
     return taps * project.features <= taps * expand.features + expand.features * project.features
 
 
@@ -112,7 +113,7 @@ def _skip(
 
 def _block(pair: Pair, inputs: tuple[str, ...]) -> LinearBlock:
     return LinearBlock(
-        pair.output, pair.project.features, pair.expand.kernel_size, pair.expand.features,
+        pair.output, pair.project.features, pair.expand.side, pair.expand.features,
         residual=pair.skip is not None,
         bias="true" if pair.expand.bias or pair.project.bias else "none",
         inputs=inputs,

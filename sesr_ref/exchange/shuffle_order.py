@@ -52,10 +52,13 @@ def _features(move: _Move, layer: nw.Conv | nw.ConvTranspose, order: Order) -> N
         move.params[full] = np.ascontiguousarray(move.params[full][..., order])
 
 
-def _prelu(move: _Move, layer: nw.PReLU, order: Order) -> None:
-    if _is_shared(move, layer):
-        raise ValueError(f"the slopes of {layer.name!r} are shared: their order is fixed")
-    move.params[f"{layer.name}.slope"] = move.params[f"{layer.name}.slope"][order]
+def _per_channel(move: _Move, layer: nw.Layer, order: Order) -> None:
+    """A layer that keeps channels apart: its parameters, one a channel, follow them."""
+    keys = layer.param_shapes(1)
+    if keys and _is_shared(move, layer):
+        raise ValueError(f"the parameters of {layer.name!r} are shared: their order is fixed")
+    for key in keys:
+        move.params[f"{layer.name}.{key}"] = move.params[f"{layer.name}.{key}"][order]
     _same(move, layer, order)
 
 
@@ -74,8 +77,9 @@ def _shuffle(move: _Move, layer: nw.DepthToSpace, order: Order) -> None:
     move.reorder(move.inputs[layer.name][0], before, layer.name)
 
 
-def _concat(move: _Move, layer: nw.Concat, order: Order) -> None:
-    raise ValueError(f"the channels of {layer.name!r} cannot be put in another order: it joins")
+def _fixed(move: _Move, layer: nw.Concat | nw.Slice, order: Order) -> None:
+    what = "joins" if isinstance(layer, nw.Concat) else "cuts"
+    raise ValueError(f"the channels of {layer.name!r} cannot be put in another order: it {what}")
 
 
 def _is_shared(move: _Move, layer: nw.Layer) -> bool:
@@ -86,10 +90,13 @@ RULES: nw.Rules[Callable[[_Move, Any, Order], None]] = nw.Rules(
     {
         nw.Conv: _features,
         nw.ConvTranspose: _features,
-        nw.Pointwise: _same,
-        nw.PReLU: _prelu,
+        nw.Pointwise: _per_channel,
+        nw.Stencil: _per_channel,
         nw.Add: _same,
-        nw.Concat: _concat,
+        nw.Multiply: _same,
+        nw.Slice: _fixed,
+        nw.Pad: _same,
+        nw.Concat: _fixed,
         nw.DepthToSpace: _shuffle,
         nw.Resize: _same,
     }

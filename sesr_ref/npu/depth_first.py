@@ -17,7 +17,9 @@ from sesr_ref.npu.hardware import Npu, check_npu
 from sesr_ref.npu.stripes import ple_code_bytes, round_up
 from sesr_ref.receptive import WINDOWS, halo, spans
 
-HOLDS_ROWS: nw.Rules[bool] = nw.Rules({nw.Layer: True, nw.Pointwise: False, nw.Concat: False})
+HOLDS_ROWS: nw.Rules[bool] = nw.Rules(
+    {nw.Layer: True, nw.Pointwise: False, nw.Concat: False, nw.Slice: False}
+)
 """Whether a layer's output takes rows of its own, or is made in place of what it reads."""
 
 

@@ -139,12 +139,33 @@ def takes_winograd(kernel_size: int) -> bool:
 def _conv(low: Lowering, layer: nw.Conv, inputs: tuple[str, ...]) -> None:
     height, width, _ = low.shapes[layer.name]
     taps = low.shapes[inputs[0]][2] // layer.groups
-    k = layer.kernel_size
+    k = layer.side  # a rectangular kernel is a square one with zeros
     low.mce(
-        layer, inputs, kernel_size=k, groups=layer.groups,
-        macs=height * width * taps * k**2 * layer.features,
+        layer,
+        inputs,
+        kernel_size=k,
+        groups=layer.groups,
+        macs=height * width * taps * math.prod(layer.sides) * layer.features,
         weights=dense(taps, k, takes_winograd(k)),
-    )  # fmt: skip
+    )
+
+
+def _stencil(low: Lowering, layer: nw.Stencil, inputs: tuple[str, ...]) -> None:
+    height, width, channels = low.shapes[layer.name]
+    low.mce(
+        layer,
+        inputs,
+        kernel_size=layer.side,
+        depthwise=True,
+        macs=height * width * channels * math.prod(layer.sides),
+        weights=dense(1, layer.side, padded=False),
+    )
+
+
+def _refused(low: Lowering, layer: nw.Layer, inputs: tuple[str, ...]) -> None:
+    raise ValueError(
+        f"the NPU model has no pass for layer {layer.name!r}, a {type(layer).__name__}"
+    )
 
 
 def _transpose(
@@ -197,7 +218,7 @@ def _activation(low: Lowering, layer: nw.Layer, inputs: tuple[str, ...]) -> None
     low.tensors[layer.name] = (source,)
 
 
-def _add(low: Lowering, layer: nw.Add, inputs: tuple[str, ...]) -> None:
+def _add(low: Lowering, layer: nw.Layer, inputs: tuple[str, ...]) -> None:
     operands = tuple(low.shapes[name] for name in inputs)
     sources, name = low.sources(inputs), layer.name
     low.put(name, Operation(name, "ple", (name,), sources, operands, low.shapes[name]))
@@ -214,7 +235,14 @@ LOWER: nw.Rules[Callable[[Lowering, Any, tuple[str, ...]], None]] = nw.Rules(
         nw.Pointwise: _activation,
         nw.Shift: _side_by_side,
         nw.Scale: _side_by_side,
+        nw.Gain: _side_by_side,
+        nw.BatchNorm: _side_by_side,
+        nw.GELU: _refused,
+        nw.Stencil: _stencil,
         nw.Add: _add,
+        nw.Multiply: _add,
+        nw.Slice: _side_by_side,
+        nw.Pad: _refused,
         nw.Concat: _side_by_side,
         nw.DepthToSpace: _depth_to_space,
         nw.Resize: _resize,

@@ -20,7 +20,7 @@ def conv2d(x: Array, weight: Array, bias: Array | None = None, groups: int = 1) 
     x : (n, height, width, in) float array
         float32 or float64, which is also the result's.
     weight : (k, k, in // groups, out) float array
-        Odd `k`; cross-correlation order, as in TensorFlow.
+        Odd `k`, or odd rows and columns that differ; cross-correlation order, as in TensorFlow.
     bias : (out,) float array, optional
         Added to every pixel.
     groups : int
@@ -40,6 +40,7 @@ def conv2d(x: Array, weight: Array, bias: Array | None = None, groups: int = 1) 
     Bhardwaj et al. (MLSys 2022), section 3.1.  Agrees with TensorFlow `nn.conv2d`, padding SAME.
     """
     _check_conv(x, weight, bias, groups)
+    weight, _ = _squared(weight)
     channels = _groups(x.shape[3], weight.shape[3], groups)
     y = _join([_convolve(x[..., xs], weight[..., ys]) for xs, ys in channels])
     if bias is not None:
@@ -73,10 +74,24 @@ def conv2d_vjp(
     """
     _check_conv(x, weight, bias, groups)
     check_same_dtype(dy, (*x.shape[:3], weight.shape[3]), x)
+    weight, own = _squared(weight)
     channels = _groups(x.shape[3], weight.shape[3], groups)
     grads = [_convolve_vjp(dy[..., ys], x[..., xs], weight[..., ys]) for xs, ys in channels]
     dx, dweight = (_join(list(of_groups)) for of_groups in zip(*grads, strict=True))
-    return dx, dweight, None if bias is None else dy.sum((0, 1, 2))
+    return dx, dweight[own], None if bias is None else dy.sum((0, 1, 2))
+
+
+def _squared(weight: Array) -> tuple[Array, tuple[slice, slice]]:
+    """A weight with zeros around it that make it square, and its own place in that."""
+    rows, columns = weight.shape[:2]
+    if rows == columns:
+        return weight, (slice(None), slice(None))
+    side = max(rows, columns)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    place = slice(top, top + rows), slice(left, left + columns)
+    square = np.zeros((side, side, *weight.shape[2:]), weight.dtype)
+    square[place] = weight
+    return square, place
 
 
 def _convolve(x: Array, weight: Array) -> Array:
@@ -132,7 +147,7 @@ def _join(groups: list[Array]) -> Array:
 
 def _check_conv(x: Array, weight: Array, bias: Array | None, groups: int) -> None:
     check_images(x)
-    if weight.ndim != 4 or weight.shape[0] != weight.shape[1] or len(weight) % 2 == 0:
+    if weight.ndim != 4 or any(side % 2 == 0 for side in weight.shape[:2]):
         raise ValueError(f"weight must be (k, k, in, out) with odd k, got shape {weight.shape}")
     channels, features = x.shape[3], weight.shape[3]
     if groups < 1 or channels != groups * weight.shape[2] or features % groups:

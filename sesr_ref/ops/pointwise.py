@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ def prelu(x: Array, slope: Array) -> Array:
     ValueError
         If `slope` does not have one value per channel.
     """
-    _check_slope(x, slope)
+    _check_channels(x, slope=slope)
     slope = slope.astype(x.dtype, copy=False)
     if (slope <= 1).all():  # then it is the larger of both; masked copies take three times as long
         y: Array = x * slope
@@ -42,7 +43,7 @@ def prelu(x: Array, slope: Array) -> Array:
 
 def prelu_vjp(dy: Array, x: Array, slope: Array) -> tuple[Array, Array]:
     """Gradients of `prelu` with respect to `x` and `slope`; at 0 the negative side's."""
-    _check_slope(x, slope)
+    _check_channels(x, slope=slope)
     check_same_dtype(dy, x.shape, x)
     dslope = np.einsum("nhwc,nhwc->c", dy, np.minimum(x, 0))
     return _gated(dy, x, slope.astype(x.dtype, copy=False)), dslope
@@ -56,12 +57,6 @@ def _gated(dy: Array, x: Array, slope: Array) -> Array:
     dx += positive
     dx *= dy
     return dx
-
-
-def _check_slope(x: Array, slope: Array) -> None:
-    check_images(x)
-    if slope.shape != x.shape[3:]:
-        raise ValueError(f"slope must have shape {x.shape[3:]}, got {slope.shape}")
 
 
 def relu(x: Array) -> Array:
@@ -103,6 +98,154 @@ def sigmoid_vjp(dy: Array, x: Array) -> Array:
     check_same_dtype(dy, x.shape, x)
     dx: Array = dy * sigmoid(x) * sigmoid(-x)
     return dx
+
+
+def silu(x: Array) -> Array:
+    """``x * sigmoid(x)``."""
+    y: Array = x * sigmoid(x)
+    return y
+
+
+def silu_vjp(dy: Array, x: Array) -> Array:
+    """Gradient of `silu`."""
+    check_same_dtype(dy, x.shape, x)
+    gate = sigmoid(x)
+    dx: Array = dy * gate * (1 + x * sigmoid(-x))
+    return dx
+
+
+def tanh(x: Array) -> Array:
+    """``tanh(x)``."""
+    check_images(x)
+    y: Array = np.tanh(x)
+    return y
+
+
+def tanh_vjp(dy: Array, x: Array) -> Array:
+    """Gradient of `tanh`: ``dy * (1 - y**2)``."""
+    check_same_dtype(dy, x.shape, x)
+    dx: Array = dy * (1 - np.tanh(x) ** 2)
+    return dx
+
+
+_ERF = np.frompyfunc(math.erf, 1, 1)
+_CUBIC = 0.044715
+"""Of GELU's approximation by tanh (Hendrycks and Gimpel, 2016)."""
+
+
+def gelu(x: Array, approximate: str = "none") -> Array:
+    """``x * Phi(x)``, Phi the normal distribution's; "tanh" is the usual approximation of it."""
+    check_images(x)
+    y: Array = x * _normal(x, approximate)
+    return y
+
+
+def gelu_vjp(dy: Array, x: Array, approximate: str = "none") -> Array:
+    """Gradient of `gelu`."""
+    check_same_dtype(dy, x.shape, x)
+    below = _normal(x, approximate)
+    if approximate == "none":
+        density = np.exp(-x * x / 2) / x.dtype.type(math.sqrt(2 * math.pi))
+    else:
+        inner = x.dtype.type(math.sqrt(2 / math.pi)) * (1 + 3 * _CUBIC * x * x)
+        density = 2 * below * (1 - below) * inner
+    dx: Array = dy * (below + x * density)
+    return dx
+
+
+def _normal(x: Array, approximate: str) -> Array:
+    """The normal distribution's share below `x`, or its approximation."""
+    if approximate == "none":
+        share: Array = _ERF(x / math.sqrt(2)).astype(x.dtype) / 2 + x.dtype.type(0.5)
+        return share
+    if approximate != "tanh":
+        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r:.40}")
+    y: Array = np.tanh(x.dtype.type(math.sqrt(2 / math.pi)) * (x + _CUBIC * x**3)) / 2
+    return y + x.dtype.type(0.5)
+
+
+def gain(x: Array, gain: Array) -> Array:
+    """``x * gain``, one factor a channel."""
+    _check_channels(x, gain=gain)
+    y: Array = x * gain.astype(x.dtype, copy=False)
+    return y
+
+
+def gain_vjp(dy: Array, x: Array, gain: Array) -> tuple[Array, Array]:
+    """Gradients of `gain` with respect to `x` and the factors."""
+    _check_channels(x, gain=gain)
+    check_same_dtype(dy, x.shape, x)
+    return dy * gain.astype(x.dtype, copy=False), np.einsum("nhwc,nhwc->c", dy, x)
+
+
+def batch_norm(
+    x: Array, scale: Array, offset: Array, mean: Array, var: Array, eps: float = 1e-5
+) -> Array:
+    """``(x - mean) / sqrt(var + eps) * scale + offset`` with stored statistics.
+
+    Parameters
+    ----------
+    x : (n, height, width, channels) float array
+        Its dtype is also the result's.
+    scale, offset, mean, var : (channels,) float arrays
+        One value a channel; `var` is not negative.
+    eps : float
+        Added to the variances.
+
+    Returns
+    -------
+    (n, height, width, channels) float array
+
+    Raises
+    ------
+    ValueError
+        If a parameter has not one value a channel, or a variance is negative.
+
+    Notes
+    -----
+    Ioffe and Szegedy, "Batch Normalization" (ICML 2015), as at inference.
+    """
+    _check_channels(x, scale=scale, offset=offset, mean=mean, var=var)
+    if (var < 0).any():
+        raise ValueError(f"variances must not be negative, got {var.min():g}")
+    factor = scale / np.sqrt(var + var.dtype.type(eps))
+    y: Array = (x - mean.astype(x.dtype)) * factor.astype(x.dtype) + offset.astype(x.dtype)
+    return y
+
+
+def batch_norm_vjp(
+    dy: Array, x: Array, scale: Array, offset: Array, mean: Array, var: Array, eps: float = 1e-5
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Gradients of `batch_norm`; those of the stored statistics are 0, for nothing learns them."""
+    _check_channels(x, scale=scale, offset=offset, mean=mean, var=var)
+    check_same_dtype(dy, x.shape, x)
+    inverse = (1 / np.sqrt(var + var.dtype.type(eps))).astype(x.dtype)
+    dscale = np.einsum("nhwc,nhwc->c", dy, x - mean.astype(x.dtype)) * inverse
+    still = np.zeros(mean.shape, x.dtype)
+    return dy * (scale.astype(x.dtype) * inverse), dscale, dy.sum((0, 1, 2)), still, still
+
+
+def _check_channels(x: Array, **params: Array) -> None:
+    check_images(x)
+    for name, value in params.items():
+        if value.shape != x.shape[3:]:
+            raise ValueError(f"{name} must have shape {x.shape[3:]}, got {value.shape}")
+
+
+def multiply(x: Array, y: Array) -> Array:
+    """Product of two tensors; `y` of one channel is repeated over the channels of `x`."""
+    _check_alike((x, y))
+    if y.shape not in (x.shape, (*x.shape[:3], 1)):
+        raise ValueError(f"cannot multiply an array of shape {x.shape} by one of {y.shape}")
+    z: Array = x * y
+    return z
+
+
+def multiply_vjp(dz: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Gradients of `multiply` with respect to both operands."""
+    check_same_dtype(dz, x.shape, x)
+    dy = dz * x
+    return dz * y, dy if y.shape == x.shape else dy.sum(3, keepdims=True)
 
 
 def add(*xs: Array) -> Array:

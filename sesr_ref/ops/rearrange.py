@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sesr_ref.ops.arrays import Array, check_images, check_same_dtype
 from sesr_ref.ops.resampling import resample_matrix
 
@@ -93,3 +95,36 @@ def resize_vjp(dy: Array, x: Array, upscale: int, mode: str = "bicubic") -> Arra
     check_same_dtype(dy, (n, height * upscale, width * upscale, channels), x)
     down, across = (resample_matrix(size, upscale, mode) for size in x.shape[1:3])
     return down.apply_transposed(across.apply_transposed(dy, axis=2), axis=1)
+
+
+def cut_channels(x: Array, start: int, stop: int) -> Array:
+    """Channels `start` up to `stop`."""
+    check_images(x)
+    if not 0 <= start < stop <= x.shape[3]:
+        raise ValueError(f"channels {start} to {stop} of {x.shape[3]}")
+    return x[..., start:stop].copy()
+
+
+def cut_channels_vjp(dy: Array, x: Array, start: int, stop: int) -> Array:
+    """Gradient of `cut_channels`: zeros for the other channels."""
+    check_same_dtype(dy, (*x.shape[:3], stop - start), x)
+    dx = np.zeros_like(x)
+    dx[..., start:stop] = dy
+    return dx
+
+
+def pad(x: Array, size: int) -> Array:
+    """Add `size` zeros on every side, or cut off as many pixels if it is negative."""
+    check_images(x)
+    if min(x.shape[1:3]) + 2 * size < 1:
+        raise ValueError(f"nothing is left of {x.shape[1]} x {x.shape[2]} pixels less {-size}")
+    if size < 0:
+        return x[:, -size:size, -size:size].copy()
+    return np.pad(x, ((0, 0), (size, size), (size, size), (0, 0)))
+
+
+def pad_vjp(dy: Array, x: Array, size: int) -> Array:
+    """Gradient of `pad`, which is its counterpart."""
+    n, height, width, channels = x.shape
+    check_same_dtype(dy, (n, height + 2 * size, width + 2 * size, channels), x)
+    return pad(dy, -size)

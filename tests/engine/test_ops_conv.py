@@ -177,7 +177,7 @@ def test_images_are_four_dimensional_floats() -> None:
     ("weight", "bias", "groups", "message"),
     [
         ((4, 4, 2, 2), None, 1, r"odd k, got shape \(4, 4, 2, 2\)"),
-        ((3, 5, 2, 2), None, 1, "odd k"),
+        ((3, 4, 2, 2), None, 1, "odd k"),
         ((0, 0, 2, 2), None, 1, "odd k"),
         ((3, 3, 2), None, 1, "odd k"),
         ((3, 3, 3, 2), None, 1, "does not fit 2 input channels"),

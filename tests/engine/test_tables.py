@@ -10,17 +10,20 @@ import pytest
 import naive
 import sesr_ref
 from sesr_ref.network import (
+    COMPOSITES,
     KINDS,
     PRIMITIVES,
     Clip,
     Conv,
     Layer,
+    Linear,
     LinearBlock,
     Pointwise,
     ReLU,
     Rules,
     Shift,
     Sigmoid,
+    Stencil,
 )
 
 Table = dict[type[Layer], object]
@@ -28,6 +31,10 @@ Table = dict[type[Layer], object]
 PARTIAL = {
     "REPLACED": "kinds that the hardware variant has another for; the others stay",
     "ESTIMATORS": "kinds with parameters that a fault may be fitted to",
+    "FACTS": "linear kinds, of which bodies are made",
+    "NUMBERS": "linear kinds that compute",
+    "JOINTS": "linear kinds that only join or cut",
+    "JOINED": "the same, layer by layer",
 }
 """Names of tables in which a kind may be missing, and what its absence means."""
 
@@ -73,13 +80,25 @@ def test_a_kind_without_a_row_has_that_of_its_nearest_base() -> None:
         Rules({Pointwise: "pointwise"})[Conv]
 
 
-def test_every_kind_of_layer_is_a_primitive_or_the_linear_block() -> None:
-    kinds = {*Layer.__subclasses__(), *Pointwise.__subclasses__()} - {Pointwise}
-    assert kinds == {*PRIMITIVES, LinearBlock} == set(KINDS.values())
+def test_every_kind_of_layer_is_a_primitive_or_a_composite() -> None:
+    bases = (Layer, Pointwise, Linear)
+    kinds = {kind for base in bases for kind in base.__subclasses__()} - set(bases)
+    assert kinds == {*PRIMITIVES, *COMPOSITES} == set(KINDS.values())
     assert [kind.__name__ for kind in KINDS.values()] == list(KINDS)
+
+
+def test_every_linear_kind_has_its_rules() -> None:
+    linear = set(TABLES["layers.composite.FACTS"])
+    computes, joins = (
+        set(TABLES[f"linear.{name}"]) for name in ("numbers.NUMBERS", "joints.JOINTS")
+    )
+    assert computes | joins == linear
+    assert not computes & joins
+    assert set(TABLES["verify.proof.JOINED"]) == joins
 
 
 def test_numbers_that_an_implementation_rounds_are_found_by_their_type() -> None:
     assert Clip.constants() == ("low", "high")
     assert Shift.constants() == ("offset",)
+    assert Stencil.constants() == ("taps",)
     assert Conv.constants() == ReLU.constants() == ()

@@ -17,9 +17,9 @@ import naive
 import sesr_ref as sr
 from networks_for_verification import random_params
 from sesr_ref.cli import main
+from sesr_ref.collapse import collapse_block
 from sesr_ref.verify import assert_equivalent, prove
 from sesr_ref.verify import proof as proof_module
-from sesr_ref.verify.golden.exact import collapse_block
 from sesr_ref.verify.proof import algorithm1, algorithm2
 
 Array = npt.NDArray[Any]
@@ -99,10 +99,10 @@ def test_fractions_catch_what_floats_cannot(rng: Rng, monkeypatch: pytest.Monkey
     net = NETWORKS["paper"]
     right = collapse_block
 
-    def wrong(block: Any, own: dict[str, Any]) -> dict[str, Any]:
+    def wrong(*args: Any) -> dict[str, Any]:
         from fractions import Fraction
 
-        made = right(block, own)
+        made: dict[str, Any] = right(*args)
         made["weight"][0, 0, 0, 0] += Fraction(1, 10**30)
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,23 @@ Rule = Callable[[Graph, Any, Names, Params, int], object]
 
 def _conv(graph: Graph, layer: nw.Conv, inputs: Names, p: Params, channels: int) -> None:
     weight = graph.number(f"{layer.name}.weight", p["weight"].transpose(3, 2, 0, 1))
-    k = layer.kernel_size
+    rows, columns = layer.sides
     graph.node(
-        "Conv", (*inputs, weight, *_bias(graph, layer, p)), layer.name,
-        kernel_shape=[k, k], pads=[k // 2] * 4, strides=[1, 1], group=layer.groups,
-    )  # fmt: skip
+        "Conv",
+        (*inputs, weight, *_bias(graph, layer, p)),
+        layer.name,
+        kernel_shape=[rows, columns],
+        pads=[rows // 2, columns // 2] * 2,
+        strides=[1, 1],
+        group=layer.groups,
+    )
+
+
+def _stencil(graph: Graph, layer: nw.Stencil, inputs: Names, p: Params, channels: int) -> None:
+    taps = np.repeat(np.asarray(layer.taps, np.float64)[..., None, None], channels, axis=3)
+    weight = {"weight": taps * p.get("factor", 1.0)}
+    depthwise = nw.Conv(layer.name, channels, layer.sides, channels, layer.bias)
+    _conv(graph, depthwise, inputs, p | weight, channels)
 
 
 def _conv_transpose(
@@ -66,6 +79,55 @@ def _clip(graph: Graph, layer: nw.Clip, inputs: Names, p: Params, channels: int)
         for key, value in (("low", layer.low), ("high", layer.high))
     ]
     graph.node("Clip", (*inputs, *bounds), layer.name)
+
+
+def _gain(graph: Graph, layer: nw.Gain, inputs: Names, p: Params, channels: int) -> None:
+    gain = graph.number(f"{layer.name}.gain", p["gain"].reshape(-1, 1, 1))
+    graph.node("Mul", (*inputs, gain), layer.name)
+
+
+def _norm(graph: Graph, layer: nw.BatchNorm, inputs: Names, p: Params, channels: int) -> None:
+    keys = ("scale", "offset", "mean", "var")
+    numbers = [graph.number(f"{layer.name}.{key}", p[key]) for key in keys]
+    graph.node("BatchNormalization", (*inputs, *numbers), layer.name, epsilon=layer.eps)
+
+
+def _silu(graph: Graph, layer: nw.SiLU, inputs: Names, p: Params, channels: int) -> None:
+    gate = graph.node("Sigmoid", inputs, f"{layer.name}.gate")
+    graph.node("Mul", (*inputs, gate), layer.name)
+
+
+def _gelu(graph: Graph, layer: nw.GELU, inputs: Names, p: Params, channels: int) -> None:
+    """In older operators: Gelu itself is one from opset 20 on."""
+    name, (x,) = layer.name, inputs
+
+    def times(factor: float, tensor: str, step: str) -> str:
+        constant = graph.number(f"{name}.{step}.factor", factor)
+        return graph.node("Mul", (tensor, constant), f"{name}.{step}")
+
+    if layer.approximate == "none":
+        inner = graph.node("Erf", (times(math.sqrt(0.5), x, "scaled"),), f"{name}.erf")
+    else:
+        cube = graph.node("Mul", (graph.node("Mul", (x, x), f"{name}.square"), x), f"{name}.cube")
+        total = graph.node("Add", (x, times(0.044715, cube, "cubic")), f"{name}.sum")
+        scaled = times(math.sqrt(2 / math.pi), total, "scaled")
+        inner = graph.node("Tanh", (scaled,), f"{name}.tanh")
+    one = graph.number(f"{name}.one", 1.0)
+    share = times(0.5, graph.node("Add", (inner, one), f"{name}.above"), "share")
+    graph.node("Mul", (x, share), name)
+
+
+def _slice(graph: Graph, layer: nw.Slice, inputs: Names, p: Params, channels: int) -> None:
+    bounds = [
+        graph.constant(f"{layer.name}.{key}", np.array([value], np.int64))
+        for key, value in (("start", layer.start), ("stop", layer.stop), ("axis", 1))
+    ]
+    graph.node("Slice", (*inputs, *bounds), layer.name)
+
+
+def _pad(graph: Graph, layer: nw.Pad, inputs: Names, p: Params, channels: int) -> None:
+    pads = np.array([0, 0, layer.size, layer.size] * 2, np.int64)
+    graph.node("Pad", (*inputs, graph.constant(f"{layer.name}.pads", pads)), layer.name)
 
 
 def _scalar(kind: str, field: str) -> Rule:
@@ -111,6 +173,15 @@ RULES: nw.Rules[Rule] = nw.Rules(
             "LeakyRelu", inputs, layer.name, alpha=layer.slope
         ),
         nw.Sigmoid: lambda graph, layer, inputs, p, c: graph.node("Sigmoid", inputs, layer.name),
+        nw.Stencil: _stencil,
+        nw.SiLU: _silu,
+        nw.Tanh: lambda graph, layer, inputs, p, c: graph.node("Tanh", inputs, layer.name),
+        nw.GELU: _gelu,
+        nw.Gain: _gain,
+        nw.BatchNorm: _norm,
+        nw.Multiply: lambda graph, layer, inputs, p, c: graph.node("Mul", inputs, layer.name),
+        nw.Slice: _slice,
+        nw.Pad: _pad,
         nw.Add: _add,
         nw.Concat: lambda graph, layer, inputs, p, c: graph.node(
             "Concat", inputs, layer.name, axis=1

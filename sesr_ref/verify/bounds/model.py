@@ -13,7 +13,8 @@ import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.checks import check_params, layer_params
-from sesr_ref.collapse import collapse_params, collapsed
+from sesr_ref.collapse import collapse_params, collapsed, composites, is_leaky
+from sesr_ref.linear.compose import magnitudes, roundings
 from sesr_ref.ops.arrays import Params
 from sesr_ref.receptive import halo
 from sesr_ref.verify.bounds.arithmetic import FORMATS, Arithmetic, gamma, rounded
@@ -93,10 +94,10 @@ def prepare(net: nw.Network, params: Params, arithmetic: Arithmetic) -> Model:
 
 
 def _with_stored_constants(layer: nw.Layer, arithmetic: Arithmetic) -> nw.Layer:
-    constants: dict[str, Any] = {
-        key: float(rounded(np.array(getattr(layer, key)), arithmetic.storage))
-        for key in layer.constants()
-    }
+    constants: dict[str, Any] = {}
+    for key in layer.constants():
+        value = rounded(np.array(getattr(layer, key), np.float64), arithmetic.storage)
+        constants[key] = tuple(map(tuple, value.tolist())) if value.ndim else float(value)
     return replace(layer, **constants)
 
 
@@ -106,28 +107,14 @@ def _collapse(
     """How far collapsed parameters may be off; zero for the others."""
     errors: Params = {name: np.zeros_like(array) for name, array in small.items()}
     unit = min(FORMATS["float32"].unit, arithmetic.sums.unit)
-    for block in net.layers:
-        if isinstance(block, nw.LinearBlock) and not block.shares:
-            for name, error in _collapse_errors(block, params, small, unit, power).items():
-                # the stored weight may round to another neighbour than the exact one does
-                errors[name] = error + np.abs(arithmetic.storage.unit * small[name]) ** power
+    for each in composites(net):
+        terms = magnitudes(each.block, each.channels, each.own(params), power)
+        if is_leaky(each.block):
+            terms = {"weight": terms["weight"] + terms["bias"]}
+        count = roundings(each.block, each.channels)
+        scale = gamma(count, unit) if power == 1 else count * unit**2
+        for name, size in each.named(terms).items():
+            # the stored weight may round to another neighbour than the exact one does
+            nearest = np.abs(arithmetic.storage.unit * small[name]) ** power
+            errors[name] = scale * (size + np.abs(small[name]) ** power) + nearest
     return errors
-
-
-def _collapse_errors(
-    block: nw.LinearBlock, params: Params, small: Params, unit: float, power: int
-) -> Params:
-    """What sums of the products ``expand @ project`` may add to weight and bias."""
-    own = {key: np.abs(params[f"{block.name}.{key}"]) ** power for key in block.param_shapes(1)}
-    project = own["project"][0, 0]
-    terms = {"weight": own["expand"] @ project}
-    if block.bias != "none":
-        bias = own["expand_bias"] @ project + own["project_bias"]
-        if block.bias == "true":
-            terms["bias"] = bias
-        else:
-            terms["weight"] = terms["weight"] + bias
-    count = 2 * block.expand + 3
-    scale = gamma(count, unit) if power == 1 else count * unit**2
-    names = {key: f"{block.name}.{key}" for key in terms}
-    return {names[k]: scale * (t + np.abs(small[names[k]]) ** power) for k, t in terms.items()}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sesr_ref import network as nw
-from sesr_ref.ops import conv, conv_transpose, pointwise, rearrange
+from sesr_ref.ops import conv, conv_transpose, pointwise, rearrange, stencil
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.resampling import Resampling, resample_matrix
 from sesr_ref.verify.bounds import winograd
@@ -68,7 +68,11 @@ def _first(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
     return errors[0]
 
 
-def _smooth(steepest: Callable[[Array], Array], roundings: int) -> Rule:
+FUNCTION_ROUNDINGS = 8
+"""Units of roundoff that an implementation's exponentials and error functions may be off by."""
+
+
+def _smooth(steepest: Callable[[Array], Array]) -> Rule:
     # steepest(nearest): the largest slope at values of at least that magnitude
 
     def carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
@@ -76,13 +80,91 @@ def _smooth(steepest: Callable[[Array], Array], roundings: int) -> Rule:
         return errors[0] * _power(steepest(nearest), site.power)
 
     def rounding(layer: nw.Layer, site: Site) -> tuple[int, Array]:
-        return roundings, _power(site.y, site.power)
+        size = np.maximum(np.abs(site.y), site.size[0])  # x (1 + erf x) cancels below 0
+        return FUNCTION_ROUNDINGS, _power(size, site.power)
 
     return Rule(carry, rounding)
 
 
 def _sigmoid_slope(nearest: Array) -> Array:
     return pointwise.sigmoid(nearest) * pointwise.sigmoid(-nearest)
+
+
+def _tanh_slope(nearest: Array) -> Array:
+    return 1 - np.tanh(nearest) ** 2
+
+
+def _constant_slope(slope: float) -> Callable[[Array], Array]:
+    return lambda nearest: np.full_like(nearest, slope)
+
+
+def _product_carry(layer: nw.Multiply, site: Site, errors: Sequence[Array]) -> Array:
+    x, y = (_power(a, site.power) for a in site.x)
+    return errors[0] * y + errors[1] * x + errors[0] * errors[1]
+
+
+def _gain_of(layer: Any, params: Params) -> Array:
+    """Factor of each channel, as Gain and BatchNorm apply it."""
+    if isinstance(layer, nw.Gain):
+        return params["gain"]
+    factor: Array = params["scale"] / np.sqrt(params["var"] + layer.eps)
+    return factor
+
+
+def _gain_carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
+    return errors[0] * _power(_gain_of(layer, site.params), site.power)
+
+
+NORM_ROUNDINGS = 8
+"""Of a normalisation: root, quotient, products and sums, whether or not folded into two numbers."""
+
+
+def _norm_rounding(layer: nw.BatchNorm, site: Site) -> tuple[int, Array]:
+    factor = _gain_of(layer, site.params)
+    moved = _power(site.size[0], site.power) + _power(site.params["mean"], site.power)
+    terms = moved * _power(factor, site.power) + _power(site.params["offset"], site.power)
+    return NORM_ROUNDINGS, terms
+
+
+def _norm_drift(layer: nw.BatchNorm, site: Site, u: Params) -> Array:
+    """Of parameters known up to `u`: each one's share in the derivative, taken twice."""
+    power, factor = site.power, _power(_gain_of(layer, site.params), site.power)
+    moved = _power(site.size[0], power) + _power(site.params["mean"], power)
+    variance = site.params["var"] + layer.eps
+    relative = u["scale"] / np.maximum(_power(site.params["scale"], power), 1e-300)
+    relative = relative + (u["var"] + u.get("eps", 0.0)) / variance**power
+    total: Array = moved * factor * relative + factor * u["mean"] + u["offset"]
+    total *= 2**power
+    return total
+
+
+def _stencil(layer: nw.Stencil, x: Array, params: Params) -> Array:
+    """As the layer, with ``taps`` that may be given as an array."""
+    taps = params.get("taps", np.asarray(layer.taps))
+    return stencil.stencil(x, tuple(map(tuple, taps)), params.get("factor"), params.get("bias"))
+
+
+def _stencil_carry(layer: nw.Stencil, site: Site, errors: Sequence[Array]) -> Array:
+    own = {key: _power(site.params[key], site.power) for key in ("factor",) if layer.factor}
+    return _stencil(layer, errors[0], own | {"taps": _power(np.asarray(layer.taps), site.power)})
+
+
+def _stencil_rounding(layer: nw.Stencil, site: Site) -> tuple[int, Array]:
+    own = _powers(site.param_size, site.power) | {
+        "taps": _power(np.asarray(layer.taps), site.power)
+    }
+    terms = _stencil(layer, _power(site.size[0], site.power), own)
+    return int(np.size(layer.taps)) + 2, terms
+
+
+def _stencil_drift(layer: nw.Stencil, site: Site, u: Params) -> Array:
+    x, taps = _power(site.size[0], site.power), _power(np.asarray(layer.taps), site.power)
+    factor = _power(site.param_size["factor"], site.power) if layer.factor else None
+    change = {"taps": u.get("taps", np.zeros_like(taps))}
+    total = _stencil(layer, x, change | ({} if factor is None else {"factor": factor}))
+    if "factor" in u:
+        total = total + _stencil(layer, x, {"taps": taps, "factor": u["factor"]})
+    return total + u.get("bias", 0.0)
 
 
 Linear = Callable[[Any, Array, Params], Array]
@@ -210,7 +292,20 @@ RULES: nw.Rules[Rule] = nw.Rules({
     nw.PReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
     nw.ReLU: Rule(_activation_carry, _exact),
     nw.LeakyReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
-    nw.Sigmoid: _smooth(_sigmoid_slope, 4),
+    nw.Stencil: Rule(_stencil_carry, _stencil_rounding, _stencil_drift),
+    nw.Sigmoid: _smooth(_sigmoid_slope),
+    nw.SiLU: _smooth(_constant_slope(1.1)),
+    nw.Tanh: _smooth(_tanh_slope),
+    nw.GELU: _smooth(_constant_slope(1.13)),
+    nw.Gain: Rule(
+        _gain_carry,
+        _of_result,
+        lambda layer, site, u: _power(site.size[0], site.power) * u["gain"],
+    ),
+    nw.BatchNorm: Rule(_gain_carry, _norm_rounding, _norm_drift),
+    nw.Multiply: Rule(_product_carry, _of_result),
+    nw.Slice: Rule(lambda layer, site, errors: errors[0][..., layer.start : layer.stop], _exact),
+    nw.Pad: Rule(lambda layer, site, errors: rearrange.pad(errors[0], layer.size), _exact),
     nw.Add: Rule(lambda layer, site, errors: _add(errors), _add_rounding),
     nw.Concat: Rule(lambda layer, site, errors: pointwise.concat(*errors), _exact),
     nw.DepthToSpace: Rule(_moved, _exact),

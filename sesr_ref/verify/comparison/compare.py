@@ -14,6 +14,7 @@ import numpy as np
 from sesr_ref import network as nw
 from sesr_ref.checks import check_runnable
 from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.receptive import padded_tensors
 from sesr_ref.tiles import Window, windows
 from sesr_ref.verify.bounds.arithmetic import Arithmetic
 from sesr_ref.verify.bounds.model import Model, margin, prepare
@@ -155,6 +156,8 @@ def compare(
         raise ValueError(f"a tile must be at least 1, got {tile}")
     with ExitStack() as stack:
         given = read_candidate(model.net, x.shape, candidate, dtype, stack)
+        between = padded_tensors(model.net) & given.keys()
+        given = {name: array for name, array in given.items() if name not in between}
         reports = {name: TensorReport(name) for name in given}
         count, height, width, _ = x.shape
         for image in range(count):
@@ -162,6 +165,9 @@ def compare(
                 _compare_window(model, x, given, window.of(image), reports)
         first, fault = _judge(reports), None
         notes = notes_on(x, given, dtype, first is None)
+        if between:
+            names = ", ".join(sorted(between)[:MOST_NAMED])
+            notes = (*notes, f"not compared, being padded inside a block: {names}")
         if first is not None and name_fault:
             fault = diagnose(model, x, given, reports[first])
     missing = tuple(layer.name for layer in model.net.layers if layer.name not in given)

@@ -32,9 +32,9 @@ def estimate(
 def _convolution(
     layer: nw.Conv, x: Sequence[Array], params: Params, candidate: Array
 ) -> Estimate | None:
-    k, weight = layer.kernel_size, params["weight"]
+    k, weight = layer.side, params["weight"]
     terms = weight[..., 0].size
-    if layer.groups > 1 or terms > MAX_TERMS or min(x[0].shape[1:3]) <= k:
+    if layer.groups > 1 or layer.sides != (k, k) or terms > MAX_TERMS or min(x[0].shape[1:3]) <= k:
         return None
     inner = (slice(None), *(slice(k // 2, -(k // 2) or None),) * 2)
     wrong = (candidate - RULES[nw.Conv].forward(layer, REFERENCE, x, params))[inner]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from sesr_ref import network as nw
-from sesr_ref.ops import pointwise, rearrange
+from sesr_ref.ops import pointwise, rearrange, stencil
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.resampling import MODES
 from sesr_ref.verify.comparison.faulty_convolutions import (
@@ -112,11 +112,70 @@ def _resized(mode: str) -> Faulty:
     return lambda layer, x, params: rearrange.resize(x[0], layer.upscale, mode)
 
 
+SMOOTH: list[Named] = [
+    ("activation missing", lambda layer, x, p: x[0]),
+    ("ReLU instead", lambda layer, x, p: np.maximum(x[0], 0)),
+    ("sigmoid instead", lambda layer, x, p: pointwise.sigmoid(x[0])),
+    ("SiLU instead", lambda layer, x, p: pointwise.silu(x[0])),
+    ("tanh instead", lambda layer, x, p: pointwise.tanh(x[0])),
+    ("GELU by the error function instead", lambda layer, x, p: pointwise.gelu(x[0])),
+    ("GELU by tanh instead", lambda layer, x, p: pointwise.gelu(x[0], "tanh")),
+    ("hard sigmoid", lambda layer, x, p: np.clip(x[0] / 6 + 0.5, 0, 1)),
+]  # fmt: skip
+
+
+def _norm(squared: bool = False, eps: float | None = None, **changed: float) -> Faulty:
+    def faulty(layer: nw.BatchNorm, x: Sequence[Array], params: Params) -> Array:
+        own = params | {key: np.full_like(params[key], value) for key, value in changed.items()}
+        if squared:
+            own["var"] = own["var"] ** 2
+        return pointwise.batch_norm(x[0], **own, eps=layer.eps if eps is None else eps)
+
+    return faulty
+
+
+def _taps(change: Callable[[Array], Array]) -> Faulty:
+    def faulty(layer: nw.Stencil, x: Sequence[Array], params: Params) -> Array:
+        taps = tuple(map(tuple, change(np.asarray(layer.taps, np.float64))))
+        return stencil.stencil(x[0], taps, **params)
+
+    return faulty
+
+
 FAULTS: nw.Rules[list[Named]] = nw.Rules(
     {
         nw.Conv: [*convolution_faults(), *BORDERS],
         nw.ConvTranspose: convolution_faults(),
-        nw.Pointwise: ACTIVATION[:1],
+        nw.Pointwise: SMOOTH,
+        nw.Gain: [
+            ("gains left out", lambda layer, x, p: x[0]),
+            ("the first channel's gain for all", lambda layer, x, p: x[0] * p["gain"][:1]),
+            ("gains of the wrong channels (reversed)", lambda layer, x, p: x[0] * p["gain"][::-1]),
+        ],
+        nw.BatchNorm: [
+            ("normalisation left out", lambda layer, x, p: x[0]),
+            ("mean not subtracted", _norm(mean=0.0)),
+            ("offset left out", _norm(offset=0.0)),
+            ("scale left out", _norm(scale=1.0)),
+            ("variance taken for the deviation", _norm(squared=True)),
+            ("epsilon 1e-3", _norm(eps=1e-3)),
+        ],
+        nw.Stencil: [
+            ("taps upside down", _taps(lambda taps: taps[::-1])),
+            ("taps mirrored", _taps(lambda taps: taps[:, ::-1])),
+            ("rows and columns of the taps swapped", _taps(lambda taps: taps.T)),
+            ("factors left out", lambda layer, x, p: stencil.stencil(x[0], layer.taps)),
+        ],
+        nw.Multiply: [
+            ("operands added", lambda layer, x, p: pointwise.add(*x)),
+            ("first operand alone", lambda layer, x, p: x[0]),
+            ("second operand squared", lambda layer, x, p: x[0] * 0 + x[1] * x[1]),
+        ],
+        nw.Slice: [
+            ("the first channels", lambda layer, x, p: x[0][..., : layer.stop - layer.start]),
+            ("the last channels", lambda layer, x, p: x[0][..., layer.start - layer.stop :]),
+        ],
+        nw.Pad: [("image off by one row", lambda layer, x, p: np.roll(right(layer, x, p), 1, 1))],
         nw.PReLU: ACTIVATION,
         nw.ReLU: ACTIVATION,
         nw.LeakyReLU: ACTIVATION,

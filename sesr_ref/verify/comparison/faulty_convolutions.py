@@ -70,7 +70,7 @@ def _bias_times(factor: float) -> Faulty:
 
 def _border(mode: Any) -> Faulty:
     def faulty(layer: nw.Conv, x: Sequence[Array], params: Params) -> Array:
-        k = layer.kernel_size // 2
+        k = layer.side // 2
         if k == 0 or (mode == "reflect" and min(x[0].shape[1:3]) <= k):
             return right(layer, x, params)
         padded = np.pad(x[0], ((0, 0), (k, k), (k, k), (0, 0)), mode=mode)
@@ -80,7 +80,7 @@ def _border(mode: Any) -> Faulty:
 
 
 def _border_left_out(layer: nw.Conv, x: Sequence[Array], params: Params) -> Array:
-    k = layer.kernel_size // 2
+    k = layer.side // 2
     y = np.zeros_like(full := right(layer, x, params))
     inner = (slice(None), *(slice(k, -k or None),) * 2)
     y[inner] = full[inner]

@@ -8,7 +8,6 @@ are exact.
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,9 @@ import numpy.typing as npt
 
 from sesr_ref import network as nw
 from sesr_ref.checks import check_params
-from sesr_ref.collapse import collapsed
+from sesr_ref.collapse import collapse_with
+from sesr_ref.linear.compose import Arithmetic
+from sesr_ref.linear.numbers import like
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.table import REFERENCE
 
@@ -46,9 +47,9 @@ def conv2d(
     -------
     (n, height, width, out) array
     """
-    k, _, channels, features = weight.shape
+    rows, columns, channels, features = weight.shape
     n, height, width, _ = x.shape
-    around = ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0))
+    around = ((0, 0), (rows // 2, rows // 2), (columns // 2, columns // 2), (0, 0))
     padded = np.pad(x, around, constant_values=x.dtype.type(0) if x.dtype != object else 0)
     y = np.zeros((n, height, width, features), x.dtype)
     size = max(1, BAND_VALUES // (width * features))
@@ -57,20 +58,20 @@ def conv2d(
         for top in range(0, height, size):
             band = y[image, top : top + size]
             for g in range(groups):
-                part = padded[image, top : top + len(band) + k - 1, :, g * channels :]
+                part = padded[image, top : top + len(band) + rows - 1, :, g * channels :]
                 own = slice(g * per_group, (g + 1) * per_group)
                 _sum_taps(band[..., own], part, weight[..., own])
     return y if bias is None else y + bias
 
 
 def _sum_taps(band: Anything, part: Anything, weight: Anything) -> None:
-    rows, width, _ = band.shape
-    k, _, channels, _ = weight.shape
+    height, width, _ = band.shape
+    rows, columns, channels, _ = weight.shape
     product = np.empty_like(band)
-    for i in range(k):
-        for j in range(k):
+    for i in range(rows):
+        for j in range(columns):
             for c in range(channels):
-                pixels = part[i : i + rows, j : j + width, c, None]
+                pixels = part[i : i + height, j : j + width, c, None]
                 np.multiply(pixels, weight[i, j, c], out=product)
                 np.add(band, product, out=band)
 
@@ -138,26 +139,7 @@ def exact_params(net: nw.Network, params: Params) -> Params:
         If the parameters do not fit the network.
     """
     check_params(net, params)
-    out: dict[str, Anything] = {name: a.astype(np.float64) for name, a in params.items()}
-    for block in net.layers:
-        if isinstance(block, nw.LinearBlock) and not block.shares:
-            own = {key: out.pop(f"{block.name}.{key}") for key in block.param_shapes(1)}
-            out |= {f"{block.name}.{k}": v for k, v in collapse_block(block, own).items()}
-    return {name: out[name] for name in collapsed(net).param_shapes()}
-
-
-def collapse_block(block: nw.LinearBlock, own: dict[str, Anything]) -> dict[str, Anything]:
-    """Closed form of one block's collapse in a fixed order; exact for fractions."""
-    project = own["project"][0, 0]
-    weight = _product(own["expand"], project)
-    if block.residual:
-        middle = block.kernel_size // 2
-        for c in range(block.features):
-            weight[middle, middle, c, c] += 1
-    if block.bias == "none":
-        return {"weight": weight}
-    bias = _product(own["expand_bias"], project) + own["project_bias"]
-    return {"weight": weight + bias} if block.bias == "leaky" else {"weight": weight, "bias": bias}
+    return collapse_with(net, {name: a.astype(np.float64) for name, a in params.items()}, FIXED)
 
 
 def _product(left: Anything, right: Anything) -> Anything:
@@ -168,8 +150,10 @@ def _product(left: Anything, right: Anything) -> Anything:
     return total
 
 
+FIXED = Arithmetic(_product)
+"""One inner index after the other: the same bits everywhere, and exact for fractions."""
+
+
 def fractions(x: Array) -> Anything:
     """The same numbers as `fractions.Fraction`, exactly."""
-    out = np.empty(x.shape, object)
-    out.ravel()[:] = [Fraction(float(v)) for v in x.ravel()]
-    return out
+    return like(np.asarray(x), np.empty(0, object))
