@@ -34,8 +34,13 @@ VARIANTS = tuple(
     for key, (what, options, _) in CHANGES.items()
 )
 COLUMNS = (
-    "M11 x2", *(f"seed {seed}" for seed in SEEDS), "mean", "to full", "paper", "paper, to full"
-)  # fmt: skip
+    "M11 x2",
+    *(f"seed {seed}" for seed in SEEDS),
+    "mean",
+    "to full",
+    "paper",
+    "paper, to full",
+)
 
 
 def rows_for(found: Sequence[Outcome]) -> list[tuple[str, ...]]:
@@ -50,10 +55,16 @@ def rows_for(found: Sequence[Outcome]) -> list[tuple[str, ...]]:
         if key == "full":
             full = mean
         change = mean - full if mean is not None and full is not None and key != "full" else None
-        rows.append((
-            what, *map(_number, own), _number(mean), _number(change, "+"), f"{paper:.2f}",
-            "-" if key == "full" else f"{paper - CHANGES['full'][2]:+.2f}",
-        ))  # fmt: skip
+        rows.append(
+            (
+                what,
+                *map(_number, own),
+                _number(mean),
+                _number(change, "+"),
+                f"{paper:.2f}",
+                "-" if key == "full" else f"{paper - CHANGES['full'][2]:+.2f}",
+            )
+        )
     return rows
 
 

@@ -73,16 +73,26 @@ def print_table_3(model: str) -> tuple[bool, list[float]]:
         within = all(abs(a - b) <= MARGIN for a, b in zip(off, stated, strict=True))
         ok &= within
         times.append(milliseconds)
-        cells.append((
-            row.name, f"{row.megabytes:.2f}", f"{row.library_megabytes:.2f}", f"{megabytes:.2f}",
-            f"{off[0]:+.1f} %", f"{row.milliseconds:.2f}", f"{milliseconds:.2f}",
-            f"{off[1]:+.1f} %", f"{row.frames_per_second:.2f}", f"{result.frames_per_second:.2f}",
-            "" if within else "OUTSIDE",
-        ))  # fmt: skip
+        cells.append(
+            (
+                row.name,
+                f"{row.megabytes:.2f}",
+                f"{row.library_megabytes:.2f}",
+                f"{megabytes:.2f}",
+                f"{off[0]:+.1f} %",
+                f"{row.milliseconds:.2f}",
+                f"{milliseconds:.2f}",
+                f"{off[1]:+.1f} %",
+                f"{row.frames_per_second:.2f}",
+                f"{result.frames_per_second:.2f}",
+                "" if within else "OUTSIDE",
+            )
+        )
     print_table(
         f"Table 3, model {model}",
-        ("row", "MB", "Arm's", "ours", "off", "ms", "ours", "off", "FPS", "ours", ""), cells,
-    )  # fmt: skip
+        ("row", "MB", "Arm's", "ours", "off", "ms", "ours", "off", "FPS", "ours", ""),
+        cells,
+    )
     print()
     return ok, times
 
@@ -91,19 +101,24 @@ def print_improvements(times: dict[str, list[float]]) -> bool:
     """Print FSRCNN's time over M5's, and the paper's tiled frame rates."""
     stated = (("x2, 1080p to 4K", 1, 6.15), ("x4, 1080p to 8K", 3, 3.7))
     print_table(
-        "Times as fast as FSRCNN x2", ("", "paper", *MODELS),
-        [(name, f"{paper}", *(f"{times[m][0] / times[m][at]:.2f}" for m in MODELS))
-         for name, at, paper in stated],
-    )  # fmt: skip
+        "Times as fast as FSRCNN x2",
+        ("", "paper", *MODELS),
+        [
+            (name, f"{paper}", *(f"{times[m][0] / times[m][at]:.2f}" for m in MODELS))
+            for name, at, paper in stated
+        ],
+    )
     tiles = 1920 / 400 * 1080 / 300
     rates = {(row, m): 1e3 / (tiles * times[m][row]) for row in (2, 4) for m in MODELS}
     print()
     print_table(
         f"The paper's tiled FPS: {tiles:.2f} tiles of 400 x 300 without halo",
         ("", "paper", *MODELS),
-        [(name, f"{paper}", *(f"{rates[row, m]:.1f}" for m in MODELS))
-         for name, row, paper in (("x2", 2, 46), ("x4", 4, 27))],
-    )  # fmt: skip
+        [
+            (name, f"{paper}", *(f"{rates[row, m]:.1f}" for m in MODELS))
+            for name, row, paper in (("x2", 2, 46), ("x4", 4, 27))
+        ],
+    )
     print()
     return round(rates[2, "calibrated"]) == 46 and round(rates[4, "calibrated"]) == 27
 
@@ -125,12 +140,32 @@ def print_passes(passes: tuple[PassEstimate, ...], title: str) -> None:
     plane = 1920 * 1080
     print_table(
         title,
-        ("pass", "engine", "Winograd", "planes in", "planes out", "weights, B", "MCE cycles",
-         "bound", "ms"),
-        [(p.name, p.engine, "yes" if p.winograd else "", f"{p.input.total / plane:.2f}",
-          f"{p.output.total / plane:.2f}", p.weights.total, p.mce_cycles, p.bound,
-          f"{p.latency_ms:.3f}") for p in passes],
-    )  # fmt: skip
+        (
+            "pass",
+            "engine",
+            "Winograd",
+            "planes in",
+            "planes out",
+            "weights, B",
+            "MCE cycles",
+            "bound",
+            "ms",
+        ),
+        [
+            (
+                p.name,
+                p.engine,
+                "yes" if p.winograd else "",
+                f"{p.input.total / plane:.2f}",
+                f"{p.output.total / plane:.2f}",
+                p.weights.total,
+                p.mce_cycles,
+                p.bound,
+                f"{p.latency_ms:.3f}",
+            )
+            for p in passes
+        ],
+    )
     planes = sum(p.dram_bytes for p in passes) / plane
     print(f"{planes:.1f} planes of 1920 x 1080 bytes, {sum(p.latency_ms for p in passes):.2f} ms\n")
 
@@ -150,9 +185,11 @@ def print_figure_1b() -> bool:
     print_table(
         "Figure 1(b): FPS, 1920 x 1080 to 3840 x 2160, at 2e12 MAC/s used fully, and estimated",
         ("", "stated", "nominal", *MODELS),
-        [(name, f"{stated[name]}", f"{rate:.1f}", *(f"{estimates[m][name]:.1f}" for m in MODELS))
-         for name, rate in ours.items()],
-    )  # fmt: skip
+        [
+            (name, f"{stated[name]}", f"{rate:.1f}", *(f"{estimates[m][name]:.1f}" for m in MODELS))
+            for name, rate in ours.items()
+        ],
+    )
     print()
     return all(abs(rate - stated[name]) < 1 for name, rate in ours.items())
 
@@ -168,10 +205,15 @@ def print_tiles() -> None:
         f"M5 x2, 1080p, whole tiles with their halo of {found.halo}: MB / FPS; three given, then "
         f"the fastest by {found.model}, then the whole image",
         ("tile", "tiles", *MODELS),
-        [(f"{r.tile[1]} x {r.tile[0]}", r.count,
-          *(f"{r.dram_bytes(m) / 1e6:.1f} / {r.frames_per_second(m):.1f}" for m in MODELS))
-         for r in rows],
-    )  # fmt: skip
+        [
+            (
+                f"{r.tile[1]} x {r.tile[0]}",
+                r.count,
+                *(f"{r.dram_bytes(m) / 1e6:.1f} / {r.frames_per_second(m):.1f}" for m in MODELS),
+            )
+            for r in rows
+        ],
+    )
     print()
 
 
@@ -181,15 +223,23 @@ def print_depth_first() -> None:
     for net in (M5_X2, M5_X4, FSRCNN):
         for npu, step in ((NPU, 8), (sr.ETHOS_N78_4TOPS_1MB, 8), (sr.ETHOS_N78_4TOPS_1MB, 1)):
             d = depth_first(net, 1080, 1920, npu, step_rows=step)
-            cells.append((
-                net.name, f"{npu.sram_bytes >> 20} MB", step, d.strips, f"{d.sram_bytes / 1e6:.2f}",
-                f"{d.dram_bytes / 1e6:.2f}", f"{d.latency_ms:.2f}", f"{d.frames_per_second:.1f}",
-            ))  # fmt: skip
+            cells.append(
+                (
+                    net.name,
+                    f"{npu.sram_bytes >> 20} MB",
+                    step,
+                    d.strips,
+                    f"{d.sram_bytes / 1e6:.2f}",
+                    f"{d.dram_bytes / 1e6:.2f}",
+                    f"{d.latency_ms:.2f}",
+                    f"{d.frames_per_second:.1f}",
+                )
+            )
     print_table(
         "Depth-first execution, 1080p",
         ("network", "SRAM", "rows a step", "strips", "MB of SRAM", "MB of DRAM", "ms", "FPS"),
         cells,
-    )  # fmt: skip
+    )
     print()
 
 
@@ -214,8 +264,9 @@ def print_60_fps(frames_per_second: float = 60) -> None:
         f"({NPU.sram_bytes >> 20} MB, {NPU.fitted_bytes_per_second / 1e9:g} GB/s, "
         f"{NPU.macs_per_cycle} MACs a cycle), or the most up to {FACTORS[-1]:g} x "
         f"({TILE_FACTORS[-1]:g} x for tiles)",
-        ("", *SCALED), cells,
-    )  # fmt: skip
+        ("", *SCALED),
+        cells,
+    )
     print()
 
 

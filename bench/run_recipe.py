@@ -141,9 +141,14 @@ def kept(line: Line, deviation: float | None) -> str:
 
 
 COLUMNS = (
-    "what", "steps", "pixels / M", *(f"seed {seed}" for seed in SEEDS),
-    *(f"to base, seed {seed}" for seed in SEEDS), "CPU s", "kept",
-)  # fmt: skip
+    "what",
+    "steps",
+    "pixels / M",
+    *(f"seed {seed}" for seed in SEEDS),
+    *(f"to base, seed {seed}" for seed in SEEDS),
+    "CPU s",
+    "kept",
+)
 
 
 def rows_for(found: Mapping[str, Outcome]) -> list[tuple[str, ...]]:
@@ -157,16 +162,22 @@ def rows_for(found: Mapping[str, Outcome]) -> list[tuple[str, ...]]:
 
 
 def _row(
-    found: Mapping[str, Outcome], key: str, runs: Sequence[Outcome],
-    differences: Sequence[float | None], verdict: str,
-) -> tuple[str, ...]:  # fmt: skip
+    found: Mapping[str, Outcome],
+    key: str,
+    runs: Sequence[Outcome],
+    differences: Sequence[float | None],
+    verdict: str,
+) -> tuple[str, ...]:
     hours = [run.cpu_hours for run in runs if run.cpu_hours is not None]
     return (
-        runs[0].what, f"{runs[0].steps}", f"{runs[0].pixels / 1e6:.0f}",
+        runs[0].what,
+        f"{runs[0].steps}",
+        f"{runs[0].pixels / 1e6:.0f}",
         *(_number(_score(found, key, seed)) for seed in SEEDS),
         *(_number(difference, "+") for difference in differences),
-        f"{3600 * statistics.fmean(hours):.0f}" if hours else "-", verdict,
-    )  # fmt: skip
+        f"{3600 * statistics.fmean(hours):.0f}" if hours else "-",
+        verdict,
+    )
 
 
 def _number(value: float | None, sign: str = "") -> str:

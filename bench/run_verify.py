@@ -140,10 +140,13 @@ def print_bounds(case: Case) -> None:
     kinds = ("guaranteed", "statistical", "carried")
     bounds = {kind: sr.error_bounds(case.net, case.params, case.x, kind=kind) for kind in kinds}
     rows = [
-        (name, f"{np.abs(made[name] - exact[name]).max():.1e}",
-         *(f"{bounds[kind][name].max():.1e}" for kind in kinds))
+        (
+            name,
+            f"{np.abs(made[name] - exact[name]).max():.1e}",
+            *(f"{bounds[kind][name].max():.1e}" for kind in kinds),
+        )
         for name in made
-    ]  # fmt: skip
+    ]
     title = f"{case.network}, {case.image}: largest error of the reference and of each bound"
     print_table(title, ("tensor", "error", *kinds), rows)
 
@@ -163,28 +166,42 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     found = [
-        case for case in cases(args.data, args.size, args.images)
+        case
+        for case in cases(args.data, args.size, args.images)
         if case.network.partition(",")[0] in args.networks
-    ]  # fmt: skip
+    ]
     if args.bounds:
         print_bounds(found[0])
         return 0
     if args.calibrate:
         table = calibrate(found, args.runtimes)
         if args.json:
-            print_json({label: {k: np.asarray(v).tolist() for k, v in row.items()}
-                        for label, row in table.items()})  # fmt: skip
+            print_json(
+                {
+                    label: {k: np.asarray(v).tolist() for k, v in row.items()}
+                    for label, row in table.items()
+                }
+            )
         else:
             print_histogram(table)
         return 0
     rows, rejected = verify(found, args.runtimes)
     columns = (
-        "network", "runtime", "dtype", "tensors", "images", "theorem", "own inputs", "end to end",
-        "output", "",
-    )  # fmt: skip
+        "network",
+        "runtime",
+        "dtype",
+        "tensors",
+        "images",
+        "theorem",
+        "own inputs",
+        "end to end",
+        "output",
+        "",
+    )
     if args.json:
-        print_json({"rows": [dict(zip(columns, row, strict=True)) for row in rows],
-                    "rejected": rejected})  # fmt: skip
+        print_json(
+            {"rows": [dict(zip(columns, row, strict=True)) for row in rows], "rejected": rejected}
+        )
     else:
         print_table("Largest share of the bounds used", columns, rows)
         print("\n".join(rejected) or "all accepted")

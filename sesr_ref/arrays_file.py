@@ -35,9 +35,17 @@ LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
 Stored = npt.NDArray[Any]
 
 _DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OverflowError,
-    UnicodeDecodeError, ValueError, IndexError, KeyError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    OverflowError,
+    UnicodeDecodeError,
+    ValueError,
+    IndexError,
+    KeyError,
+)
 """What zipfile raises for archives that are damaged, encrypted or something else."""
 
 

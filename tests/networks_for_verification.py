@@ -26,7 +26,9 @@ def _drawn(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array
 def every_kind() -> sr.Network:
     """A network with every kind of layer."""
     return sr.Network(
-        "all", 4, 2,
+        "all",
+        4,
+        2,
         (
             nw.Shift("shift", -0.3),
             nw.Conv("conv", 6, 3, groups=2, bias=True),
@@ -58,7 +60,7 @@ def every_kind() -> sr.Network:
             nw.Add("two", inputs=("three", "bicubic")),
             nw.Clip("clip", 0.1, 0.9),
         ),
-    )  # fmt: skip
+    )
 
 
 @functools.cache

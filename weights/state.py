@@ -145,8 +145,9 @@ def write_checkpoint(name: str, out: Path, steps: int) -> None:
     facts = {key: meta[key] for key in ("network", "data", "step", "best", "log")}
     facts |= {"recipe": recipe, "losses": []}
     stored: dict[str, Any] = {
-        "meta": np.frombuffer(json.dumps(facts).encode(), np.uint8), **adam.state
-    }  # fmt: skip
+        "meta": np.frombuffer(json.dumps(facts).encode(), np.uint8),
+        **adam.state,
+    }
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(out / "checkpoint.npz", overwrite=False) as stream:
         np.savez(stream, **stored)

@@ -129,15 +129,30 @@ def _train(folder: Path, options: str, args: argparse.Namespace) -> None:
         return
     print_line(f"{folder.name}: sesr-ref train {' '.join(options.split())}")
     arguments = [
-        "--data", args.data, "--val", args.val, "--out", folder, "--cache", args.out / "cache",
-        "--threads", args.threads, "--engine", args.engine, "--resume", *shlex.split(options),
-    ]  # fmt: skip
+        "--data",
+        args.data,
+        "--val",
+        args.val,
+        "--out",
+        folder,
+        "--cache",
+        args.out / "cache",
+        "--threads",
+        args.threads,
+        "--engine",
+        args.engine,
+        "--resume",
+        *shlex.split(options),
+    ]
     roots = (ROOT, ROOT / "kernels", ROOT / "weights")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, roots))}
     done = subprocess.run(
         [sys.executable, "-m", "sesr_ref", "train", *map(str, arguments)],
-        env=environment, stderr=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     last = (done.stderr.strip().splitlines() or [""])[-1]
     if "the loss is" in last:
         notice(last)
@@ -157,9 +172,15 @@ def _outcome(variant: Variant, folder: Path, base: str, psnr_db: float | None) -
     how = recipe(f"{base} {variant.options}")
     steps = how.steps if psnr_db is not None else (rows[-1]["step"] if rows else 0)
     return Outcome(
-        variant.name, variant.what, variant.group, steps, steps * how.batch * how.crop**2,
-        psnr_db, facts.get("cpu_hours"), [[row["step"], row["psnr_db"]] for row in rows],
-    )  # fmt: skip
+        variant.name,
+        variant.what,
+        variant.group,
+        steps,
+        steps * how.batch * how.crop**2,
+        psnr_db,
+        facts.get("cpu_hours"),
+        [[row["step"], row["psnr_db"]] for row in rows],
+    )
 
 
 def recipe(options: str) -> argparse.Namespace:
@@ -196,9 +217,13 @@ def draw(path: Path, title: str, panels: Mapping[str, Sequence[Outcome]]) -> Non
     import matplotlib.pyplot as plt
 
     figure, all_axes = plt.subplots(
-        1, len(panels), figsize=(1 + 5 * len(panels), 4.5), sharey=True, squeeze=False,
+        1,
+        len(panels),
+        figsize=(1 + 5 * len(panels), 4.5),
+        sharey=True,
+        squeeze=False,
         layout="constrained",
-    )  # fmt: skip
+    )
     for axes, (name, members) in zip(all_axes[0], panels.items(), strict=True):
         for outcome in members:
             curve = [(step, db) for step, db in outcome.curve if db is not None]

@@ -28,9 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=list(FORMATS), default="float32", help="of tensors")
     parser.add_argument("--accumulate", choices=list(FORMATS), default="float32", help="of sums")
     parser.add_argument(
-        "--winograd", metavar="ROWSxCOLUMNS", type=_tiles,
+        "--winograd",
+        metavar="ROWSxCOLUMNS",
+        type=_tiles,
         help="output tile of the candidate's 3 x 3 convolutions, such as 4x4",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--unfused", action="store_true", help="each layer read exactly the tensors shown: stricter"
     )
@@ -75,9 +77,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(result: Comparison) -> None:
     columns = (
-        "tensor", "verdict", "error", "tolerance", "own inputs", "end to end", "worst at",
-        "ulp 50 %", "ulp max",
-    )  # fmt: skip
+        "tensor",
+        "verdict",
+        "error",
+        "tolerance",
+        "own inputs",
+        "end to end",
+        "worst at",
+        "ulp 50 %",
+        "ulp max",
+    )
     print_table("", columns, [_row(report) for report in result.tensors.values()])
     if result.missing:
         print(f"not shown: {', '.join(result.missing)}")
@@ -87,11 +96,16 @@ def _print(result: Comparison) -> None:
 def _row(report: TensorReport) -> tuple[str, ...]:
     worst = report.worst[report.check]
     return (
-        report.name, report.verdict, f"{report.error:.2e}", f"{report.tolerance:.2e}",
-        _share(report.locally_used), _share(report.worst["end to end"].used),
-        "-" if worst.at is None else ",".join(map(str, worst.at)), report.ulp_quantile(0.5),
+        report.name,
+        report.verdict,
+        f"{report.error:.2e}",
+        f"{report.tolerance:.2e}",
+        _share(report.locally_used),
+        _share(report.worst["end to end"].used),
+        "-" if worst.at is None else ",".join(map(str, worst.at)),
+        report.ulp_quantile(0.5),
         report.ulp_quantile(1.0),
-    )  # fmt: skip
+    )
 
 
 def _share(used: float) -> str:

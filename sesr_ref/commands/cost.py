@@ -54,17 +54,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of a number")
     parser.add_argument("--tile", metavar="auto|WxH", help="cut the image; auto searches")
     parser.add_argument(
-        "--hardware-variant", action="store_true",
+        "--hardware-variant",
+        action="store_true",
         help="the network of Table 3: ReLU for PReLU, no input residual",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--compose-shuffles", action="store_true",
+        "--compose-shuffles",
+        action="store_true",
         help="add up x4 as the paper did: the body, then each depth-to-space by itself",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--transposed", choices=TRANSPOSED,
+        "--transposed",
+        choices=TRANSPOSED,
         help="resolution at which transposed convolutions are counted (default output)",
-    )  # fmt: skip
+    )
     parser.add_argument("--plot", metavar="PNG", help="write roofline, timeline and sweeps")
     parser.add_argument("--overwrite", action="store_true", help="replace a plot that exists")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -87,9 +90,14 @@ def run(args: argparse.Namespace) -> int:
         _print_plan(plan, args.json)
         return 0
     result = estimate(
-        net, args.height, args.width, npu, args.estimator or "roofline", args.bits,
+        net,
+        args.height,
+        args.width,
+        npu,
+        args.estimator or "roofline",
+        args.bits,
         args.compose_shuffles,
-    )  # fmt: skip
+    )
     _print_estimate(result, args.json)
     if args.plot:
         from sesr_ref.npu.figures import plot_costs
@@ -140,14 +148,21 @@ def _print_cost(counted: Cost, as_json: bool) -> None:
         print_json({key: getattr(counted, key) for key in totals} | facts)
         return
     rows = [
-        (r.name, r.kind, f"{r.parameters}", f"{r.macs / 1e6:.2f}", _kilo(r.read_bytes),
-         _kilo(r.written_bytes))
+        (
+            r.name,
+            r.kind,
+            f"{r.parameters}",
+            f"{r.macs / 1e6:.2f}",
+            _kilo(r.read_bytes),
+            _kilo(r.written_bytes),
+        )
         for r in counted.rows
-    ]  # fmt: skip
+    ]
     print_table(
         f"{counted.network}, {counted.width} x {counted.height} input",
-        ("layer", "kind", "weights", "M MACs", "kB read", "kB written"), rows,
-    )  # fmt: skip
+        ("layer", "kind", "weights", "M MACs", "kB read", "kB written"),
+        rows,
+    )
     print(
         f"{counted.parameters} weights, {counted.biases} biases, {counted.slopes} slopes; "
         f"{counted.macs / 1e9:.3f} G MACs (transposed convolutions counted at their "
@@ -177,20 +192,39 @@ def _print_estimate(result: Estimate, as_json: bool) -> None:
         print_json(_estimate_facts(result) | {"bottlenecks": sorted(marked)})
         return
     rows = [
-        (f"{p.name}{' *' if p.name in marked else ''}", p.engine, f"{p.mce_cycles}",
-         _kilo(p.input.total), _kilo(p.output.total), _kilo(p.weights.total),
-         f"{100 * p.input.parallel / max(p.input.total, 1):.0f} %", p.bound,
-         f"{100 * p.utilisation:.0f} %", f"{p.latency_ms:.3f}",
-         f"{100 * p.latency_ms / result.latency_ms:.0f} %")
+        (
+            f"{p.name}{' *' if p.name in marked else ''}",
+            p.engine,
+            f"{p.mce_cycles}",
+            _kilo(p.input.total),
+            _kilo(p.output.total),
+            _kilo(p.weights.total),
+            f"{100 * p.input.parallel / max(p.input.total, 1):.0f} %",
+            p.bound,
+            f"{100 * p.utilisation:.0f} %",
+            f"{p.latency_ms:.3f}",
+            f"{100 * p.latency_ms / result.latency_ms:.0f} %",
+        )
         for p in result.passes
-    ]  # fmt: skip
+    ]
     print_table(
         f"{result.network}, {result.width} x {result.height} input, {result.npu.name}, "
         f"{result.bits} bit, model {result.model}",
-        ("pass", "engine", "cycles", "kB in", "kB out", "kB weights", "in parallel", "bound",
-         "used", "ms", "share"),
+        (
+            "pass",
+            "engine",
+            "cycles",
+            "kB in",
+            "kB out",
+            "kB weights",
+            "in parallel",
+            "bound",
+            "used",
+            "ms",
+            "share",
+        ),
         rows,
-    )  # fmt: skip
+    )
     energy = "" if result.joules is None else f", {1e3 * result.joules:.2f} mJ"
     totals = (
         f"{result.dram_bytes / 1e6:.2f} MB, {result.latency_ms:.2f} ms, "
@@ -215,15 +249,20 @@ def _print_plan(plan: TilePlan, as_json: bool) -> None:
         print_json(_plan_facts(plan))
         return
     rows = [
-        (f"{c.tile[1]} x {c.tile[0]}", f"{c.count}", f"{c.window[1]} x {c.window[0]}",
-         *(f"{c.dram_bytes(m) / 1e6:.1f} / {c.frames_per_second(m):.1f}" for m in MODELS))
+        (
+            f"{c.tile[1]} x {c.tile[0]}",
+            f"{c.count}",
+            f"{c.window[1]} x {c.window[0]}",
+            *(f"{c.dram_bytes(m) / 1e6:.1f} / {c.frames_per_second(m):.1f}" for m in MODELS),
+        )
         for c in _shown(plan)
-    ]  # fmt: skip
+    ]
     print_table(
         f"{plan.network}, {plan.width} x {plan.height} input, {plan.npu.name}, halo {plan.halo}; "
         f"by {plan.model}, then the whole image; MB / FPS",
-        ("tile", "tiles", "with halo", *MODELS), rows,
-    )  # fmt: skip
+        ("tile", "tiles", "with halo", *MODELS),
+        rows,
+    )
     if plan.depth_first is not None:
         d = plan.depth_first
         print(
@@ -247,20 +286,28 @@ def _shown(plan: TilePlan) -> tuple[TileEstimate, ...]:
 def _plan_facts(plan: TilePlan) -> dict[str, Any]:
     candidates = [
         {
-            "tile": {"height": c.tile[0], "width": c.tile[1]}, "window": c.window,
+            "tile": {"height": c.tile[0], "width": c.tile[1]},
+            "window": c.window,
             "count": c.count,
             "models": {
-                m: {"dram_bytes": c.dram_bytes(m), "latency_ms": c.latency_ms(m),
-                    "frames_per_second": c.frames_per_second(m)}
+                m: {
+                    "dram_bytes": c.dram_bytes(m),
+                    "latency_ms": c.latency_ms(m),
+                    "frames_per_second": c.frames_per_second(m),
+                }
                 for m in MODELS
             },
         }
         for c in _shown(plan)
-    ]  # fmt: skip
+    ]
     return {
-        "network": plan.network, "height": plan.height, "width": plan.width,
-        "npu": plan.npu.name, "halo": plan.halo, "model": plan.model,
+        "network": plan.network,
+        "height": plan.height,
+        "width": plan.width,
+        "npu": plan.npu.name,
+        "halo": plan.halo,
+        "model": plan.model,
         "candidates": candidates[: len(plan.candidates)],
         "whole": candidates[-1] if plan.whole else None,
         "depth_first": plan.depth_first and dataclasses.asdict(plan.depth_first),
-    }  # fmt: skip
+    }

@@ -33,9 +33,11 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
 def add_engine_option(parser: argparse.ArgumentParser) -> None:
     """``--engine auto|reference|fast``."""
     parser.add_argument(
-        "--engine", choices=("auto", "reference", "fast"), default="auto",
+        "--engine",
+        choices=("auto", "reference", "fast"),
+        default="auto",
         help="NumPy, Numba's kernels, or the latter if they are installed (default)",
-    )  # fmt: skip
+    )
 
 
 def engine_named(name: str) -> Ops:

@@ -60,14 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-f", "--format", choices=formats, help="of the outputs (default: the input's)"
     )
     parser.add_argument(
-        "-q", "--quality", type=int, metavar="1..100",
+        "-q",
+        "--quality",
+        type=int,
+        metavar="1..100",
         help="of JPEG (default 95) and WebP (default: without loss)",
-    )  # fmt: skip
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
     parser.add_argument(
-        "--max-pixels", type=int, default=DEFAULT_MAX_PIXELS, metavar="N",
+        "--max-pixels",
+        type=int,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="N",
         help=f"largest input, width x height (default {DEFAULT_MAX_PIXELS})",
-    )  # fmt: skip
+    )
     add_engine_option(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -164,9 +170,13 @@ class Work:
         check_storable(job.target, enlarged)
         _make_folder(job.target.parent, self.args.out)
         pixels = upscale_image(
-            image.pixels, self.net, self.params, self.ops, self.args.tile,
+            image.pixels,
+            self.net,
+            self.params,
+            self.ops,
+            self.args.tile,
             lambda done: show(done / (height * width)),
-        )  # fmt: skip
+        )
         options = {"quality": self.args.quality, "overwrite": self.args.overwrite}
         profile, exif = image.icc_profile, image.exif
         write_image(job.target, pixels, icc_profile=profile, exif=exif, **options)
@@ -174,19 +184,28 @@ class Work:
         for text in notices:
             notice(f"{job.source}: {text}")
         return {
-            "input": str(job.source), "output": str(job.target), "width": enlarged[1],
-            "height": enlarged[0], "seconds": round(time.perf_counter() - start, 3),
+            "input": str(job.source),
+            "output": str(job.target),
+            "width": enlarged[1],
+            "height": enlarged[0],
+            "seconds": round(time.perf_counter() - start, 3),
             "notices": notices,
-        }  # fmt: skip
+        }
 
     def report(self) -> None:
         """Print what was done, as JSON or in one line."""
         if self.args.json:
-            print_json({
-                "model": self.net.name, "upscale": self.net.upscale, "engine": self.ops.name,
-                "written": self.written, "skipped": self.skipped, "failed": self.failed,
-                "ignored": self.ignored,
-            })  # fmt: skip
+            print_json(
+                {
+                    "model": self.net.name,
+                    "upscale": self.net.upscale,
+                    "engine": self.ops.name,
+                    "written": self.written,
+                    "skipped": self.skipped,
+                    "failed": self.failed,
+                    "ignored": self.ignored,
+                }
+            )
             return
         counts = [f"{len(self.written)} written"]
         if self.skipped:

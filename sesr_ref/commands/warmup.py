@@ -19,9 +19,12 @@ from sesr_ref.params import initialise
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref warmup``."""
     parser.add_argument(
-        "model", metavar="MODEL", nargs="?", default=DEFAULT_MODEL,
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        default=DEFAULT_MODEL,
         help=f"what the kernels shall be ready for (default {DEFAULT_MODEL})",
-    )  # fmt: skip
+    )
     parser.add_argument("--no-training", action="store_true", help="only what enlarging needs")
 
 

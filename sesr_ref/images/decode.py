@@ -16,17 +16,32 @@ from sesr_ref.images.exif import carried, lost
 from sesr_ref.images.formats import Image, optional
 
 SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"BM": "bmp",
-    b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff",
-}  # fmt: skip
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"\xff\xd8\xff": "jpeg",
+    b"RIFF": "webp",
+    b"BM": "bmp",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+}
 UNREAD = {b"GIF8": "GIF", b"ftyphei": "HEIC", b"ftypmif1": "HEIC", b"ftypavif": "AVIF"}
 # Pillow's mode: ours without and with a transparent colour.
 MODES = {
-    "1": ("L", "LA"), "L": ("L", "LA"), "LA": ("LA", "LA"), "La": ("LA", "LA"),
-    "P": ("RGB", "RGBA"), "PA": ("RGBA", "RGBA"), "RGB": ("RGB", "RGBA"), "RGBX": ("RGB", "RGB"),
-    "RGBA": ("RGBA", "RGBA"), "RGBa": ("RGBA", "RGBA"), "YCbCr": ("RGB", "RGB"),
-    "CMYK": ("CMYK", "CMYK"), "I;16": ("I;16", "I;16"),
-}  # fmt: skip
+    "1": ("L", "LA"),
+    "L": ("L", "LA"),
+    "LA": ("LA", "LA"),
+    "La": ("LA", "LA"),
+    "P": ("RGB", "RGBA"),
+    "PA": ("RGBA", "RGBA"),
+    "RGB": ("RGB", "RGBA"),
+    "RGBX": ("RGB", "RGB"),
+    "RGBA": ("RGBA", "RGBA"),
+    "RGBa": ("RGBA", "RGBA"),
+    "YCbCr": ("RGB", "RGB"),
+    "CMYK": ("CMYK", "CMYK"),
+    "I;16": ("I;16", "I;16"),
+}
 
 
 class Decoded(NamedTuple):
@@ -222,9 +237,12 @@ def _decode_deep_tiff(file: Any, page: Any) -> Decoded:
 
 
 DECODERS: dict[str, Any] = {
-    "png": _decode_png, "jpeg": _decode_jpeg, "webp": _decode_with_pillow,
-    "bmp": _decode_with_pillow, "tiff": _decode_tiff,
-}  # fmt: skip
+    "png": _decode_png,
+    "jpeg": _decode_jpeg,
+    "webp": _decode_with_pillow,
+    "bmp": _decode_with_pillow,
+    "tiff": _decode_tiff,
+}
 
 
 def orient(pixels: Pixels, orientation: int) -> Pixels:

@@ -15,9 +15,14 @@ DEFAULT_MAX_PIXELS = 100_000_000
 
 
 SUFFIXES = {
-    ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".bmp": "bmp",
-    ".tif": "tiff", ".tiff": "tiff",
-}  # fmt: skip
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+    ".bmp": "bmp",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
 """File suffixes, in lower case, and the format that each stands for."""
 
 
@@ -69,9 +74,12 @@ OPAQUE_ONLY = ("jpeg", "bmp")
 
 
 DTYPES = {
-    "jpeg": (np.uint8,), "webp": (np.uint8,), "bmp": (np.uint8,), "png": (np.uint8, np.uint16),
+    "jpeg": (np.uint8,),
+    "webp": (np.uint8,),
+    "bmp": (np.uint8,),
+    "png": (np.uint8, np.uint16),
     "tiff": (np.uint8, np.uint16, np.float32),
-}  # fmt: skip
+}
 
 
 def stored_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:

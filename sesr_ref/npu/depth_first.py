@@ -188,7 +188,11 @@ def depth_first(
     read = height * min(width + 2 * margin * (count - 1), count * window) * net.channels
     written = height * width * net.channels * net.upscale**2
     return DepthFirst(
-        count, columns, step_rows, buffers, needed,
+        count,
+        columns,
+        step_rows,
+        buffers,
+        needed,
         (read + written) * (bits // 8) + weights,
         count * estimate(net, height, window, npu, "ideal", bits).latency_ms,
-    )  # fmt: skip
+    )

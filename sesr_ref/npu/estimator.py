@@ -222,10 +222,20 @@ def _timed(row: Traffic, npu: Npu, model: str, bits: int) -> PassEstimate:
     total = times.pop("total")
     useful = operation.macs / (total * npu.macs_per_second) if total else 0.0
     return PassEstimate(
-        operation.name, operation.engine, operation.layers, operation.macs, cycles,
-        ple_patches(operation, npu), row.winograd, row.input, row.output, row.weights,
-        1e3 * total, max(times, key=lambda key: times[key]), useful,
-    )  # fmt: skip
+        operation.name,
+        operation.engine,
+        operation.layers,
+        operation.macs,
+        cycles,
+        ple_patches(operation, npu),
+        row.winograd,
+        row.input,
+        row.output,
+        row.weights,
+        1e3 * total,
+        max(times, key=lambda key: times[key]),
+        useful,
+    )
 
 
 def _composed(
@@ -277,7 +287,17 @@ def _difference(
 
     last = more[-1]
     return PassEstimate(
-        name, "composed", (name,), int(total("macs")), int(total("mce_cycles")),
-        int(total("ple_patches")), False, Moved(), Moved(int(total("dram_bytes")), 0), Moved(),
-        total("latency_ms"), last.bound, 0.0,
-    )  # fmt: skip
+        name,
+        "composed",
+        (name,),
+        int(total("macs")),
+        int(total("mce_cycles")),
+        int(total("ple_patches")),
+        False,
+        Moved(),
+        Moved(int(total("dram_bytes")), 0),
+        Moved(),
+        total("latency_ms"),
+        last.bound,
+        0.0,
+    )

@@ -171,9 +171,13 @@ def draw_sweeps(
             )
             there = [p for p in found if p.frames_per_second is not None]
             axes.loglog(
-                [p.factor for p in there], [p.frames_per_second or 0.0 for p in there],
-                line, color=colour, marker=".", label=f"{resource}, {execution}",
-            )  # fmt: skip
+                [p.factor for p in there],
+                [p.frames_per_second or 0.0 for p in there],
+                line,
+                color=colour,
+                marker=".",
+                label=f"{resource}, {execution}",
+            )
     axes.axhline(60, color="gray", lw=1, ls=":")
     axes.legend(fontsize=7)
     axes.set(xlabel="times as much", ylabel="FPS", title="What more hardware brings")

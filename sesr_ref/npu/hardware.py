@@ -162,18 +162,28 @@ PRESETS: dict[str, Npu] = {
     npu.name: npu
     for npu in (
         Npu(
-            name="ethos-n78-1tops", sram_bytes=448 << 10, sram_banks=8,
-            input_groups=8, output_groups=8, ple_patch=(4, 4, 4), **_FUTURE,
+            name="ethos-n78-1tops",
+            sram_bytes=448 << 10,
+            sram_banks=8,
+            input_groups=8,
+            output_groups=8,
+            ple_patch=(4, 4, 4),
+            **_FUTURE,
         ),
         Npu(
-            name="ethos-n78-2tops", sram_bytes=768 << 10, sram_banks=8,
-            input_groups=8, output_groups=16, ple_patch=(4, 4, 8), **_FUTURE,
+            name="ethos-n78-2tops",
+            sram_bytes=768 << 10,
+            sram_banks=8,
+            input_groups=8,
+            output_groups=16,
+            ple_patch=(4, 4, 8),
+            **_FUTURE,
         ),
         ETHOS_N78_4TOPS,
         ETHOS_N78_4TOPS_1MB,
         Npu(name="ethos-n78-8tops", sram_bytes=2 << 20, output_groups=32, **_FUTURE),
     )
-}  # fmt: skip
+}
 """By name.  Only the 4 TOPS ones were compared with Arm's estimator; the others follow its list."""
 
 

@@ -174,18 +174,31 @@ def _transpose(
     """Lower a transposed convolution: one pass, or two if the kernel is large."""
     height, width, channels = low.shapes[inputs[0]]
     if kernel <= MAX_ENLARGING_KERNEL:
-        low.mce(layer, inputs, kernel_size=kernel, enlarge=stride, macs=macs,
-                weights=dense(channels, kernel, False))  # fmt: skip
+        low.mce(
+            layer,
+            inputs,
+            kernel_size=kernel,
+            enlarge=stride,
+            macs=macs,
+            weights=dense(channels, kernel, False),
+        )
         return
     stuffed = f"{layer.name}:stuffed"
     low.shapes[stuffed] = (height * stride, width * stride, channels)
     low.put(
         stuffed,
         Operation(
-            stuffed, "mce", (layer.name,), low.sources(inputs), (low.shapes[inputs[0]],),
-            low.shapes[stuffed], depthwise=True, enlarge=stride, weights=Weights(1, constant=True),
+            stuffed,
+            "mce",
+            (layer.name,),
+            low.sources(inputs),
+            (low.shapes[inputs[0]],),
+            low.shapes[stuffed],
+            depthwise=True,
+            enlarge=stride,
+            weights=Weights(1, constant=True),
         ),
-    )  # fmt: skip
+    )
     low.mce(layer, (stuffed,), kernel_size=kernel, macs=macs, weights=dense(channels, kernel, True))
 
 

@@ -167,8 +167,11 @@ class Fitter:
         slots = down * across if self.static else min(needed, down * across)
         if slots > self.npu.stripe_slots:
             return None
-        held = min(BUFFERED, math.ceil(operation.output[0] / out_height)
-                   * math.ceil(operation.output[1] / out_width))  # fmt: skip
+        held = min(
+            BUFFERED,
+            math.ceil(operation.output[0] / out_height)
+            * math.ceil(operation.output[1] / out_width),
+        )
         cut_both_ways = down > 1 and across > 1 and operation.kernel_size > 1
         borders = self.npu.stripe_slots * self.npu.brick[0] * in_width * in_stripe[2]
         tile = self._tile(in_stripe, slots, self.source)
@@ -182,8 +185,11 @@ class Fitter:
         height, _, channels = operation.output
         out_width = npu.brick[1] * operation.enlarge
         depth = round_up(min(channels, npu.output_groups), npu.sram_banks)
-        in_stripe = (round_up(self.source[0], npu.brick[0]), npu.brick[1],
-                     round_up(self.source[2], npu.sram_banks))  # fmt: skip
+        in_stripe = (
+            round_up(self.source[0], npu.brick[0]),
+            npu.brick[1],
+            round_up(self.source[2], npu.sram_banks),
+        )
         out_stripe = (round_up(height, npu.brick[0]), out_width, depth)
         across = math.ceil(self.source[1] / npu.brick[1])
         slots = min(3 if operation.kernel_size > 1 else 2, across)
@@ -232,8 +238,9 @@ def fit_addition(
         None if not even one brick of rows and columns fits.
     """
     height, width, channels = operation.output
-    rows, columns = (1, 1) if static else (math.ceil(height / npu.brick[0]),
-                                           math.ceil(width / npu.brick[1]))  # fmt: skip
+    rows, columns = (
+        (1, 1) if static else (math.ceil(height / npu.brick[0]), math.ceil(width / npu.brick[1]))
+    )
     depth = round_up(channels, npu.sram_banks)
     operands = 0 if static else sum(round_up(s[2], npu.sram_banks) for s in operation.operands)
     for across in range(1, columns + 1):

@@ -164,10 +164,17 @@ def plan_tiles(
     ranked = search.ranked(given or search.sizes())[:candidates]
     best, *others = (search.under_every_model(size) for size in ranked)
     return TilePlan(
-        net.name, height, width, npu, search.halo, model, best, (best, *others),
+        net.name,
+        height,
+        width,
+        npu,
+        search.halo,
+        model,
+        best,
+        (best, *others),
         _unless_too_large(lambda: search.under_every_model((height, width))),
         _unless_too_large(lambda: depth_first(net, height, width, npu, bits)),
-    )  # fmt: skip
+    )
 
 
 T = TypeVar("T")

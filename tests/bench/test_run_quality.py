@@ -30,10 +30,16 @@ def quality(report: ModuleType) -> ModuleType:
 
 def test_every_shipped_network_has_a_row_of_the_paper(report: ModuleType) -> None:
     rows = {
-        "bicubic": "Bicubic", "sesr-m5-x2": "SESR-M5", "sesr-m11-x4": "SESR-M11",
-        "sesr-m5-x2-npu": "SESR-M5", "sesr-xl-x4": "SESR-XL", "fsrcnn-x2": "FSRCNN, their set-up",
-        "runs/m5/weights.npz": "", "vdsr-x2": "", "sesr-m5-f8-x2": "",
-    }  # fmt: skip
+        "bicubic": "Bicubic",
+        "sesr-m5-x2": "SESR-M5",
+        "sesr-m11-x4": "SESR-M11",
+        "sesr-m5-x2-npu": "SESR-M5",
+        "sesr-xl-x4": "SESR-XL",
+        "fsrcnn-x2": "FSRCNN, their set-up",
+        "runs/m5/weights.npz": "",
+        "vdsr-x2": "",
+        "sesr-m5-f8-x2": "",
+    }
     assert {name: report.paper_row(name) for name in rows} == rows
     for name in shipped():
         assert report.paper_row(name) in report.SCORES[int(name.split("-x")[-1][0])], name
@@ -56,9 +62,11 @@ def test_markdown_names_paper_and_ours_with_steps(report: ModuleType) -> None:
     lines = report.markdown(4, results, ["Set5"]).splitlines()
     steps = shipped()["sesr-m5-x4"]["recipe"]["steps"]
     assert lines[:4] == [
-        "| x4 | parameters | Set5 |", "|---|---|---|",
-        "| bicubic, paper | - | 28.43/.8113 |", "| bicubic, here | - | 36.00/.9500 |",
-    ]  # fmt: skip
+        "| x4 | parameters | Set5 |",
+        "|---|---|---|",
+        "| bicubic, paper | - | 28.43/.8113 |",
+        "| bicubic, here | - | 36.00/.9500 |",
+    ]
     assert lines[4] == "| FSRCNN, paper (their set-up) | 12.46 K | 30.45/.8648 |"
     assert lines[6] == "| SESR-M5, paper | 18.32 K | 30.99/.8764 |"
     note = f"{steps:,}".replace(",", " ") + " steps, no short residuals, from x2"
@@ -86,9 +94,12 @@ def test_self_ensemble_turns_everything_back(quality: ModuleType, rng: np.random
 
 
 def test_the_command_prints_both_shapes_and_draws(
-    quality: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], rng: np.random.Generator,
-) -> None:  # fmt: skip
+    quality: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rng: np.random.Generator,
+) -> None:
     pytest.importorskip("matplotlib")
     for name in ("Set5", "Set14"):
         (tmp_path / name).mkdir()

@@ -31,10 +31,12 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> Any:
         "memory": lambda args, case: {"megabytes": {"sesr_ref fast": 200}},
         "training_memory": lambda args, case: {"megabytes": {"sesr_ref fast": 300}},
         "scaling": lambda args, case: {
-            "ms": {}, "megapixels": 2.0, "ns_per_pixel": 150.0 + len(case.size),
+            "ms": {},
+            "megapixels": 2.0,
+            "ns_per_pixel": 150.0 + len(case.size),
             "ns_per_pixel_alone": 200.0,
         },
-    }  # fmt: skip
+    }
     for name, measure in measured.items():
         monkeypatch.setitem(parts.PARTS, name, parts.PARTS[name]._replace(measure=measure))
     monkeypatch.setattr(peak, "peak_gflops", lambda threads: 200.0 * threads)
@@ -139,12 +141,34 @@ def test_it_measures(tmp_path: Path) -> None:
     pytest.importorskip("threadpoolctl")
     pytest.importorskip("matplotlib")
     done = subprocess.run(
-        [sys.executable, "bench/run_speed.py", "--networks", "m3-x2", "--sizes", "360p",
-         "--threads", "1", "--parts", "inference", "memory", "--peers", "ncnn", "--repeats", "1",
-         "--without", "sesr_ref direct",
-         "--least", "1", "--out", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "bench/run_speed.py",
+            "--networks",
+            "m3-x2",
+            "--sizes",
+            "360p",
+            "--threads",
+            "1",
+            "--parts",
+            "inference",
+            "memory",
+            "--peers",
+            "ncnn",
+            "--repeats",
+            "1",
+            "--without",
+            "sesr_ref direct",
+            "--least",
+            "1",
+            "--out",
+            str(tmp_path),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "speed.json").read_text())
     (row,) = report["inference"]

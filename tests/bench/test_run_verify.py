@@ -18,9 +18,17 @@ def test_the_bench_accepts_the_reference_and_draws_its_histogram(tmp_path: Path)
     rng = np.random.default_rng(0)
     imageio.imwrite(tmp_path / "noise.png", rng.integers(0, 256, (40, 40), np.uint8))
     command = [
-        sys.executable, "bench/run_verify.py", "--data", str(tmp_path), "--size", "16",
-        "--networks", "fsrcnn-x2", "--runtimes", "NumPy",
-    ]  # fmt: skip
+        sys.executable,
+        "bench/run_verify.py",
+        "--data",
+        str(tmp_path),
+        "--size",
+        "16",
+        "--networks",
+        "fsrcnn-x2",
+        "--runtimes",
+        "NumPy",
+    ]
     environment = {"PYTHONPATH": ":".join(map(str, (ROOT, ROOT / "kernels", ROOT / "weights")))}
     for extra, expected in (([], "all accepted"), (["--calibrate"], "8 are allowed")):
         run = subprocess.run(

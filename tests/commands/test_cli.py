@@ -134,9 +134,14 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{sys.executable} -m sesr_ref info sesr-m100-x2 | head -n 1"
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        ["bash", "-c", command], cwd=root, capture_output=True, text=True, timeout=60,
-        env={"PYTHONPATH": "kernels:weights", "PATH": "/usr/bin:/bin"}, check=False,
-    )  # fmt: skip
+        ["bash", "-c", command],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": "kernels:weights", "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
     assert done.stderr == ""
     assert done.stdout.startswith("sesr-m100-x2")
 
@@ -147,9 +152,13 @@ def test_output_that_nobody_reads_is_141_and_no_failed_check() -> None:
     os.close(reader)
     with os.fdopen(writer, "wb") as stream:
         done = subprocess.run(
-            [sys.executable, "-m", "sesr_ref", "info", "sesr-m3-x2"], stdout=stream,
-            stderr=subprocess.PIPE, cwd=Path(__file__).parents[2], timeout=60, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "sesr_ref", "info", "sesr-m3-x2"],
+            stdout=stream,
+            stderr=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            timeout=60,
+            check=False,
+        )
     assert (done.returncode, done.stderr) == (141, b"")
 
 
@@ -179,9 +188,14 @@ raise SystemExit(sesr_ref_main.main())
 @pytest.mark.parametrize("module", ["numpy", "datetime", "sesr_ref.commands.upscale"])
 def test_an_interrupt_while_anything_is_imported_is_130_and_one_line(module: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED.format(module)], cwd=Path(__file__).parents[2],
-        capture_output=True, text=True, timeout=60, check=False, env={"PYTHONPATH": "."},
-    )  # fmt: skip
+        [sys.executable, "-c", INTERRUPTED.format(module)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PYTHONPATH": "."},
+    )
     assert (done.returncode, done.stderr) == (130, "sesr-ref: interrupted\n")
 
 
@@ -209,10 +223,14 @@ def test_an_interrupt_while_commands_are_imported_is_130(
 )
 def test_closed_streams_change_no_exit_code(arguments: str, code: int, out: str, err: str) -> None:
     done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m sesr_ref {arguments}"], cwd=Path(__file__).parents[2],
-        capture_output=True, text=True, timeout=60, check=False,
+        ["bash", "-c", f"{sys.executable} -m sesr_ref {arguments}"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         env={"PYTHONPATH": "kernels:weights", "PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
+    )
     assert done.returncode == code
     for stream, expected in ((done.stdout, out), (done.stderr, err)):
         assert stream.startswith(expected)

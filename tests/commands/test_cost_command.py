@@ -109,8 +109,10 @@ def test_a_network_read_from_json(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_an_npu_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text('base = "ethos-n78-4tops"\nname = "mine"\nunits = 16\n'
-                    "picojoules_per_mac = 0.5\npicojoules_per_dram_byte = 100.0\n")  # fmt: skip
+    path.write_text(
+        'base = "ethos-n78-4tops"\nname = "mine"\nunits = 16\n'
+        "picojoules_per_mac = 0.5\npicojoules_per_dram_byte = 100.0\n"
+    )
     text = printed(capsys, "sesr-m1-x2", *SIZE, "--npu-file", str(path))
     assert "mine" in text
     assert " mJ" in text
@@ -182,5 +184,10 @@ def test_bottlenecks_are_the_longest_passes_that_make_up_half_of_the_time() -> N
 
 def test_figure_1b_at_the_nominal_rate() -> None:
     assert {name: int(rate) for name, rate in nominal_frame_rates().items()} == {
-        "FSRCNN": 36, "M3": 108, "M5": 71, "M7": 53, "M11": 35, "XL": 9,
-    }  # fmt: skip
+        "FSRCNN": 36,
+        "M3": 108,
+        "M5": 71,
+        "M7": 53,
+        "M11": 35,
+        "XL": 9,
+    }

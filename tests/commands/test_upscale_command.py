@@ -300,9 +300,11 @@ def _start(*arguments: str, code: str = "") -> subprocess.Popen[str]:
     program = f"{code}\nfrom sesr_ref.cli import main\nraise SystemExit(main({list(arguments)}))"
     paths = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "weights")]
     environment = {
-        **os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1",
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OPENBLAS_NUM_THREADS": "1",
         "PYTHONIOENCODING": "utf-8:strict",
-    }  # fmt: skip
+    }
     return subprocess.Popen(
         [sys.executable, "-c", program], env=environment, text=True, stderr=subprocess.PIPE
     )

@@ -50,13 +50,25 @@ def test_collapsed_equals_expanded_tensor_by_tensor(
 
 @settings(max_examples=40)
 @given(
-    st.integers(1, 3), st.sampled_from([2, 4]), st.booleans(), st.booleans(), SIZE, SIZE,
-    st.sampled_from(["none", "true"]), seeds(),
-)  # fmt: skip
+    st.integers(1, 3),
+    st.sampled_from([2, 4]),
+    st.booleans(),
+    st.booleans(),
+    SIZE,
+    SIZE,
+    st.sampled_from(["none", "true"]),
+    seeds(),
+)
 def test_collapsed_sesr_equals_expanded_tensor_by_tensor(
-    blocks: int, upscale: int, relu: bool, short: bool,
-    features: int, expand: int, bias: str, seed: int,
-) -> None:  # fmt: skip
+    blocks: int,
+    upscale: int,
+    relu: bool,
+    short: bool,
+    features: int,
+    expand: int,
+    bias: str,
+    seed: int,
+) -> None:
     activation = "relu" if relu else "prelu"
     net = sr.sesr(
         blocks, features, upscale, expand, activation, short_residuals=short, block_bias=bias

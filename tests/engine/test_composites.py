@@ -205,9 +205,11 @@ REJECTED = {
     "edges of a biased 1 x 1": (published.ecb(4, 4, 8), "zero", "pads"),
     "a shift of a 3 x 3": (published.ghost(4, 4), "zero", "'moved' pads 'primary'"),
     "the same without biases": (
-        (Conv("primary", 4, 3), Stencil("moved", published.RIGHT)), "bias", "depends on pixels",
+        (Conv("primary", 4, 3), Stencil("moved", published.RIGHT)),
+        "bias",
+        "depends on pixels",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REJECTED)
@@ -247,7 +249,7 @@ def test_a_wrong_border_is_rejected_for_it_differs_there_and_nowhere_else(
         (("a",), "is no layer"),
         ((), "a tuple of 1 to"),
     ],
-)  # fmt: skip
+)
 def test_a_body_that_is_none_is_rejected(body: Any, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         Composite("block", body)

@@ -58,8 +58,10 @@ def test_counts_equal_the_sizes_of_the_arrays_that_really_flow(net: nw.Network) 
     params = sr.collapse_params(net, sr.initialise(net, seed=1))
     counted = cost(net, 5, 7, element_bytes=4)
     for suffix, total in (
-        ("weight", counted.parameters), ("bias", counted.biases), ("slope", counted.slopes),
-    ):  # fmt: skip
+        ("weight", counted.parameters),
+        ("bias", counted.biases),
+        ("slope", counted.slopes),
+    ):
         assert total == sum(a.size for name, a in params.items() if name.endswith("." + suffix))
     x = np.zeros((1, 5, 7, net.channels), np.float32)
     tensors = sr.forward(sr.collapsed(net), params, x)

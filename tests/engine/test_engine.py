@@ -221,8 +221,13 @@ def test_training_without_linear_blocks_is_the_same_call() -> None:
     params, x = parameters(net, 0), images((2, 5, 4, 1), 1)
     _, grads = sr.loss_and_grads(net, params, x, images((2, 10, 8, 1), 2))
     assert set(grads) == {
-        "head.weight", "block0.weight", "act0.slope", "block1.weight", "act1.slope", "tail.weight"
-    }  # fmt: skip
+        "head.weight",
+        "block0.weight",
+        "act0.slope",
+        "block1.weight",
+        "act1.slope",
+        "tail.weight",
+    }
 
 
 def test_some_steps_down_the_gradient_make_the_loss_smaller() -> None:

@@ -25,8 +25,11 @@ def imported_packages(module: str) -> set[str]:
     """Top-level packages, standard library apart, that importing the module brings in."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED.format(module)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     packages = {name.partition(".")[0] for name in json.loads(done.stdout)}
     return packages - set(sys.stdlib_module_names)
 
@@ -41,8 +44,11 @@ def test_nothing_of_training_images_or_kernels_comes_with_the_engine() -> None:
     code = "import sys, sesr_ref; print(*(m for m in sys.modules if m.startswith('sesr_')))"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     modules = set(done.stdout.split())
     assert not {m for m in modules if m.startswith(("sesr_kernels", "sesr_weights"))}
     assert "sesr_ref.cli" not in modules
@@ -60,10 +66,22 @@ def test_names_that_are_loaded_later_are_listed() -> None:
 
 def test_the_core_names_of_the_design_are_public() -> None:
     core = {
-        "REFERENCE", "Network", "Ops", "backward", "collapse_params", "collapse_params_vjp",
-        "collapsed", "expand_params", "expanded", "fast", "forward", "fsrcnn", "loss_and_grads",
-        "run", "sesr",
-    }  # fmt: skip
+        "REFERENCE",
+        "Network",
+        "Ops",
+        "backward",
+        "collapse_params",
+        "collapse_params_vjp",
+        "collapsed",
+        "expand_params",
+        "expanded",
+        "fast",
+        "forward",
+        "fsrcnn",
+        "loss_and_grads",
+        "run",
+        "sesr",
+    }
     assert core <= set(sr.__all__)
 
 

@@ -159,7 +159,7 @@ MALFORMED: list[tuple[str, dict[str, Any], str]] = [
     ("LinearBlock", {"features": 4, "kernel_size": 3, "expand": 8, "residual": True}, "1 and 4"),
     ("LinearBlock", {"features": 4, "kernel_size": 3, "expand": 8, "bias": "yes"}, "bias must be"),
     ("LinearBlock", {"features": 4, "kernel_size": 3, "expand": 8, "bias": True}, "bias must be"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "fields", "message"), MALFORMED)

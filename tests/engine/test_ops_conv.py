@@ -29,9 +29,13 @@ def random(rng: np.random.Generator, *shape: int, dtype: Any = np.float64) -> Ar
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize(("channels", "features"), [(1, 1), (1, 6), (3, 4), (6, 1), (4, 5)])
 def test_conv2d_is_its_definition(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch,
-    dtype: Any, k: int, channels: int, features: int,
-) -> None:  # fmt: skip
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: Any,
+    k: int,
+    channels: int,
+    features: int,
+) -> None:
     x = random(rng, 2, 4, 7, channels, dtype=dtype)
     weight = random(rng, k, k, channels, features, dtype=dtype) / k**2
     bias = random(rng, features, dtype=dtype)

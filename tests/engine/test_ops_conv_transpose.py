@@ -23,9 +23,21 @@ def random(rng: np.random.Generator, *shape: int, dtype: Any = np.float64) -> Ar
 
 
 TRANSPOSED = [
-    (9, 2, None), (9, 3, 3), (9, 4, None), (4, 2, 1), (4, 2, 0), (4, 2, 3), (3, 3, 2), (2, 2, None),
-    (5, 1, 2), (5, 1, 0), (1, 1, None), (3, 2, None), (3, 2, 0), (6, 4, 5),
-]  # fmt: skip
+    (9, 2, None),
+    (9, 3, 3),
+    (9, 4, None),
+    (4, 2, 1),
+    (4, 2, 0),
+    (4, 2, 3),
+    (3, 3, 2),
+    (2, 2, None),
+    (5, 1, 2),
+    (5, 1, 0),
+    (1, 1, None),
+    (3, 2, None),
+    (3, 2, 0),
+    (6, 4, 5),
+]
 
 
 @DTYPES

@@ -89,9 +89,16 @@ def test_the_output_length_can_be_stated() -> None:
 
 @pytest.mark.parametrize(
     ("size", "factor", "mode"),
-    [(0, 2, "bicubic"), (-1, 2, "bicubic"), (4, 0, "bicubic"), (4, -1.0, "bicubic"),
-     (4, float("nan"), "bicubic"), (4, float("inf"), "bicubic"), (4, 2, "spline")],
-)  # fmt: skip
+    [
+        (0, 2, "bicubic"),
+        (-1, 2, "bicubic"),
+        (4, 0, "bicubic"),
+        (4, -1.0, "bicubic"),
+        (4, float("nan"), "bicubic"),
+        (4, float("inf"), "bicubic"),
+        (4, 2, "spline"),
+    ],
+)
 def test_nonsense_is_refused(size: int, factor: float, mode: str) -> None:
     with pytest.raises(ValueError, match=r"cannot resample|mode must be one of"):
         resample_matrix(size, factor, mode)

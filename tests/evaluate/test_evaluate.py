@@ -238,9 +238,13 @@ def test_bicubic_alone_needs_no_weights(folder: Path, capsys: Capture) -> None:
     ],
 )
 def test_a_mistake_is_one_line(
-    folder: Path, model: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str], message: str,
-) -> None:  # fmt: skip
+    folder: Path,
+    model: str,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
     monkeypatch.chdir(Path(model).parent)
     assert main(["evaluate", *arguments, "--engine", "reference"]) == 2
     output = capsys.readouterr()

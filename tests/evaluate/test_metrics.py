@@ -64,9 +64,15 @@ def test_ssim_equals_scikit_images_with_the_authors_settings(rng: np.random.Gene
     a = rng.integers(0, 256, (31, 26, 3), np.uint8)
     b = np.clip(a + rng.normal(0, 20, a.shape), 0, 255).astype(np.uint8)
     expected = metrics.structural_similarity(
-        a, b, channel_axis=2, gaussian_weights=True, sigma=1.5, truncate=3.5,
-        use_sample_covariance=False, data_range=255,
-    )  # fmt: skip
+        a,
+        b,
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        truncate=3.5,
+        use_sample_covariance=False,
+        data_range=255,
+    )
     assert sr.ssim(a, b) == pytest.approx(expected, abs=1e-12)
 
 

@@ -194,9 +194,12 @@ def test_sixteen_bit_tiffs_of_separate_planes_are_read(tmp_path: Path) -> None:
     pixels = _picture((4,), np.uint16)
     for extra, kept in (("unassalpha", 4), ("unspecified", 3)):
         tifffile.imwrite(
-            tmp_path / "a.tif", np.moveaxis(pixels, 2, 0), photometric="rgb",
-            planarconfig="separate", extrasamples=[extra],
-        )  # fmt: skip
+            tmp_path / "a.tif",
+            np.moveaxis(pixels, 2, 0),
+            photometric="rgb",
+            planarconfig="separate",
+            extrasamples=[extra],
+        )
         got = sr.read_image(tmp_path / "a.tif").pixels
         np.testing.assert_array_equal(got, pixels[..., :kept])
 
@@ -251,10 +254,15 @@ def _bytes_of(suffix: str, dtype: type = np.uint8) -> bytes:
 @pytest.mark.parametrize(
     ("suffix", "dtype"),
     [
-        (".png", np.uint8), (".png", np.uint16), (".jpg", np.uint8), (".webp", np.uint8),
-        (".bmp", np.uint8), (".tif", np.uint8), (".tif", np.uint16),
+        (".png", np.uint8),
+        (".png", np.uint16),
+        (".jpg", np.uint8),
+        (".webp", np.uint8),
+        (".bmp", np.uint8),
+        (".tif", np.uint8),
+        (".tif", np.uint16),
     ],
-)  # fmt: skip
+)
 def test_a_truncated_file_is_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, dtype: type, share: float
 ) -> None:
@@ -309,8 +317,9 @@ def test_a_header_claiming_too_many_pixels_is_refused_before_they_are_decoded(
     tmp_path: Path, depth: int
 ) -> None:
     for name, data in (
-        ("a.png", _png_claiming(60_000, 50_000, depth)), ("a.tif", _tiff_claiming(60_000, 50_000)),
-    ):  # fmt: skip
+        ("a.png", _png_claiming(60_000, 50_000, depth)),
+        ("a.tif", _tiff_claiming(60_000, 50_000)),
+    ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ValueError, match="3000000000 pixels, more than the limit"):
             sr.read_image(tmp_path / name)

@@ -115,10 +115,15 @@ def test_multiply_accumulates_are_those_of_cost(net: nw.Network, height: int, wi
 
 @pytest.mark.parametrize(
     "net",
-    [*NETWORKS, sr.vdsr(2, 4), sr.vdsr(4, 4), sr.sesr(1, dialect="arm", block_bias="true"),
-     nw.Network.from_json(sr.fsrcnn(3).to_json())],
+    [
+        *NETWORKS,
+        sr.vdsr(2, 4),
+        sr.vdsr(4, 4),
+        sr.sesr(1, dialect="arm", block_bias="true"),
+        nw.Network.from_json(sr.fsrcnn(3).to_json()),
+    ],
     ids=lambda net: net.name,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("npu", PRESETS.values(), ids=PRESETS.keys())
 def test_every_network_has_an_estimate_on_every_preset(
@@ -146,18 +151,26 @@ def test_energy_needs_both_figures() -> None:
 
 def test_an_activation_whose_convolution_has_another_reader_is_a_pass_of_its_own() -> None:
     net = nw.Network(
-        "branch", 1, 1,
+        "branch",
+        1,
+        1,
         (nw.Conv("a", 1, 3), nw.ReLU("r"), nw.Add("s", inputs=("a", "r"))),
-    )  # fmt: skip
+    )
     assert [op.layers for op in lower(net, 8, 8)] == [("a",), ("r",), ("s",)]
 
 
 def test_parts_of_a_concatenation_are_written_side_by_side_without_a_pass() -> None:
     net = nw.Network(
-        "cat", 1, 1,
-        (nw.Conv("a", 16, 3), nw.Conv("b", 16, 3), nw.Concat("c", inputs=("a", "b")),
-         nw.Conv("d", 1, 1)),
-    )  # fmt: skip
+        "cat",
+        1,
+        1,
+        (
+            nw.Conv("a", 16, 3),
+            nw.Conv("b", 16, 3),
+            nw.Concat("c", inputs=("a", "b")),
+            nw.Conv("d", 1, 1),
+        ),
+    )
     passes = sr.estimate(net, 32, 32, with_(cascade_estimate=False)).passes
     assert [p.name for p in passes] == ["a", "b", "d"]
     assert passes[2].input.total == passes[0].output.total + passes[1].output.total > 0

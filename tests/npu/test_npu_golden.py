@@ -132,5 +132,7 @@ def test_planes_of_the_cascade_estimate_and_of_the_physical_count() -> None:
     plain = dataclasses.replace(sr.ETHOS_N78_4TOPS, activation_saving=0.0, cascade_estimate=False)
     counts["plain"] = sr.estimate(M5_X2, *FULL_HD, plain).dram_bytes / plane
     assert {key: int(value) for key, value in counts.items()} == {
-        "roofline": 136, "physical": 185, "plain": 253,
-    }  # fmt: skip
+        "roofline": 136,
+        "physical": 185,
+        "plain": 253,
+    }

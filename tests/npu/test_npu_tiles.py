@@ -101,9 +101,16 @@ def test_a_single_tile_has_no_halo_and_two_have_one_side_each() -> None:
 def test_line_buffers_of_m5_hold_a_kernel_each_and_the_skip_as_long_as_the_body() -> None:
     buffers = line_buffers(M5, 1920, sr.ETHOS_N78_4TOPS, step_rows=1)
     assert {b.tensor: b.rows for b in buffers} == {
-        "input": 5, "head": 6, "block0": 3, "block1": 3, "block2": 3, "block3": 3, "block4": 1,
-        "features": 5, "tail": 1,
-    }  # fmt: skip
+        "input": 5,
+        "head": 6,
+        "block0": 3,
+        "block1": 3,
+        "block2": 3,
+        "block3": 3,
+        "block4": 1,
+        "features": 5,
+        "tail": 1,
+    }
 
 
 def rows_held(net: nw.Network, height: int) -> dict[str, int]:

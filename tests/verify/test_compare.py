@@ -54,12 +54,25 @@ def test_the_reference_itself_agrees_as_output_as_dict_and_as_files(
     np.save(folder / "head.npy", tensors["head"])
     tensors[net.output].tofile(folder / f"{net.output}.bin")
     for candidate in (
-        tensors[net.output], tensors, tmp_path / "y.npy", str(tmp_path / "t.npz"), folder,
-    ):  # fmt: skip
+        tensors[net.output],
+        tensors,
+        tmp_path / "y.npy",
+        str(tmp_path / "t.npz"),
+        folder,
+    ):
         result = sr.compare(net, params, x, candidate)
         assert result.agrees, result
-    assert result.missing == ("block0", "skip0", "act0", "block1", "skip1", "act1", "features",
-                              "tail", "subpixels")  # fmt: skip
+    assert result.missing == (
+        "block0",
+        "skip0",
+        "act0",
+        "block1",
+        "skip1",
+        "act1",
+        "features",
+        "tail",
+        "subpixels",
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -152,8 +165,9 @@ def test_every_fault_of_every_kind_of_layer_can_be_tried(kind: type[nw.Layer], r
     tensors = sr.forward(net, params, rng.random((1, 8, 8, 2)))
     layer, inputs = next((la, i) for la, i in net.steps() if type(la) is kind)
     x, own = [tensors[name] for name in inputs], layer_params(layer, params)
-    changed = [not np.allclose(faulty(layer, x, own), tensors[layer.name])
-               for _, faulty in FAULTS[kind]]  # fmt: skip
+    changed = [
+        not np.allclose(faulty(layer, x, own), tensors[layer.name]) for _, faulty in FAULTS[kind]
+    ]
     assert sum(changed) >= len(changed) / 2
     assert all(
         faulty(layer, x, own).shape == tensors[layer.name].shape for _, faulty in FAULTS[kind]
@@ -163,12 +177,20 @@ def test_every_fault_of_every_kind_of_layer_can_be_tried(kind: type[nw.Layer], r
 @pytest.mark.parametrize(
     ("net", "layer", "change", "named"),
     [
-        (sr.sesr(1, 4, 4, linear_blocks=False), "shuffle1",
-         lambda t: nw.DepthToSpace("x", 4, "CRD"), "one shuffle by 4"),
-        (sr.sesr(1, 4, 4, linear_blocks=False), "shuffle1",
-         lambda t: nw.DepthToSpace("x", 4), "one shuffle by 4"),
+        (
+            sr.sesr(1, 4, 4, linear_blocks=False),
+            "shuffle1",
+            lambda t: nw.DepthToSpace("x", 4, "CRD"),
+            "one shuffle by 4",
+        ),
+        (
+            sr.sesr(1, 4, 4, linear_blocks=False),
+            "shuffle1",
+            lambda t: nw.DepthToSpace("x", 4),
+            "one shuffle by 4",
+        ),
     ],
-)  # fmt: skip
+)
 def test_one_shuffle_by_4_instead_of_two_by_2_is_named(
     net: sr.Network, layer: str, change: Callable[[Any], nw.Layer], named: str, rng: Rng
 ) -> None:
@@ -225,7 +247,7 @@ BAD: list[tuple[Callable[[dict[str, Array]], Any], str]] = [
     (lambda t: {**t, "tail": np.where(t["tail"] == t["tail"].max(), np.inf, t["tail"])}, "inf at"),
     (lambda t: (t["shuffle0"] * 255).astype(np.uint8), "floating-point numbers, got uint8"),
     (lambda t: {**t, "head": "no array"}, "head must be an array, got str"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "message"), BAD)
@@ -329,9 +351,15 @@ def test_suffixes_in_capitals_are_no_reason_to_overlook_a_file(
     assert sr.compare(net, params, x, path).first_wrong == "head"
 
 
-HEADERS = [b"{'descr': (((", b"'''abc", b"(" * 3000, b"{'descr': 5}", b"\xff\x00",
-           b"{'descr': 5, 'fortran_order': False, 'shape': (1,)}",
-           b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,)}" % 10**30]  # fmt: skip
+HEADERS = [
+    b"{'descr': (((",
+    b"'''abc",
+    b"(" * 3000,
+    b"{'descr': 5}",
+    b"\xff\x00",
+    b"{'descr': 5, 'fortran_order': False, 'shape': (1,)}",
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,)}" % 10**30,
+]
 
 
 @pytest.mark.parametrize("header", HEADERS)

@@ -147,8 +147,14 @@ def test_packs_of_integers_are_read_but_not_judged(case: Case, tmp_path: Path, d
 def test_integers_use_the_range_and_never_leave_it(dtype: str, rng: Rng) -> None:
     kind = KINDS[dtype]
     limits = np.iinfo(kind.dtype)
-    for values in (rng.normal(size=99), rng.normal(size=99) * 1e5, np.array([0.0]),
-                   np.array([1.0 - 1e-12]), np.array([-1.0, 0.3]), np.array([1e-30])):  # fmt: skip
+    for values in (
+        rng.normal(size=99),
+        rng.normal(size=99) * 1e5,
+        np.array([0.0]),
+        np.array([1.0 - 1e-12]),
+        np.array([-1.0, 0.3]),
+        np.array([1e-30]),
+    ):
         stored, bits = store(values, kind)
         error = np.abs(restore(stored, bits) - values)
         assert (error <= 2.0 ** -(bits + 1)).all()
@@ -194,8 +200,18 @@ def test_c_headers_compile_and_hold_the_values(case: Case, tmp_path: Path) -> No
         "int main(void) { for (int i = 0; i < (int)(sizeof sesr_clip / sizeof *sesr_clip); i++)"
         ' printf("%a\\n", sesr_clip[i]); return sesr_clip_shape[0] != 2; }\n'
     )
-    subprocess.run([compiler, "-Wall", "-Werror", "-Wno-unused-const-variable", "-o",
-                    tmp_path / "main", tmp_path / "main.c"], check=True)  # fmt: skip
+    subprocess.run(
+        [
+            compiler,
+            "-Wall",
+            "-Werror",
+            "-Wno-unused-const-variable",
+            "-o",
+            tmp_path / "main",
+            tmp_path / "main.c",
+        ],
+        check=True,
+    )
     out = subprocess.run([tmp_path / "main"], check=True, capture_output=True, text=True).stdout
     got = [float.fromhex(line) for line in out.split()]
     np.testing.assert_array_equal(got, read_pack(tmp_path / "pack").tensors["clip"].ravel())
@@ -244,7 +260,7 @@ DAMAGE: list[tuple[Callable[[Path], Any], str]] = [
     (edit(lambda m: m["sha256"].update({"../y": "0"})), "'../y' is no file of the pack"),
     (edit(lambda m: m["arrays"].append(m["arrays"][0])), "tensor 'input' is there twice"),
     (edit(lambda m: m["sha256"].pop("network.json")), "no SHA-256 of 'network.json'"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE)

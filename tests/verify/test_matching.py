@@ -42,8 +42,9 @@ def port(net: sr.Network, tensors: Stored, params: Stored, bits: int) -> dict[st
 
     def rounded(name: str, sums: Array, unit: Fraction) -> Array:
         limit = 1 << bits - 1
-        values = [min(max(round(int(v) * unit / scale(name)), -limit), limit - 1)
-                  for v in sums.ravel()]  # fmt: skip
+        values = [
+            min(max(round(int(v) * unit / scale(name)), -limit), limit - 1) for v in sums.ravel()
+        ]
         return np.array(values).reshape(sums.shape)
 
     for layer, names in sr.collapsed(net).steps():
@@ -75,8 +76,17 @@ def test_a_port_in_integers_has_every_bit(
     net, params, x = case
     write_pack(tmp_path / "calibrated", net, params, x[:1], dtype)
     for scales in (None, tmp_path / "calibrated"):
-        manifest = write_pack(tmp_path / "pack", net, params, x * 2 - 0.5, dtype, ("bin",), "NCHW",
-                              overwrite=True, scales=scales)  # fmt: skip
+        manifest = write_pack(
+            tmp_path / "pack",
+            net,
+            params,
+            x * 2 - 0.5,
+            dtype,
+            ("bin",),
+            "NCHW",
+            overwrite=True,
+            scales=scales,
+        )
         given = {(e["role"], e["name"]): e["fraction_bits"] for e in manifest["arrays"]}
         run = rounded_run(net, params, x * 2 - 0.5, KINDS[dtype], given)
         assert any(e["saturated"] for e in manifest["arrays"]) == (scales is not None)
@@ -189,8 +199,15 @@ def test_what_does_not_fit_is_refused_in_one_line(case: Case, tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"x.hex: .* are needed \(invalid literal"):
         match_pack(pack, tmp_path / "x.hex")
     with pytest.raises(ValueError, match=r"has no parameter 'extract\.weight'"):
-        write_pack(tmp_path / "o", sr.fsrcnn(2), random_params(sr.fsrcnn(2), np.random.default_rng(
-            0)), x, "int16", scales=pack)  # fmt: skip
+        write_pack(
+            tmp_path / "o",
+            sr.fsrcnn(2),
+            random_params(sr.fsrcnn(2), np.random.default_rng(0)),
+            x,
+            "int16",
+            scales=pack,
+        )
     with pytest.raises(ValueError, match="this pack has none"):
-        write_pack(tmp_path / "o", other, random_params(other, np.random.default_rng(0)), x,
-                   scales=pack)  # fmt: skip
+        write_pack(
+            tmp_path / "o", other, random_params(other, np.random.default_rng(0)), x, scales=pack
+        )

@@ -37,8 +37,13 @@ def test_a_right_collapse_is_proved(net: sr.Network, rng: Rng) -> None:
     failed = [check for check in checks if not check.passed]
     assert not failed
     names = " ".join(check.name for check in checks)
-    for part in ("in fractions", "weight, float32", "interior, float64", "border, float32",
-                 "gradient, float64"):  # fmt: skip
+    for part in (
+        "in fractions",
+        "weight, float32",
+        "interior, float64",
+        "border, float32",
+        "gradient, float64",
+    ):
         assert part in names
     for check in checks:
         assert check.worst == 0 or "fractions" not in check.name
@@ -71,9 +76,10 @@ def test_a_wrong_collapse_is_not_proved(
 ) -> None:
     net = NETWORKS["paper"]
     monkeypatch.setattr(
-        proof_module, "collapse_params",
+        proof_module,
+        "collapse_params",
         lambda net, params: BROKEN[broken](net, params, sr.collapse_params(net, params)),
-    )  # fmt: skip
+    )
     failed = [check.name for check in prove(net, random_params(net, rng)) if not check.passed]
     for part in (
         "block0: weight, float64",
@@ -86,9 +92,10 @@ def test_a_wrong_collapse_is_not_proved(
 def test_wrong_gradients_are_not_proved(rng: Rng, monkeypatch: pytest.MonkeyPatch) -> None:
     net = NETWORKS["paper"]
     monkeypatch.setattr(
-        proof_module, "collapse_params_vjp",
+        proof_module,
+        "collapse_params_vjp",
         lambda *a: {k: v * 1.001 for k, v in sr.collapse_params_vjp(*a).items()},
-    )  # fmt: skip
+    )
     failed = [check.name for check in prove(net, random_params(net, rng)) if not check.passed]
     assert failed
     assert all("gradient" in name for name in failed)
@@ -167,11 +174,19 @@ def test_a_block_scaled_by_a_hundred_thousandth_is_told_from_a_right_collapse() 
 def test_equivalence_needs_no_common_names(rng: Rng) -> None:
     net = sr.collapsed(NETWORKS["paper"])
     params = random_params(net, rng)
-    renamed = sr.Network(net.name, net.upscale, net.channels, tuple(
-        dataclasses.replace(la, name=f"my_{la.name}",
-                            inputs=tuple(i if i == "input" else f"my_{i}" for i in inputs))
-        for la, inputs in net.steps()
-    ))  # fmt: skip
+    renamed = sr.Network(
+        net.name,
+        net.upscale,
+        net.channels,
+        tuple(
+            dataclasses.replace(
+                la,
+                name=f"my_{la.name}",
+                inputs=tuple(i if i == "input" else f"my_{i}" for i in inputs),
+            )
+            for la, inputs in net.steps()
+        ),
+    )
     assert_equivalent(net, params, renamed, {f"my_{k}": v for k, v in params.items()})
 
 

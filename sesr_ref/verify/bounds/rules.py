@@ -283,46 +283,51 @@ def _resize_rounding(layer: nw.Resize, site: Site) -> tuple[int, Array]:
     return 2 * (taps + RESIZE_ROUNDINGS), terms
 
 
-RULES: nw.Rules[Rule] = nw.Rules({
-    nw.Conv: _linear_rule(_conv, lambda layer, p: int(np.prod(p["weight"].shape[:3]))),
-    nw.ConvTranspose: _linear_rule(
-        _transpose,
-        lambda layer, p: (-(-layer.kernel_size // layer.stride)) ** 2 * p["weight"].shape[2],
-    ),
-    nw.PReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
-    nw.ReLU: Rule(_activation_carry, _exact),
-    nw.LeakyReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
-    nw.Stencil: Rule(_stencil_carry, _stencil_rounding, _stencil_drift),
-    nw.Sigmoid: _smooth(_sigmoid_slope),
-    nw.SiLU: _smooth(_constant_slope(1.1)),
-    nw.Tanh: _smooth(_tanh_slope),
-    nw.GELU: _smooth(_constant_slope(1.13)),
-    nw.Gain: Rule(
-        _gain_carry,
-        _of_result,
-        lambda layer, site, u: _power(site.size[0], site.power) * u["gain"],
-    ),
-    nw.BatchNorm: Rule(_gain_carry, _norm_rounding, _norm_drift),
-    nw.Multiply: Rule(_product_carry, _of_result),
-    nw.Slice: Rule(lambda layer, site, errors: errors[0][..., layer.start : layer.stop], _exact),
-    nw.Pad: Rule(lambda layer, site, errors: rearrange.pad(errors[0], layer.size), _exact),
-    nw.Add: Rule(lambda layer, site, errors: _add(errors), _add_rounding),
-    nw.Concat: Rule(lambda layer, site, errors: pointwise.concat(*errors), _exact),
-    nw.DepthToSpace: Rule(_moved, _exact),
-    nw.Shift: Rule(
-        _first, _of_result, lambda layer, site, u: np.broadcast_to(u["offset"], site.y.shape)
-    ),
-    nw.Scale: Rule(
-        _scale_carry,
-        _of_result,
-        lambda layer, site, u: _power(site.size[0], site.power) * u["factor"],
-    ),
-    nw.Clip: Rule(
-        _clip_carry,
-        _exact,
-        lambda layer, site, u: np.broadcast_to(u["low"] + u["high"], site.y.shape),
-    ),
-    nw.Resize: Rule(
-        lambda layer, site, errors: _resample(layer, errors[0], site.power, 0.0), _resize_rounding
-    ),
-})  # fmt: skip
+RULES: nw.Rules[Rule] = nw.Rules(
+    {
+        nw.Conv: _linear_rule(_conv, lambda layer, p: int(np.prod(p["weight"].shape[:3]))),
+        nw.ConvTranspose: _linear_rule(
+            _transpose,
+            lambda layer, p: (-(-layer.kernel_size // layer.stride)) ** 2 * p["weight"].shape[2],
+        ),
+        nw.PReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
+        nw.ReLU: Rule(_activation_carry, _exact),
+        nw.LeakyReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
+        nw.Stencil: Rule(_stencil_carry, _stencil_rounding, _stencil_drift),
+        nw.Sigmoid: _smooth(_sigmoid_slope),
+        nw.SiLU: _smooth(_constant_slope(1.1)),
+        nw.Tanh: _smooth(_tanh_slope),
+        nw.GELU: _smooth(_constant_slope(1.13)),
+        nw.Gain: Rule(
+            _gain_carry,
+            _of_result,
+            lambda layer, site, u: _power(site.size[0], site.power) * u["gain"],
+        ),
+        nw.BatchNorm: Rule(_gain_carry, _norm_rounding, _norm_drift),
+        nw.Multiply: Rule(_product_carry, _of_result),
+        nw.Slice: Rule(
+            lambda layer, site, errors: errors[0][..., layer.start : layer.stop], _exact
+        ),
+        nw.Pad: Rule(lambda layer, site, errors: rearrange.pad(errors[0], layer.size), _exact),
+        nw.Add: Rule(lambda layer, site, errors: _add(errors), _add_rounding),
+        nw.Concat: Rule(lambda layer, site, errors: pointwise.concat(*errors), _exact),
+        nw.DepthToSpace: Rule(_moved, _exact),
+        nw.Shift: Rule(
+            _first, _of_result, lambda layer, site, u: np.broadcast_to(u["offset"], site.y.shape)
+        ),
+        nw.Scale: Rule(
+            _scale_carry,
+            _of_result,
+            lambda layer, site, u: _power(site.size[0], site.power) * u["factor"],
+        ),
+        nw.Clip: Rule(
+            _clip_carry,
+            _exact,
+            lambda layer, site, u: np.broadcast_to(u["low"] + u["high"], site.y.shape),
+        ),
+        nw.Resize: Rule(
+            lambda layer, site, errors: _resample(layer, errors[0], site.power, 0.0),
+            _resize_rounding,
+        ),
+    }
+)

@@ -210,7 +210,10 @@ def _compare_window(
             ]
             allowed = [Allowed(*(window.inside(a) for a in arrays)) for arrays in values]
             add_piece(
-                reports[name], window.inside(pieces[name]), allowed[2].exact,
-                dict(zip(CHECKS, allowed, strict=True)), window.start(pieces[name]),
+                reports[name],
+                window.inside(pieces[name]),
+                allowed[2].exact,
+                dict(zip(CHECKS, allowed, strict=True)),
+                window.start(pieces[name]),
                 model.arithmetic.storage,
-            )  # fmt: skip
+            )

@@ -46,7 +46,7 @@ ACTIVATION: list[Named] = [
     ("slopes negated", _slopes(lambda s: -s)),
     ("absolute value", _slopes(lambda s: s * 0 - 1)),
     ("slope on the positive side", lambda layer, x, p: -_slopes(lambda s: s)(layer, [-x[0]], p)),
-]  # fmt: skip
+]
 
 
 def _add_faults(count: int) -> Iterator[Named]:
@@ -121,7 +121,7 @@ SMOOTH: list[Named] = [
     ("GELU by the error function instead", lambda layer, x, p: pointwise.gelu(x[0])),
     ("GELU by tanh instead", lambda layer, x, p: pointwise.gelu(x[0], "tanh")),
     ("hard sigmoid", lambda layer, x, p: np.clip(x[0] / 6 + 0.5, 0, 1)),
-]  # fmt: skip
+]
 
 
 def _norm(squared: bool = False, eps: float | None = None, **changed: float) -> Faulty:
@@ -217,7 +217,7 @@ INPUT_FAULTS: list[tuple[str, Callable[[Array], Array]]] = [
     ("image mirrored", lambda x: x[:, :, ::-1]),
     ("image upside down", lambda x: x[:, ::-1]),
     ("rows and columns swapped", lambda x: x.swapaxes(1, 2) if x.shape[1] == x.shape[2] else x),
-]  # fmt: skip
+]
 RESULT_FAULTS: list[tuple[str, Callable[[Array], Array]]] = [
     *INPUT_FAULTS[3:5],
     *INPUT_FAULTS[9:],
@@ -233,4 +233,4 @@ RESULT_FAULTS: list[tuple[str, Callable[[Array], Array]]] = [
         for c in (-1, 0, 1)
         if r or c
     ),
-]  # fmt: skip
+]

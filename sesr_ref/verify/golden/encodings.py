@@ -121,11 +121,12 @@ def to_header(name: str, stored: Stored, kind: Kind, fraction_bits: int) -> byte
     symbol = re.sub(r"\W", "_", name)
     shape = ", ".join(map(str, stored.shape))
     lines = [
-        f"/* {_comment(name)}: shape {shape} */", "#include <stdint.h>",
+        f"/* {_comment(name)}: shape {shape} */",
+        "#include <stdint.h>",
         f"static const int sesr_{symbol}_shape[{stored.ndim}] = {{{shape}}};",
         *([f"static const int sesr_{symbol}_fraction_bits = {fraction_bits};"] * kind.is_integer),
         f"static const {kind.c_type} sesr_{symbol}[{stored.size}] = {{",
-    ]  # fmt: skip
+    ]
     flat = np.ascontiguousarray(stored, kind.dtype).ravel()
     if kind.dtype == "<f4":
         words = [f"{float(value).hex()}f" for value in flat]

@@ -71,8 +71,12 @@ class PackMatch:
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         tensors = [asdict(tensor) for tensor in self.tensors]
-        return {"agrees": self.agrees, "steps": self.steps, "tensors": tensors,
-                "missing": self.missing}  # fmt: skip
+        return {
+            "agrees": self.agrees,
+            "steps": self.steps,
+            "tensors": tensors,
+            "missing": self.missing,
+        }
 
 
 def match_pack(
@@ -184,11 +188,14 @@ def _match(entry: Entry, golden: Stored, got: Stored) -> TensorMatch:
     apart = np.abs(_places(got, kind) - _places(want, kind))
     place = np.unravel_index(int(apart.argmax()), apart.shape) if apart.any() else None
     return TensorMatch(
-        entry.name, apart.size, int(np.count_nonzero(apart)), int(apart.max(initial=0)),
+        entry.name,
+        apart.size,
+        int(np.count_nonzero(apart)),
+        int(apart.max(initial=0)),
         None if place is None else tuple(int(i) for i in place),
         None if place is None else float(want[place]),
         None if place is None else float(got[place]),
-    )  # fmt: skip
+    )
 
 
 def _places(stored: Stored, kind: Kind) -> Stored:

@@ -175,20 +175,35 @@ def _write_files(
             stem = name if SAFE_NAME.fullmatch(name) else f"array{len(entries)}"
             bundle[stem] = stored
             encodings = [(key, ENCODINGS[key]) for key in files if key in ENCODINGS]
-            entries.append({
-                "name": name, "role": role, "shape": stored.shape, "dtype": dtype,
-                "axes": axes, "fraction_bits": bits,
-                "saturated": array.saturated, "stem": stem,
-                "files": {k: write(f"{role}.{stem}{e.suffix}", e.write(stem, stored, kind, bits))
-                          for k, e in encodings},
-            })  # fmt: skip
+            entries.append(
+                {
+                    "name": name,
+                    "role": role,
+                    "shape": stored.shape,
+                    "dtype": dtype,
+                    "axes": axes,
+                    "fraction_bits": bits,
+                    "saturated": array.saturated,
+                    "stem": stem,
+                    "files": {
+                        k: write(f"{role}.{stem}{e.suffix}", e.write(stem, stored, kind, bits))
+                        for k, e in encodings
+                    },
+                }
+            )
         if "npz" in files:
             write(f"{role}s.npz", to_npz(bundle))
     manifest = {
-        "format": FORMAT, "version": VERSION, "network": net.name, "dtype": dtype,
-        "layout": layout, "byte_order": "little", "versions": _versions(),
-        "arrays": entries, "sha256": hashes,
-    }  # fmt: skip
+        "format": FORMAT,
+        "version": VERSION,
+        "network": net.name,
+        "dtype": dtype,
+        "layout": layout,
+        "byte_order": "little",
+        "versions": _versions(),
+        "arrays": entries,
+        "sha256": hashes,
+    }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
     return manifest
 
