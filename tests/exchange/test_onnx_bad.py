@@ -179,28 +179,37 @@ def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
         ([node("Transpose", "x", "y", perm=[0, 1, 3, 2])], "axes in the order (0, 1, 3, 2)"),
         ([conv("x wide", "y", 1)], "makes (16, 24, 4) of (16, 24, 1)"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_understood_is_named_with_its_place(
     nodes: list[Any], message: str, tmp_path: Path
 ) -> None:
     constants = {
-        "w": W, "k": ONE, "s": np.ones(1, "f4"), "flat": np.ones((1, 1, 1, 3), "f4"),
-        "four": FOUR, "four1": np.ones((1, 1), "f4"), "nan": W * np.float32("nan"),
-        "pixels": np.ones((4, 4), "f4"), "uneven": np.array([1, 1, 2, 3], "f4"),
+        "w": W,
+        "k": ONE,
+        "s": np.ones(1, "f4"),
+        "flat": np.ones((1, 1, 1, 3), "f4"),
+        "four": FOUR,
+        "four1": np.ones((1, 1), "f4"),
+        "nan": W * np.float32("nan"),
+        "pixels": np.ones((4, 4), "f4"),
+        "uneven": np.array([1, 1, 2, 3], "f4"),
         "wide": np.ones((4, 1, 1, 1), "f4"),
-    }  # fmt: skip
+    }
     assert message in refusal(tools.saved(tmp_path / "m.onnx", tools.model(nodes, constants)))
 
 
 def test_a_rearrangement_that_is_no_depth_to_space_is_named(tmp_path: Path) -> None:
     nodes = [
-        conv("x w", "a", 1), node("Reshape", "a six", "r"),
-        node("Transpose", "r", "t", perm=[0, 1, 2, 4, 3, 5]), node("Reshape", "t four", "y"),
-    ]  # fmt: skip
+        conv("x w", "a", 1),
+        node("Reshape", "a six", "r"),
+        node("Transpose", "r", "t", perm=[0, 1, 2, 4, 3, 5]),
+        node("Reshape", "t four", "y"),
+    ]
     constants = {
-        "w": np.ones((4, 1, 1, 1), "f4"), "six": np.array([1, 1, 2, 2, 3, 3]),
+        "w": np.ones((4, 1, 1, 1), "f4"),
+        "six": np.array([1, 1, 2, 2, 3, 3]),
         "four": np.array([1, 1, 6, 6]),
-    }  # fmt: skip
+    }
     proto = tools.model(nodes, constants, shape=[1, 1, 3, 3])
     assert "which is no depth-to-space" in refusal(tools.saved(tmp_path / "m.onnx", proto))
 

@@ -29,9 +29,7 @@ def conv(node: Node, b: Builder) -> View:
         )
     params = {"weight": np.ascontiguousarray(weight.transpose(2, 3, 1, 0))}
     params |= _bias(node, bias, len(weight))
-    layer = nw.Conv(
-        b.name_for(node), len(weight), k, groups, bias is not None, inputs=(x.source,)
-    )  # fmt: skip
+    layer = nw.Conv(b.name_for(node), len(weight), k, groups, bias is not None, inputs=(x.source,))
     return b.emit(node, layer, x.shape, params=params)
 
 

@@ -49,10 +49,14 @@ def _conv_transpose(
     if end < 0:
         raise ValueError(f"{layer.name}: ONNX has no transposed convolution with padding {crop}")
     graph.node(
-        "ConvTranspose", (*inputs, weight, *_bias(graph, layer, p)), layer.name,
-        kernel_shape=[k, k], strides=[stride, stride], pads=[crop, crop, end, end],
+        "ConvTranspose",
+        (*inputs, weight, *_bias(graph, layer, p)),
+        layer.name,
+        kernel_shape=[k, k],
+        strides=[stride, stride],
+        pads=[crop, crop, end, end],
         output_padding=[more if end == crop else 0] * 2,
-    )  # fmt: skip
+    )
 
 
 def _bias(graph: Graph, layer: nw.Conv | nw.ConvTranspose, p: Params) -> Names:
