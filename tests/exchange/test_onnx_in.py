@@ -11,7 +11,7 @@ import pytest
 import onnx_tools as tools
 import sesr_ref as sr
 from aimet import aimet_state
-from onnx_tools import conv, node
+from onnx_tools import conv, node, numbers
 from sesr_ref import network as nw
 from sesr_ref.exchange.onnx.operators import RULES
 from sesr_ref.exchange.state import from_state
@@ -31,10 +31,6 @@ def check(
     got = sr.run(net, params, x.astype(np.float32))
     np.testing.assert_allclose(got, expected.astype(np.float32), rtol=0, atol=atol)
     return net, params
-
-
-def numbers(rng: np.random.Generator, *shape: int) -> Array:
-    return rng.normal(0, 0.2, shape).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +58,12 @@ def test_our_own_expanded_export_comes_back_as_the_same_network(
 
 
 def test_every_operator_in_the_table_is_exercised_here() -> None:
-    source = Path(__file__).read_text("utf-8") + Path(tools.__file__).read_text("utf-8")
+    files = [*Path(__file__).parent.glob("test_onnx_*.py"), Path(tools.__file__)]
+    source = "".join(path.read_text("utf-8") for path in files)
     assert [kind for kind in RULES if f'"{kind}"' not in source] == []
 
 
-def test_per_channel_constants_become_depthwise_convolutions(
+def test_per_channel_constants_become_gains_and_depthwise_convolutions(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     nodes = [
@@ -89,11 +86,12 @@ def test_per_channel_constants_become_depthwise_convolutions(
     path = tools.saved(tmp_path / "m.onnx", tools.model(nodes, constants, channels=3))
     net, _ = check(path, rng.random((2, 5, 4, 3), dtype=np.float32), upscale=1)
     depthwise = [la for la in net.layers if isinstance(la, nw.Conv)]
-    assert [(la.kernel_size, la.groups) for la in depthwise] == [
-        (1, 3)
-    ] * 3  # the last Add is a bias
-    kinds = [type(la) for la in net.layers[-6:]]
-    assert kinds == [nw.Scale, nw.Shift, nw.Scale, nw.Scale, nw.Scale, nw.Add]
+    assert [(la.kernel_size, la.groups, la.bias) for la in depthwise] == [(1, 3, True)] * 2
+    kinds = [type(la) for la in net.layers]
+    assert kinds == [
+        *(nw.Conv, nw.Gain, nw.Gain, nw.Conv),
+        *(nw.Scale, nw.Shift, nw.Scale, nw.Scale, nw.Scale, nw.Add),
+    ]
 
 
 def test_a_bias_added_after_a_convolution_becomes_its_bias(
