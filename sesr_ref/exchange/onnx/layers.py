@@ -138,6 +138,9 @@ RESIZE_ATTRIBUTES: dict[str, dict[str, Any]] = {
 
 
 def _resize(graph: Graph, layer: nw.Resize, inputs: Names, p: Params, channels: int) -> None:
+    if layer.upscale == 1:
+        graph.node("Identity", inputs, layer.name)
+        return
     if layer.mode == "bicubic":
         write_bicubic(graph, layer.name, layer.upscale, inputs[0], channels)
         return
