@@ -11,12 +11,11 @@ from typing import Any
 from sesr_ref import network as nw
 from sesr_ref.architectures import sesr
 from sesr_ref.collapse import collapsed
+from sesr_ref.exchange.torch.names import to_torch
+from sesr_ref.ops.arrays import Params
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of the parameters found, under our names and in our layout."""
-
-LAYOUTS: dict[str, tuple[int, ...] | None] = {"as is": None, "OIHW": (2, 3, 1, 0)}
-"""How to transpose a stored array into ours (HWIO); None leaves it."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,17 @@ class Dialect:
         The table.
     network : function
         The network that the parameters belong to, given their shapes.
-    prefixes : tuple of str
-        What may stand ahead of all their names; the first is written.
+    prefix : str
+        What is written ahead of all their names; reading takes any of the usual ones.
+    write : function, optional
+        How the parameters of any network are written; without it only what the table describes is.
     """
 
     title: str
     names: tuple[Name, ...]
     network: Callable[[Shapes], nw.Network]
-    prefixes: tuple[str, ...] = ("", "module.")
+    prefix: str = ""
+    write: Callable[[nw.Network, Params], Params] | None = None
 
     @property
     def linear_blocks(self) -> bool:
@@ -165,16 +167,26 @@ def _torch() -> tuple[Name, ...]:
     return (*weights, *biases, Name("act{i}.slope", "act{i}.weight", optional=True))
 
 
+def _torch_collapsed() -> tuple[Name, ...]:
+    weights = _blocks(_OURS, (".weight",), (".weight",))
+    biases = [Name(f"{b}.bias", f"{b}.bias", optional=True) for b in _OURS]
+    return (*weights, *biases, Name("act{i}.slope", "act{i}.weight", optional=True))
+
+
 DIALECTS: dict[str, Dialect] = {
     "sesr-ref": Dialect(
         "sesr-ref's own names",
         _own("expand", "project", optional=("expand_bias", "project_bias")),
         _sesr,
+        write=lambda net, params: dict(params),
     ),
     "sesr-ref-collapsed": Dialect(
         "sesr-ref's own names, collapsed", _own("weight", optional=("bias",)), _sesr_collapsed
     ),
-    "torch": Dialect("a PyTorch module with sesr-ref's names", _torch(), _sesr),
+    "torch": Dialect("a PyTorch module with sesr-ref's names", _torch(), _sesr, write=to_torch),
+    "torch-collapsed": Dialect(
+        "a PyTorch module with sesr-ref's names, collapsed", _torch_collapsed(), _sesr_collapsed
+    ),
     "aimet": Dialect(
         "AIMET / AI Hub",
         (
@@ -186,7 +198,7 @@ DIALECTS: dict[str, Dialect] = {
             *_AIMET_REST,
         ),
         _aimet,
-        prefixes=("model.", "", "module."),
+        prefix="model.",
     ),
     "aimet-collapsed": Dialect(
         "AIMET / AI Hub, collapsed",
@@ -195,7 +207,7 @@ DIALECTS: dict[str, Dialect] = {
             *_AIMET_REST,
         ),
         _aimet_collapsed,
-        prefixes=("model.", "", "module."),
+        prefix="model.",
     ),
 }
 """Every layout that is recognised; a new one is a new entry."""

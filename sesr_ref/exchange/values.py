@@ -11,6 +11,8 @@ from sesr_ref.ops.arrays import Array
 Stored = np.ndarray[Any, np.dtype[Any]]
 MAX_WEIGHT = 1e6
 """Largest magnitude of a parameter: larger ones come of damaged files, swapped bytes for one."""
+MAX_VARIANCE = MAX_WEIGHT**2
+"""The same of a stored variance."""
 
 
 def parameter(name: str, array: Stored, limit: float = MAX_WEIGHT) -> Array:
@@ -35,9 +37,14 @@ def parameter(name: str, array: Stored, limit: float = MAX_WEIGHT) -> Array:
         If they are no floats, not finite or larger than `limit`.
     """
     if array.dtype.kind != "f":
-        raise ValueError(f"{name} must be floats, got {array.dtype}")
+        raise ValueError(f"{name:.200} must be floats, got {array.dtype}")
     largest = float(np.abs(array).max(initial=0.0))
     if not largest <= limit:
         what = "not finite" if not np.isfinite(largest) else f"absurd: {largest:.3g}"
-        raise ValueError(f"{name} holds numbers that are {what} (at most {limit:g} makes sense)")
+        raise ValueError(f"{name:.200} holds numbers that are {what} (at most {limit:g} is right)")
     return np.ascontiguousarray(array, None if array.dtype == np.float64 else np.float32)
+
+
+def finite(name: str, array: Stored) -> Array:
+    """As `parameter`, of any size that is finite."""
+    return parameter(name, array, float(np.finfo(np.float64).max))

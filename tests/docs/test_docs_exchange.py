@@ -30,7 +30,7 @@ def test_the_formats_are_those_that_are_read() -> None:
 def test_the_dialects_and_their_names_are_those_of_the_table() -> None:
     rows = re.findall(r"^\| `([\w-]+)` \| .* \| `([\w.]+)` \| (\w+) \|$", PAGE, re.MULTILINE)
     first = {
-        key: (d.prefixes[0] + d.names[0].theirs, "OIHW" if d.names[0].layout == "OIHW" else "HWIO")
+        key: (d.prefix + d.names[0].theirs, "OIHW" if d.names[0].layout == "OIHW" else "HWIO")
         for key, d in DIALECTS.items()
     }
     assert {key: (name, layout) for key, name, layout in rows} == first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -173,7 +172,7 @@ GLOBAL = b"\x80\x02c%s\n%s\n(X\x02\x00\x00\x00idtR."
         (b"\x80\x02ctorch._utils\n_rebuild_parameter\nK\x01\x85R.", "a parameter that is"),
         (b"\x80\x02K\x01K\x02s.", "takes more values than there are"),
         (b"\x80\x02}(K\x01u.", "sets items of something"),
-        (b"\x80\x02}]K\x01s.", "key [] is neither text nor a number"),
+        (b"\x80\x02}]K\x01s.", "is a list of 0, neither text nor a number"),
         (b"\x80\x02K\x01K\x02a.", "appends to something that is no list"),
         (b"\x80\x02t.", "has no mark"),
         (b"\x80\x02h\x07.", "BINGET"),
@@ -181,11 +180,11 @@ GLOBAL = b"\x80\x02c%s\n%s\n(X\x02\x00\x00\x00idtR."
         (b"\x80\x02}", "pickle exhausted before seeing STOP"),
         (b"\x80\x02X\xff\xff\xff\x7fab.", "expected 2147483647 bytes"),
         (b"", "pickle exhausted before seeing STOP"),
-        (b"\x80\x02K\x01.", "holds a int, not a state dict"),
+        (b"\x80\x02K\x01.", "holds 1, not a state dict"),
         (b"\x80\x02}X\x01\x00\x00\x00wK\x01s.", "its entry 'w' is a int, not a tensor"),
-        (b"\x80\x02}.", "no layout fits: found no arrays"),
+        (b"\x80\x02}.", "holds no parameters"),
         (STATE.replace(b"K\x02K\x03\x86K\x03K\x01", b"K\x03K\x03\x86K\x03K\x01"), "reaches beyond"),
-        (STATE.replace(b"K\x02K\x03\x86K\x03", b"J\xff\xff\xff\x7fK\x03\x86K\x00"), "more than"),
+        (STATE.replace(b"K\x02K\x03\x86K\x03", b"J\xff\xff\xff\x7fK\x03\x86K\x00"), "made of 6"),
         (STATE.replace(b"K\x02K\x03\x86K\x03", b"J\xff\xff\xff\xffK\x03\x86K\x00"), "a tensor of"),
         (STATE.replace(b"K\x06tQ", b"K\x07tQ"), "has 24 bytes, not 7 numbers"),
         (STATE.replace(b"\x00\x00\x000X", b"\x00\x00\x001X"), "no 'archive/data/1'"),
@@ -219,11 +218,17 @@ def test_a_pickle_is_read_into_plain_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\0" * 100]
+    ("data", "message"),
+    [
+        (b"", "not a PyTorch file but an empty file"),
+        (b"PK\x03\x04", "not a PyTorch file, or a truncated one"),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "pickle exhausted before seeing STOP"),
+        (b"\0" * 100, "not a PyTorch file, or a truncated one"),
+    ],
 )
-def test_other_files_are_refused(data: bytes, tmp_path: Path) -> None:
+def test_other_files_are_refused(data: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "m.pth").write_bytes(data)
-    assert "not a PyTorch file, a truncated one, or one from before" in refusal(tmp_path / "m.pth")
+    assert message in refusal(tmp_path / "m.pth")
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
@@ -248,7 +253,7 @@ def test_few_numbers_are_not_repeated_into_many(tmp_path: Path) -> None:
     names = (b"X\x01\x00\x00\x00" + name + repeated for name in (b"a", b"b", b"c"))
     content = b"\x80\x02}(" + b"".join(names) + b"u."
     message = refusal(archive(tmp_path / "m.pth", content))
-    assert f"its tensors have {3 << 27} numbers, more than {1 << 28}" in message
+    assert f"a: {1 << 27} numbers made of 6 stored ones" in message
 
 
 def test_compressed_members_are_refused(tmp_path: Path) -> None:
@@ -257,15 +262,11 @@ def test_compressed_members_are_refused(tmp_path: Path) -> None:
     assert "holds compressed members" in refusal(tmp_path / "m.pth")
 
 
-@pytest.mark.parametrize("members", [{}, {"data.pkl": 2}])
-def test_there_must_be_one_pickle(members: dict[str, int], tmp_path: Path) -> None:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as file:
-        file.writestr("readme", b"")
-        for i in range(members.get("data.pkl", 0)):
+def test_there_must_be_one_pickle(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.pth", "w") as file:
+        for i in range(2):
             file.writestr(f"archive{i}/data.pkl", STATE)
-    (tmp_path / "m.pth").write_bytes(stream.getvalue())
-    assert f"has one data.pkl, this has {members.get('data.pkl', 0)}" in refusal(tmp_path / "m.pth")
+    assert "has one data.pkl, this has 2" in refusal(tmp_path / "m.pth")
 
 
 def test_a_byte_order_that_is_none_is_refused(tmp_path: Path) -> None:

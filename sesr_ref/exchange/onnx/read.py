@@ -10,9 +10,10 @@ from typing import Any
 
 from sesr_ref.checks import check_params
 from sesr_ref.exchange.blocks import find_linear_blocks
+from sesr_ref.exchange.kinds import kind_of
 from sesr_ref.exchange.onnx.bicubic import find_bicubic
 from sesr_ref.exchange.onnx.builder import Builder
-from sesr_ref.exchange.onnx.file import PRODUCER, opset_of, read_model, tensor_array
+from sesr_ref.exchange.onnx.file import PRODUCER, opset_of, read_model, require_onnx, tensor_array
 from sesr_ref.exchange.onnx.fold import folded
 from sesr_ref.exchange.onnx.gelu import find_gelu
 from sesr_ref.exchange.onnx.graph import NCHW, NHWC, PROBE, Image, Node, Value, View, clean_name
@@ -21,7 +22,6 @@ from sesr_ref.exchange.onnx.order import needed_nodes
 from sesr_ref.exchange.onnx.rearrange import BYTES, FINISHING, FLOAT_TYPES
 from sesr_ref.exchange.onnx.search import Found
 from sesr_ref.exchange.onnx.settle import settled
-from sesr_ref.files import check_regular
 from sesr_ref.network import MAX_SIZE, Layer, Network, Scale
 from sesr_ref.ops.arrays import Params
 
@@ -62,8 +62,11 @@ def from_onnx(
         When onnx is not installed, with the extra's name.
     """
     path = Path(path)
-    check_regular(path)
+    require_onnx()
+    kind = kind_of(path)
     try:
+        if kind is not None:
+            raise ValueError(f"not an ONNX file but {kind}")
         model = read_model(path)
         name = model.graph.name if model.producer_name == PRODUCER else path.stem
         net, params = _network_of(model, clean_name(name) or "network", output)
