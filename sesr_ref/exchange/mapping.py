@@ -48,7 +48,7 @@ def as_network(arrays: Arrays, net: nw.Network, ordered: bool = True) -> Fit:
         if (named := by_name(arrays, form)) is not None:
             return named
     modules = modules_of(arrays, ordered)
-    others = [each for each in sized(modules.shapes) if each.name == net.name]
+    others = [each for each in sized(modules.shapes, ordered) if each.name == net.name]
     tried = [placed(modules, form) for each in (net, *others) for form in _primitive(each)]
     fits = [each for each in tried if isinstance(each, Fit)]
     if not fits:
@@ -80,7 +80,9 @@ def guessed(arrays: Arrays, ordered: bool = True) -> Fit:
     fits = [fit for net in nets for form in _forms(net) if (fit := by_name(arrays, form))]
     if not fits:
         modules = modules_of(arrays, ordered)
-        forms = [form for net in (*nets, *sized(modules.shapes)) for form in _primitive(net)]
+        forms = [
+            form for net in (*nets, *sized(modules.shapes, ordered)) for form in _primitive(net)
+        ]
         tried = [placed(modules, form) for form in forms]
         fits = [each for each in tried if isinstance(each, Fit)]
         if not fits:

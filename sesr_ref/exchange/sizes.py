@@ -12,13 +12,15 @@ Shape = tuple[int, ...]
 """Of a convolution's weight as PyTorch stores it."""
 
 
-def sized(shapes: Sequence[Shape]) -> list[Network]:
+def sized(shapes: Sequence[Shape], ordered: bool = True) -> list[Network]:
     """FSRCNN and SESR in the sizes that convolutions have.
 
     Parameters
     ----------
     shapes : sequence of tuples of int
-        Of all weights, in order.
+        Of all weights.
+    ordered : bool
+        Whether they are in the order of the layers.
 
     Returns
     -------
@@ -26,7 +28,16 @@ def sized(shapes: Sequence[Shape]) -> list[Network]:
         Each under the name that `architecture` takes for its variant; none where the convolutions
         are of another structure.
     """
+    shapes = shapes if ordered else sorted(shapes, key=_rank)
     return [*_fsrcnn(shapes), *_sesr(shapes)]
+
+
+def _rank(shape: Shape) -> int:
+    """Where a convolution stands in FSRCNN and in SESR as it is collapsed."""
+    features, channels, side, _ = shape
+    if side == 1:  # FSRCNN shrinks at first and expands in the end
+        return 1 if features < channels else 3
+    return {3: 2, 5: 0 if channels == 1 else 4}.get(side, 5)
 
 
 def _fsrcnn(shapes: Sequence[Shape]) -> list[Network]:
