@@ -161,8 +161,10 @@ def _placed(
     for key in keys:
         storage, dtype = storages[key], _dtype(mark, storages[key])
         count = int.from_bytes(data[place : place + 8], "little", signed=True)
-        if count != storage.length or place + 8 + count * dtype.itemsize > len(data):
+        if count != storage.length:
             raise ValueError(f"storage {key!r:.80} has {count} numbers, not {storage.length}")
+        if place + 8 + count * dtype.itemsize > len(data):
+            raise ValueError(f"truncated: storage {key!r:.80} is not all there")
         found[key] = np.frombuffer(data, dtype, count, place + 8)
         place += 8 + count * dtype.itemsize
     return found
