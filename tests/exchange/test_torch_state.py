@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import sesr_ref as sr
 from aimet import aimet_state
 from sesr_ref.exchange import load_state_dict, save_state_dict
 from sesr_ref.exchange.torch.pickle import Storage, Tensor, read_pickle
-from sesr_ref.exchange.torch.state_dict import read_state_dict
+from sesr_ref.exchange.torch.state_dict import WRAPPERS, read_state_dict
 
 Array = npt.NDArray[Any]
 
@@ -51,6 +53,59 @@ def test_a_tensor_is_read_from_its_storage(tmp_path: Path) -> None:
     got = read_state_dict(archive(tmp_path / "m.pth", STATE))
     assert list(got) == ["w"]
     np.testing.assert_array_equal(got["w"], NUMBERS.reshape(2, 3))
+
+
+BODY = STATE.removeprefix(b"\x80\x02").removesuffix(b".")
+
+
+def keyed(**values: bytes) -> bytes:
+    """A dictionary of pickled values."""
+    items = (b"X" + struct.pack("<I", len(k)) + k.encode() + v for k, v in values.items())
+    return b"}(" + b"".join(items) + b"u"
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_state_below_a_usual_key_is_found(wrapper: str, tmp_path: Path) -> None:
+    for content in (
+        keyed(**{wrapper: BODY}),
+        keyed(epoch=b"K\x07", best=TENSOR, optimizer=keyed(), **{wrapper: BODY}),
+        keyed(checkpoint=b"N", model=keyed(**{wrapper: BODY})),
+    ):
+        got = read_state_dict(archive(tmp_path / "m.pth", b"\x80\x02" + content + b"."))
+        assert list(got) == ["w"]
+
+
+def test_averaged_weights_come_first(tmp_path: Path) -> None:
+    other = BODY.replace(b"\x01\x00\x00\x00w", b"\x01\x00\x00\x00v")
+    content = keyed(params=other, params_ema=BODY)
+    assert list(read_state_dict(archive(tmp_path / "m.pth", b"\x80\x02" + content + b"."))) == ["w"]
+
+
+def test_counters_beside_tensors_are_left_out(tmp_path: Path) -> None:
+    content = keyed(w=TENSOR, epoch=b"K\x07", name=b"X\x01\x00\x00\x00a", none=b"N")
+    path = archive(tmp_path / "m.pth", b"\x80\x02" + content + b".")
+    assert list(read_state_dict(path)) == ["w"]
+    content = keyed(w=TENSOR, groups=b"]")
+    path = archive(tmp_path / "m.pth", b"\x80\x02" + content + b".")
+    assert "its entry 'groups' is a list, not a tensor" in refusal(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_scores_and_options_in_a_checkpoint_hold_no_code(protocol: int, tmp_path: Path) -> None:
+    beside = {
+        "args": argparse.Namespace(lr=0.1, sizes=[1, 2]),
+        "best": np.float64(31.5),
+        "counts": collections.Counter("abba"),
+        "logs": collections.defaultdict(int, {"a": 1}),
+    }
+    for value in beside.values():
+        content = pickle.dumps(value, protocol)
+        if protocol > 2:  # older ones call other functions for the same
+            read_pickle(content)
+    if protocol == 2:
+        inner = pickle.dumps(beside["best"], 2).removeprefix(b"\x80\x02").removesuffix(b".")
+        data = b"\x80\x02" + keyed(best=inner, state_dict=BODY) + b"."
+        assert list(read_state_dict(archive(tmp_path / "m.pth", data))) == ["w"]
 
 
 def test_strides_offsets_and_byte_order_are_honoured(tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ HARMLESS = {
     Global("numpy.core.multiarray", "scalar"),
     Global("torch", "Size"),
     Global("torch", "device"),
+    *(Global("builtins", name) for name in ("dict", "float", "int", "list", "set")),
+    *(Global("__builtin__", name) for name in ("dict", "float", "int", "list", "set")),
 }
 """What checkpoints hold beside tensors: scores, sizes, the options of a run."""
 ALLOWED = {
