@@ -69,7 +69,7 @@ def torch_names(net: nw.Network) -> dict[str, tuple[str, str]]:
 
 
 def module_names(net: nw.Network) -> dict[str, str]:
-    """A name for each layer with parameters that PyTorch takes for a module: its own if it can be.
+    """A name for each layer that is a module, which PyTorch takes for one: its own if it can be.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def module_names(net: nw.Network) -> dict[str, str]:
     dict of str
         Keyed by layer; what stands between dots is a module within a module.
     """
-    owners = dict.fromkeys(key.rpartition(".")[0] for key in net.param_shapes())
-    clean = {name: _clean(name) for name in owners}
+    owners = [layer for layer in net.layers if KEYS[type(layer)] and not layer.shares]
+    clean = {layer.name: _clean(layer.name) for layer in owners}
     names: dict[str, str] = {}
     for owner, name in clean.items():
         if any(name.startswith(f"{other}.") for other in clean.values()):  # a module is no folder
