@@ -32,6 +32,14 @@ from sesr_ref.train.warm_start import transfer
 
 if TYPE_CHECKING:
     from sesr_ref.exchange import from_onnx, load_any, to_onnx
+    from sesr_ref.integers import (
+        Grid,
+        Quantization,
+        calibrate,
+        forward_int,
+        quantize,
+        run_int,
+    )
     from sesr_ref.npu import (
         ETHOS_N78_4TOPS,
         ETHOS_N78_4TOPS_1MB,
@@ -47,12 +55,15 @@ __all__ = [
     "ETHOS_N78_4TOPS_1MB",
     "REFERENCE",
     "Composite",
+    "Grid",
     "Network",
     "Npu",
     "Ops",
+    "Quantization",
     "architecture",
     "architectures",
     "backward",
+    "calibrate",
     "carn_m",
     "collapse_params",
     "collapse_params_vjp",
@@ -65,6 +76,7 @@ __all__ = [
     "expanded",
     "fast",
     "forward",
+    "forward_int",
     "from_onnx",
     "fsrcnn",
     "imresize",
@@ -76,9 +88,11 @@ __all__ = [
     "npu_named",
     "plan_tiles",
     "psnr",
+    "quantize",
     "read_image",
     "rgb_to_ycbcr",
     "run",
+    "run_int",
     "save",
     "sesr",
     "ssim",
@@ -98,6 +112,10 @@ _LATER = {
         "sesr_ref.npu",
     ),
     **dict.fromkeys(("compare", "error_bounds"), "sesr_ref.verify"),
+    **dict.fromkeys(
+        ("Grid", "Quantization", "calibrate", "forward_int", "quantize", "run_int"),
+        "sesr_ref.integers",
+    ),
 }
 
 
