@@ -32,6 +32,7 @@ from sesr_ref.train.warm_start import transfer
 
 if TYPE_CHECKING:
     from sesr_ref.exchange import from_onnx, load_any, to_onnx
+    from sesr_ref.exchange.tflite import from_tflite, to_tflite
     from sesr_ref.integers import (
         Grid,
         Quantization,
@@ -78,6 +79,7 @@ __all__ = [
     "forward",
     "forward_int",
     "from_onnx",
+    "from_tflite",
     "fsrcnn",
     "imresize",
     "initialise",
@@ -97,6 +99,7 @@ __all__ = [
     "sesr",
     "ssim",
     "to_onnx",
+    "to_tflite",
     "transfer",
     "upscale_image",
     "vdsr",
@@ -107,6 +110,7 @@ __all__ = [
 # Imported when first asked for, so that `import sesr_ref` stays quick.
 _LATER = {
     **dict.fromkeys(("from_onnx", "load_any", "to_onnx"), "sesr_ref.exchange"),
+    **dict.fromkeys(("from_tflite", "to_tflite"), "sesr_ref.exchange.tflite"),
     **dict.fromkeys(
         ("ETHOS_N78_4TOPS", "ETHOS_N78_4TOPS_1MB", "Npu", "estimate", "npu_named", "plan_tiles"),
         "sesr_ref.npu",
