@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.ops.pointwise import LOSSES
+from sesr_ref.ops.losses import LOSSES
 from sesr_ref.params import INITS
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -54,7 +54,7 @@ class Recipe:
     checkpoint_every, validate_every : int
         Steps; 0 means at the end alone.
     loss : str
-        A key of `sesr_ref.ops.pointwise.LOSSES`.
+        A key of `sesr_ref.ops.losses.LOSSES`.
     init, slope
         As `sesr_ref.initialise` takes them.
     collapse_dtype : str

@@ -109,7 +109,7 @@ def test_the_default_recipe_is_the_papers() -> None:
         ({"average": 1.0}, "average must be in"),
         ({"schedule": "step"}, "schedule must be one of .*cosine.*, got 'step'"),
         ({"warmup": -1}, "warmup must not be negative"),
-        ({"loss": "l2"}, "loss must be one of .*charbonnier.*, got 'l2'"),
+        ({"loss": "l3"}, "loss must be one of .*charbonnier.*, got 'l3'"),
         ({"slope": float("nan")}, "slope must be finite, got nan"),
         ({"init": "zero"}, "init must be one of .*glorot.*, got 'zero'"),
         ({"collapse_dtype": "float16"}, "collapse_dtype must be one of .*, got 'float16'"),
