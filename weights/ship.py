@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -117,35 +119,99 @@ def write_manifest(entries: dict[str, Any]) -> None:
         stream.write((json.dumps(ordered, indent=2) + "\n").encode())
 
 
+@dataclass(frozen=True)
+class Judged:
+    """PSNR on the validation images of a run and of the weights shipped before; `entry` if taken.
+
+    `before_db` is None where nothing was shipped, or nothing was compared.
+    """
+
+    psnr_db: float
+    before_db: float | None
+    entry: dict[str, Any] | None
+
+
+def take(
+    run: Path,
+    name: str,
+    data: Path,
+    val: Path,
+    ops: Ops,
+    *,
+    weights: str = "weights.npz",
+    protocol: str = "y",
+    force: bool = False,
+    known: Mapping[str, Any] = MappingProxyType({}),
+) -> Judged:
+    """Write a run's weights into the package, unless the shipped ones are better.
+
+    Parameters
+    ----------
+    run : Path
+        The ``--out`` of ``sesr-ref train``.
+    name : str
+        To ship them by.
+    data, val : Path
+        Folder of test sets, folder of validation images.
+    ops : Ops
+        The implementation that runs networks.
+    weights : str
+        File in `run`.
+    protocol : str
+        Of the scores.
+    force : bool
+        Whether better weights are replaced.
+    known : mapping
+        Further facts for the entry's recipe.
+
+    Returns
+    -------
+    Judged
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or written.
+    ValueError
+        If the run is of another network than `name`, or damaged.
+    """
+    net, params = sr.load(run / weights)
+    net, before = named(name, net), None
+    facts = {
+        "recipe": {**recipe_of(run, weights), **known},
+        "validation": validation_of(net, params, val, ops),
+    }
+    psnr_db = facts["validation"]["psnr_db"]
+    if name in shipped() and not force:
+        before = validation_psnr(val, net.upscale, ops)(*sr.load(smallest(name)))
+        if round(before, 3) > round(psnr_db, 3):
+            return Judged(psnr_db, before, None)
+    facts["scores"] = scores_of(small_of(net, stored(net, params)[1]), data, protocol, ops)
+    entry = write_files(net, params) | facts
+    write_manifest({**shipped(), name: entry})
+    return Judged(psnr_db, before, entry)
+
+
 def ship(args: argparse.Namespace) -> int:
     """Compare, score, write."""
     if args.state and args.weights != "weights.npz":
         raise ValueError(f"--state is of a run's end, not of {args.weights}")
-    net, params = sr.load(args.run / args.weights)
-    net, ops = named(args.name, net), engine_named(args.engine)
-    facts = {
-        "recipe": recipe_of(args.run, args.weights),
-        "validation": validation_of(net, params, args.val, ops),
-    }
-    if args.name in shipped() and not args.force:
-        before = validation_psnr(args.val, net.upscale, ops)(*sr.load(smallest(args.name)))
-        if round(before, 3) > round(facts["validation"]["psnr_db"], 3):
-            print(
-                f"{args.name}: {facts['validation']['psnr_db']:.3f} dB on {args.val.name}, the "
-                f"shipped weights have {before:.3f} dB; --force replaces them",
-                file=sys.stderr,
-            )
-            return 1
-    facts["scores"] = scores_of(
-        small_of(net, stored(net, params)[1]), args.data, args.protocol, ops
-    )
-    entry = write_files(net, params) | facts
-    write_manifest({**shipped(), args.name: entry})
+    judged = take(
+        args.run, args.name, args.data, args.val, engine_named(args.engine),
+        weights=args.weights, protocol=args.protocol, force=args.force,
+    )  # fmt: skip
+    if judged.entry is None:
+        print(
+            f"{args.name}: {judged.psnr_db:.3f} dB on {args.val.name}, the shipped weights have "
+            f"{judged.before_db:.3f} dB; --force replaces them",
+            file=sys.stderr,
+        )
+        return 1
     if args.state:
         write_state(args.run, args.name)
     else:
         remove_stale_state(args.name)
-    print(json.dumps(entry, indent=2))
+    print(json.dumps(judged.entry, indent=2))
     return 0
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ NOTEWORTHY_HOURS = 1e-4
 
 
 @contextmanager
-def recorded(out: Path, engine: str) -> Iterator[None]:
+def recorded(out: Path, engine: str, words: Sequence[str]) -> Iterator[None]:
     """Add the part of a run that the block makes, also one that fails; nothing if it did nothing.
 
     Parameters
@@ -29,6 +28,8 @@ def recorded(out: Path, engine: str) -> Iterator[None]:
         Of the run.
     engine : str
         Its name.
+    words : sequence of str
+        The command without the program's name.
 
     Yields
     ------
@@ -41,7 +42,7 @@ def recorded(out: Path, engine: str) -> Iterator[None]:
     finally:
         hours = (time.monotonic() - begun) / 3600
         cpu_hours = (time.process_time() - cpu_begun) / 3600
-        command = shlex.join(["sesr-ref", *sys.argv[1:]]).replace(" --resume", "")
+        command = shlex.join(["sesr-ref", *words]).replace(" --resume", "")
         part = {"command": command, "engine": engine, "hours": hours, "cpu_hours": cpu_hours}
         missing = not (out / "run.json").is_file()
         if out.is_dir() and (hours > NOTEWORTHY_HOURS or missing or _stamp(out) != before):

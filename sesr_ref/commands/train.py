@@ -125,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
     with _threads(args.threads, ops):
         validation = _validation(args.val, net, ops)
         pairs = _pairs(args)
-        with recorded(args.out, ops.name), progress(recipe.steps, "training") as update:
+        words = getattr(args, "words", sys.argv[1:])
+        with recorded(args.out, ops.name, words), progress(recipe.steps, "training") as update:
             train(
                 net, pairs, args.out, recipe, start=start, ops=ops, resume=args.resume,
                 report=_reporter(update), **validation,

@@ -1,0 +1,124 @@
+"""How far the stages of the run book are: pixels, PSNR, hours done and left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from book import Book, is_held, log_of, steps_done
+from plan import Stage
+from sesr_ref.architectures import architecture
+from sesr_ref.commands.console import print_json, print_table
+from sesr_ref.counting import cost
+from sesr_ref.shipped import shipped
+
+SECONDS_PER_MAC = 32e-3 / (32 * 64 * 64 * 13520)
+"""Of a training step, by its network's multiply-accumulates: as M5 takes on two cores."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stage's line; `psnr_db` is its last score, `shipped_db` that of the shipped weights."""
+
+    stage: str
+    state: str
+    pixels: int
+    planned_pixels: int
+    psnr_db: float | None
+    shipped_db: float | None
+    hours: float
+    hours_left: float
+
+
+def rows_for(book: Book, stages: Sequence[Stage]) -> list[Row]:
+    """A row for each stage."""
+    rates = _rates(book)
+    return [_row(book, stage, rates) for stage in stages]
+
+
+def _row(book: Book, stage: Stage, rates: dict[str, float]) -> Row:
+    folder, done = book.folder(stage), book.done(stage)
+    seen = stage.pixels if done else min(stage.pixels, _pixels(book, stage))
+    scores = [row["psnr_db"] for row in log_of(folder) if row["psnr_db"] is not None]
+    rate = rates.get(stage.network) or rates[""] * _macs(stage.network)
+    entry = shipped().get(stage.network, {})
+    return Row(
+        stage.key, state_of(book, stage), seen, stage.pixels,
+        book.verdict(stage).get("psnr_db", scores[-1] if scores else None),
+        entry.get("validation", {}).get("psnr_db"),
+        _hours(book, stage), (stage.pixels - seen) * rate / 3600,
+    )  # fmt: skip
+
+
+def state_of(book: Book, stage: Stage) -> str:
+    """A word or two for people."""
+    if is_held(book.lock(stage)):
+        return "running"
+    if verdict := book.verdict(stage):
+        return "shipped" if verdict["shipped"] else "done, not better"
+    if book.done(stage):
+        return "done"
+    if book.begun(stage):
+        return "stopped"
+    return "waiting" if book.start_of(stage) is None else "ready"
+
+
+def _pixels(book: Book, stage: Stage) -> int:
+    return steps_done(book.folder(stage)) * (stage.pixels // stage.steps)
+
+
+def _hours(book: Book, stage: Stage) -> float:
+    try:
+        facts = json.loads((book.folder(stage) / "run.json").read_text("utf-8"))
+        return float(facts["hours"])
+    except (OSError, ValueError, KeyError):
+        return 0.0
+
+
+def _macs(network: str) -> float:
+    """Multiply-accumulates for a low-resolution pixel."""
+    net = architecture(network)
+    assert net is not None
+    return cost(net, 64, 64).macs / 64**2
+
+
+def _rates(book: Book) -> dict[str, float]:
+    """Seconds a pixel of each network with a run here; under "" those a multiply-accumulate."""
+    seconds: dict[str, float] = {}
+    pixels: dict[str, int] = {}
+    for stage in book.stages:
+        if hours := _hours(book, stage):
+            seconds[stage.network] = seconds.get(stage.network, 0) + 3600 * hours
+            pixels[stage.network] = pixels.get(stage.network, 0) + _pixels(book, stage)
+    rates = {name: value / pixels[name] for name, value in seconds.items() if pixels[name]}
+    work = sum(pixels[name] * _macs(name) for name in rates)
+    everything = sum(seconds[name] for name in rates)
+    return rates | {"": everything / work if work else SECONDS_PER_MAC}
+
+
+def print_status(book: Book, stages: Sequence[Stage], as_json: bool) -> int:
+    """Print a table, or JSON."""
+    rows = rows_for(book, stages)
+    totals = {
+        key: sum(getattr(row, key) for row in rows)
+        for key in ("pixels", "planned_pixels", "hours", "hours_left")
+    }
+    if as_json:
+        print_json({"stages": [vars(row) for row in rows], "totals": totals})
+        return 0
+    lines = [_cells(vars(row)) for row in rows]
+    total = _cells({"stage": "all", "state": "", "psnr_db": None, "shipped_db": None} | totals)
+    columns = ("stage", "state", "Gpx", "of", "dB", "shipped", "hours", "left")
+    print_table("", columns, [*lines, total])
+    return 0
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    score, before = ("-" if row[k] is None else f"{row[k]:.3f}" for k in ("psnr_db", "shipped_db"))
+    return (
+        row["stage"], row["state"], f"{row['pixels'] / 1e9:.2f}",
+        f"{row['planned_pixels'] / 1e9:.2f}", score, before, f"{row['hours']:.2f}",
+        f"{row['hours_left']:.2f}",
+    )  # fmt: skip
