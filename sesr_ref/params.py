@@ -6,11 +6,12 @@ description as ``network.json`` (UTF-8 bytes), so that a file says what it is.
 
 from __future__ import annotations
 
+import json
 import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,8 @@ DESCRIPTION = "network.json"
 MAX_DESCRIPTION_BYTES = 4 << 20
 MAX_PARAMETERS = 1 << 28
 OTHER_FORMATS = (".onnx", ".safetensors", ".pth", ".pt")
+CHECKPOINT_META = "meta"
+MAX_META_BYTES = 64 << 20  # it holds a log
 DTYPES = ("float16", "float32", "float64")
 
 
@@ -124,7 +127,8 @@ def load(name: str | Path) -> tuple[Network, Params]:
     ----------
     name : str or path
         A shipped name, such as ``"sesr-m5-x2"`` (with its linear blocks) or
-        ``"sesr-m5-x2-collapsed"``, or a path to an .npz written by `save`.
+        ``"sesr-m5-x2-collapsed"``, or a path to an .npz written by `save`; of a training's
+        checkpoint.npz the moving average of its weights, if it has one, else the weights.
 
     Returns
     -------
@@ -162,6 +166,8 @@ def load(name: str | Path) -> tuple[Network, Params]:
 
 def _read(archive: zipfile.ZipFile) -> tuple[Network, Params]:
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if DESCRIPTION not in members and {CHECKPOINT_META, "weights"} <= set(members):
+        return _read_checkpoint(archive, members)
     if DESCRIPTION not in members:
         raise ValueError(f"holds no {DESCRIPTION}: not written by sesr_ref.save")
     if (size := members[DESCRIPTION].file_size) > MAX_DESCRIPTION_BYTES:
@@ -185,6 +191,52 @@ def _read(archive: zipfile.ZipFile) -> tuple[Network, Params]:
         _check_finite(name, array)
         params[name] = _at_least_float32(array)
     return net, params
+
+
+def _read_checkpoint(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]
+) -> tuple[Network, Params]:
+    """Read what a training would save if it ended where it stands."""
+    if (size := members[CHECKPOINT_META].file_size) > MAX_META_BYTES:
+        raise ValueError(f"its description claims {size} bytes, more than {MAX_META_BYTES}")
+    with archive.open(members[CHECKPOINT_META]) as stream:
+        text = _read_array(stream, None, ("uint8",)).tobytes()
+    try:
+        net = Network.from_json(json.dumps(json.loads(text)["network"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"a checkpoint that describes no network ({error})") from None
+    shapes = net.param_shapes()
+    count = sum(math.prod(shape) for shape in shapes.values())
+    if count > MAX_PARAMETERS:
+        raise ValueError(f"{count} parameters, more than {MAX_PARAMETERS}")
+    key = "average" if "average" in members else "weights"
+    with archive.open(members[key]) as stream:
+        flat = _read_array(stream, (count,), DTYPES)
+    _check_finite(key, flat)
+    return net, split(flat, shapes)
+
+
+def split(flat: Array, shapes: Mapping[str, tuple[int, ...]]) -> Params:
+    """Views of one flat vector, in the order of the shapes.
+
+    Parameters
+    ----------
+    flat : (n,) array
+        All parameters behind one another.
+    shapes : mapping
+        Of each.
+
+    Returns
+    -------
+    dict of arrays
+        Keyed as `shapes`.
+    """
+    views, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + math.prod(shape)
+        views[name] = flat[start:stop].reshape(shape)
+        start = stop
+    return views
 
 
 def _check_finite(name: str, array: Array) -> None:

@@ -71,6 +71,10 @@ class Book:
         """Whether a stage's run is here."""
         return self.finished(stage) or (self.folder(stage) / CHECKPOINT).exists()
 
+    def touched(self, stage: Stage) -> bool:
+        """Whether anything of a stage's run is here, and be it a log."""
+        return any((self.folder(stage) / name).exists() for name in RUN_FILES)
+
     def was_shipped(self, stage: Stage) -> bool:
         """Whether the shipped weights have been through a stage."""
         return not self.anew and stage.key in keys_of(shipped_chain(stage.network))
@@ -152,7 +156,7 @@ class Book:
             raise FileNotFoundError(f"{run}: holds neither {WEIGHTS} nor {CHECKPOINT}")
         self.note_chain(stage)
         for file in files:
-            shutil.copy2(file, self.folder(stage) / file.name)
+            shutil.copyfile(file, self.folder(stage) / file.name)
 
 
 def shipped_chain(network: str) -> Chain:

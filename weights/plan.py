@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sesr_ref.commands.train import add_arguments
+from sesr_ref.commands.train_options import add_arguments
 
 PLAN = Path(__file__).parent / "plan.toml"
 FIELDS = ("network", "stage", "recipe", "pixels", "seed", "start")
@@ -129,7 +129,7 @@ def options_of(words: tuple[str, ...]) -> argparse.Namespace:
     Parameters
     ----------
     words : tuple of str
-        Options, ``--data`` and ``--out`` may be left out.
+        Options.
 
     Returns
     -------
@@ -142,4 +142,4 @@ def options_of(words: tuple[str, ...]) -> argparse.Namespace:
     """
     parser = _Parser(add_help=False)
     add_arguments(parser)
-    return parser.parse_args(["--data", ".", "--out", ".", *words])
+    return parser.parse_args(words)

@@ -78,7 +78,7 @@ def train_stage(stage: Stage, book: Book, start: str, args: argparse.Namespace) 
     book.note_chain(stage)
     words = words_for(stage, book, start, args)
     options = options_of(tuple(words[1:]))
-    options.words, options.resume = words, True
+    options.words, options.resume = words, book.touched(stage)
     notice(f"{stage.key}: {stage.steps} steps, {stage.pixels / 1e9:.1f} Gpx")
     train_command(options)
 

@@ -24,7 +24,9 @@ def test_the_recipes_table_is_that_of_its_results() -> None:
 
 
 def test_the_ablations_table_is_that_of_its_results() -> None:
-    table = markdown(run_ablations.COLUMNS, run_ablations.rows_for(read(DOCS / "data" / "ablations.jsonl")))
+    table = markdown(
+        run_ablations.COLUMNS, run_ablations.rows_for(read(DOCS / "data" / "ablations.jsonl"))
+    )
     assert table in PAGE
 
 

@@ -20,6 +20,7 @@ import sesr_ref as sr
 import ship
 import state
 from sesr_ref import shipped as shipped_module
+from sesr_ref.commands.train_options import network_for
 from sesr_ref.images import write_image
 from sesr_ref.shipped import shipped
 
@@ -128,12 +129,10 @@ def test_the_pixels_of_a_stage_decide_its_steps() -> None:
 
 
 def test_the_shipped_plan_trains_what_the_networks_are() -> None:
-    from sesr_ref.commands.train import _network
-
     stages = plan.read_plan()
     assert [stage.key for stage in stages[:2]] == ["sesr-m5-x2/first", "sesr-m5-x2/long"]
     for stage in stages:
-        net = _network(plan.options_of(stage.words))
+        net = network_for(plan.options_of(stage.words))
         assert ship.named(stage.network, net).name == stage.network
 
 
