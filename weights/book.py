@@ -119,7 +119,7 @@ class Book:
     def chain(self, stage: Stage) -> Chain:
         """What a finished stage's weights have learned from."""
         recipe = recipe_of(self.folder(stage))
-        return [*_read(self.folder(stage) / CHAIN, []), _record(stage.key, recipe)]
+        return [*read_json(self.folder(stage) / CHAIN, []), _record(stage.key, recipe)]
 
     def note_chain(self, stage: Stage) -> None:
         """Write down what a stage starts from, once, ahead of its first step."""
@@ -130,7 +130,7 @@ class Book:
 
     def verdict(self, stage: Stage) -> dict[str, Any]:
         """What came of the comparison with the shipped weights; nothing before there was one."""
-        return dict(_read(self.folder(stage) / VERDICT, {}))
+        return dict(read_json(self.folder(stage) / VERDICT, {}))
 
     def adopt(self, stage: Stage, run: Path) -> None:
         """Take a run that was made elsewhere for a stage.
@@ -198,7 +198,8 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def _read(path: Path, default: Any) -> Any:
+def read_json(path: Path, default: Any) -> Any:
+    """What a file of JSON says, or something else where there is none."""
     return json.loads(path.read_text("utf-8")) if path.exists() else default
 
 

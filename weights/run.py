@@ -10,7 +10,12 @@ SESR_EVAL.
 
     python weights/run.py --status [--json]
 
-prints what is done, and what is left in hours.  weights/README.md has the other options.
+prints what is done, and what is left in hours.
+
+    python weights/run.py --save
+
+puts what is begun into weights/states, where git sees it and a fresh clone goes on from it.
+weights/README.md has the other options.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT, raise_signal
 
+import saved
 from book import VERDICT, Book, held, write_json
 from plan import PLAN, Stage, options_of, read_plan
 from sesr_ref.commands.console import notice, one_line
@@ -110,6 +116,13 @@ def _told(judged: Judged) -> str:
     before = "nothing" if judged.before_db is None else f"{judged.before_db:.3f} dB"
     what = "shipped" if judged.entry else "not shipped"
     return f"{judged.psnr_db:.3f} dB, {before} before: {what}"
+
+
+def restore_kept(book: Book) -> None:
+    """Go on from what another machine left in weights/states."""
+    for stage in reversed(book.stages):  # a later stage makes an earlier one needless
+        if saved.restore(book, stage):
+            notice(f"{stage.key}: goes on from {saved.file_of(stage)}, of its kind, not its bits")
 
 
 def run_stage(stage: Stage, book: Book, args: argparse.Namespace, deadline: Deadline) -> bool:
@@ -199,6 +212,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-ship", action="store_true", help="train alone")
     parser.add_argument("--anew", action="store_true", help="shipped weights count for nothing")
     parser.add_argument("--status", action="store_true", help="print how far everything is")
+    parser.add_argument("--save", action="store_true", help="keep what is begun in weights/states")
     parser.add_argument("--json", action="store_true", help="the status for programs")
     parser.add_argument(
         "--adopt", nargs=2, metavar=("NETWORK/STAGE", "RUN"), help="take a run for a stage"
@@ -223,6 +237,9 @@ def carry_out(args: argparse.Namespace) -> int:
     stages = chosen(book, args.only, args.stage)
     if args.adopt:
         return adopt(book, args.adopt[0], Path(args.adopt[1]))
+    if args.save:
+        print("\n".join(saved.save(book)) or "nothing is to be kept")
+        return 0
     if args.status or args.json:
         return print_status(book, stages, args.json)
     for key in ("data", "val") if args.no_ship else FOLDERS:
@@ -231,6 +248,10 @@ def carry_out(args: argparse.Namespace) -> int:
         setattr(args, key, getattr(args, key).resolve())
     if hasattr(os, "nice"):
         os.nice(19)
+    book.runs.mkdir(parents=True, exist_ok=True)
+    if not args.anew:
+        with held(book.runs / ".restore.lock", wait=True):
+            restore_kept(book)
     return run_book(book, stages, args)
 
 

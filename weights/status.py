@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from book import Book, is_held, log_of, steps_done
+import saved
+from book import Book, is_held, log_of, read_json, steps_done
 from plan import Stage
 from sesr_ref.architectures import architecture
 from sesr_ref.commands.console import print_json, print_table
@@ -62,19 +62,31 @@ def state_of(book: Book, stage: Stage) -> str:
         return "done"
     if book.begun(stage):
         return "stopped"
+    if not book.anew and saved.described(stage):
+        return "saved"
     return "waiting" if book.start_of(stage) is None else "ready"
 
 
 def _pixels(book: Book, stage: Stage) -> int:
-    return steps_done(book.folder(stage)) * (stage.pixels // stage.steps)
+    step = steps_done(book.folder(stage))
+    if not step and not book.anew:
+        kept = saved.described(stage)
+        step = stage.steps if kept.get("finished") else kept.get("checkpoint", {}).get("step", 0)
+    return step * (stage.pixels // stage.steps)
+
+
+def _parts(book: Book, stage: Stage) -> list[dict[str, Any]]:
+    """Parts of a stage's run, each with its hours and steps."""
+    try:
+        facts = read_json(book.folder(stage) / "run.json", None)
+    except ValueError:  # damaged: the run itself will say so
+        return []
+    facts = facts or (None if book.anew else saved.described(stage).get("run.json"))
+    return [dict(part) for part in facts.get("runs", [facts])] if facts else []
 
 
 def _hours(book: Book, stage: Stage) -> float:
-    try:
-        facts = json.loads((book.folder(stage) / "run.json").read_text("utf-8"))
-        return float(facts["hours"])
-    except (OSError, ValueError, KeyError):
-        return 0.0
+    return float(sum(part["hours"] for part in _parts(book, stage)))
 
 
 def _macs(network: str) -> float:
@@ -87,12 +99,15 @@ def _macs(network: str) -> float:
 def _rates(book: Book) -> dict[str, float]:
     """Seconds a pixel of each network with a run here; under "" those a multiply-accumulate."""
     seconds: dict[str, float] = {}
-    pixels: dict[str, int] = {}
+    pixels: dict[str, float] = {}
     for stage in book.stages:
-        if hours := _hours(book, stage):
+        parts = [part for part in _parts(book, stage) if part.get("steps")]
+        if parts:
+            each = stage.pixels / stage.steps
+            hours, steps = (sum(part[key] for part in parts) for key in ("hours", "steps"))
             seconds[stage.network] = seconds.get(stage.network, 0) + 3600 * hours
-            pixels[stage.network] = pixels.get(stage.network, 0) + _pixels(book, stage)
-    rates = {name: value / pixels[name] for name, value in seconds.items() if pixels[name]}
+            pixels[stage.network] = pixels.get(stage.network, 0) + each * steps
+    rates = {name: value / pixels[name] for name, value in seconds.items()}
     work = sum(pixels[name] * _macs(name) for name in rates)
     everything = sum(seconds[name] for name in rates)
     return rates | {"": everything / work if work else SECONDS_PER_MAC}

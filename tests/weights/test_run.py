@@ -10,89 +10,17 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import book
 import plan
 import run
-import sesr_ref as sr
 import ship
-import state
-from sesr_ref import shipped as shipped_module
+from runbook import NAME, Capture, done, states_of, words
 from sesr_ref.commands.train_options import network_for
-from sesr_ref.images import write_image
 from sesr_ref.shipped import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "sesr-m1-x2"
-Capture = pytest.CaptureFixture[str]
-PLAN = """
-[networks]
-sesr-m1-x2 = "--blocks 1 --expand 4"
-sesr-m1-x4 = "--blocks 1 --expand 4 --upscale 4"
-[recipes]
-usual = "--batch 2 --crop 8 --amsgrad --average 0.9 --checkpoint-every 7 --validate-every 20"
-long = "--lr 1e-3"
-l2 = "--lr 1e-3 --schedule cosine --loss l2"
-[book]
-stages = [
-  { network = "sesr-m1-x2", stage = "long", recipe = "long", pixels = 5120, seed = 1, start = "" },
-  { network = "sesr-m1-x2", stage = "l2", recipe = "l2", pixels = 2560, seed = 2 },
-  { network = "sesr-m1-x4", stage = "x4", recipe = "long", pixels = 1280, seed = 3, \
-start = "sesr-m1-x2/l2" },
-]
-"""
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders as run.py takes them, of one small image each."""
-    folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for name in ("train/T1", "Kodak24", "Set5", "Set14", "BSD100"):
-        (folder / name).mkdir(parents=True)
-        smooth = sr.imresize(rng.random((16, 18)), 4).clip(0, 1)
-        write_image(folder / name / "a.png", np.round(255 * smooth).astype(np.uint8))
-    return folder
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "package"
-    folder.mkdir()
-    for module in (shipped_module, ship):
-        monkeypatch.setattr(module, "weights_folder", lambda: folder)
-    monkeypatch.setattr(state, "STATES", tmp_path / "states")
-    return folder
-
-
-@pytest.fixture
-def plan_file(tmp_path: Path) -> Path:
-    path = tmp_path / "plan.toml"
-    path.write_text(PLAN)
-    return path
-
-
-def words(images: Path, plan_file: Path, *options: str) -> list[str]:
-    return [
-        "--data", str(images / "train"), "--val", str(images / "Kodak24"), "--eval", str(images),
-        "--plan", str(plan_file), "--runs", str(plan_file.parent / "runs"),
-        "--engine", "reference", *options,
-    ]  # fmt: skip
-
-
-def done(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
-    monkeypatch.setattr(os, "nice", lambda value: None)
-    monkeypatch.setattr("sys.argv", ["run.py", *options])
-    return run.main()
-
-
-def states_of(monkeypatch: pytest.MonkeyPatch, capsys: Capture, *options: str) -> dict[str, str]:
-    capsys.readouterr()
-    assert done(monkeypatch, *options, "--json") == 0
-    rows = json.loads(capsys.readouterr().out)["stages"]
-    return {row["stage"]: row["state"] for row in rows}
 
 
 def test_all_stages_are_trained_in_order_and_what_is_better_is_shipped(

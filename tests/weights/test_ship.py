@@ -16,25 +16,11 @@ import sesr_ref as sr
 import ship
 import state
 from checks import check_collapse
-from sesr_ref import shipped as shipped_module
 from sesr_ref.cli import main as sesr_ref_main
-from sesr_ref.images import write_image
 from sesr_ref.shipped import shipped
 
 NAME = "sesr-m1-x2"
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders as ship.py takes them, of one small image each."""
-    folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for name in ("train/T1", "Kodak24", "Set5", "Set14", "BSD100"):
-        (folder / name).mkdir(parents=True)
-        smooth = sr.imresize(rng.random((13, 17)), 4).clip(0, 1)
-        write_image(folder / name / "a.png", np.round(255 * smooth).astype(np.uint8))
-    return folder
 
 
 def trained(out: Path, images: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Path:
@@ -55,16 +41,6 @@ def shipping(run: Path, images: Path, *options: str, name: str = NAME) -> list[s
         "ship.py", str(run), name, "--data", str(images), "--val", str(images / "Kodak24"),
         "--engine", "reference", *options,
     ]  # fmt: skip
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "package"
-    folder.mkdir()
-    for module in (shipped_module, ship):
-        monkeypatch.setattr(module, "weights_folder", lambda: folder)
-    monkeypatch.setattr(state, "STATES", tmp_path / "states")
-    return folder
 
 
 @pytest.mark.parametrize("half", [False, True])
