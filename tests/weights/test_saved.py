@@ -126,11 +126,11 @@ def test_the_budget_goes_to_the_first_stages_and_moments_of_shipped_weights_give
     (state.STATES / "large.npz").write_bytes(bytes(5000))
     book = Book(read_plan(plan_file), plan_file.parent / "runs")
     shutil.copytree(book.folder(book.stages[0]), book.folder(book.stages[2]))
-    size = len(saved.packed(book, book.stages[0]))
+    size, coarse = (len(saved.packed(book, book.stages[0], bits)) for bits in (10, 6))
     lines = saved.save(book, size + 1000)
     assert lines == [
         f"sesr-m1-x2/long: {size / 1e6:.2f} MB",
-        f"sesr-m1-x4/x4: left out, it needs {size / 1e6:.2f} MB and 0.00 MB are left",
+        f"sesr-m1-x4/x4: left out, it needs {coarse / 1e6:.2f} MB, its moments to 0.8 %; 0.00 MB are left",
         "large: the moments of the shipped weights are removed, no room",
     ]
     assert {path.name for path in state.STATES.rglob("*.npz")} == {
@@ -139,6 +139,25 @@ def test_the_budget_goes_to_the_first_stages_and_moments_of_shipped_weights_give
     shutil.rmtree(book.runs)
     assert saved.save(book, size + 1000) == []  # what another machine left stays
     assert saved.file_of(book.stages[0]).exists()
+
+
+def test_where_there_is_too_little_room_the_moments_are_coarse(
+    stopped: list[str], plan_file: Path
+) -> None:
+    import saved
+
+    book = Book(read_plan(plan_file), plan_file.parent / "runs")
+    stage = book.stages[0]
+    _, vectors = read_checkpoint(book.folder(stage) / "checkpoint.npz")
+    size = len(saved.packed(book, stage))
+    assert saved.save(book, size - 1)[0].endswith("MB, its moments to 0.8 %")
+    assert saved.file_of(stage).stat().st_size < size
+    shutil.rmtree(book.runs)
+    assert saved.restore(book, stage)
+    _, restored = read_checkpoint(book.folder(stage) / "checkpoint.npz")
+    for key, error in (("average", 1e-3), ("mean", 8.5e-3), ("square", 1.7e-2)):
+        large = abs(vectors[key]) > 1e-4 * abs(vectors[key]).max()
+        np.testing.assert_allclose(restored[key][large], vectors[key][large], rtol=error)
 
 
 def test_everything_kept_for_later_is_below_the_budget() -> None:
