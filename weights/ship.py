@@ -35,6 +35,8 @@ from sesr_ref.shipped import COLLAPSED, shipped, smallest, weights_folder
 from state import remove_stale_state, write_state
 
 SETS = ("Set5", "Set14", "BSD100")
+FURTHER = ("Urban100", "Manga109", "DIV2K", "DIV2Kcrop100")
+"""Scored where they are there."""
 LARGEST_FLOAT32 = 1_300_000
 """Bytes; linear blocks that would take more are stored as float16."""
 
@@ -76,10 +78,10 @@ def validation_of(net: Network, params: Params, folder: Path, ops: Ops) -> dict[
 
 
 def scores_of(model: Model, data: Path, protocol: str, ops: Ops) -> dict[str, Any]:
-    """Means over each test set."""
+    """Means over each test set that must be there, and the further ones that are."""
     upscale, methods = model[0].upscale, {"network": network(*model, ops)}
     scores: dict[str, Any] = {"protocol": f"{protocol}: {PROTOCOLS[protocol].text}; Y, border = s"}
-    for name in SETS:
+    for name in (*SETS, *(name for name in FURTHER if (data / name).is_dir())):
         mean = score_folder(data / name, methods, upscale, PROTOCOLS[protocol]).mean()
         scores[name] = {key: round(value, 4) for key, value in asdict(mean["network"]).items()}
     return scores

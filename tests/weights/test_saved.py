@@ -130,7 +130,8 @@ def test_the_budget_goes_to_the_first_stages_and_moments_of_shipped_weights_give
     lines = saved.save(book, size + 1000)
     assert lines == [
         f"sesr-m1-x2/long: {size / 1e6:.2f} MB",
-        f"sesr-m1-x4/x4: left out, it needs {coarse / 1e6:.2f} MB, its moments to 0.8 %; 0.00 MB are left",
+        f"sesr-m1-x4/x4: left out, it needs {coarse / 1e6:.2f} MB, its moments to 0.8 %; "
+        "0.00 MB are left",
         "large: the moments of the shipped weights are removed, no room",
     ]
     assert {path.name for path in state.STATES.rglob("*.npz")} == {

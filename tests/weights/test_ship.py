@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,31 @@ def test_the_step_of_the_best_weights_is_the_one_that_scored_best(tmp_path: Path
     ended = (tmp_path / "run.json").stat().st_mtime
     os.utime(tmp_path / "best.npz", (ended + 1800, ended + 1800))  # the run goes on
     assert recipe.recipe_of(tmp_path, "best.npz")["hours"] == 1.735
+
+
+def test_further_test_sets_are_scored_where_they_are(
+    package: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = tmp_path / "sets"
+    shutil.copytree(images, sets)
+    shutil.copytree(images / "Set5", sets / "DIV2Kcrop100")
+    run = trained(tmp_path / "m1", images, monkeypatch)
+    monkeypatch.setattr("sys.argv", shipping(run, sets))
+    assert ship.main() == 0
+    scores = shipped()[NAME]["scores"]
+    assert scores.keys() == {"protocol", "Set5", "Set14", "BSD100", "DIV2Kcrop100"}
+    assert scores["DIV2Kcrop100"] == scores["Set5"]
+
+
+def test_a_run_that_has_lost_its_checkpoint_is_shipped_by_its_command_and_log(
+    package: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tmp_path / "m1", images, monkeypatch, "--seed", "5")
+    (run / "checkpoint.npz").unlink()
+    monkeypatch.setattr("sys.argv", shipping(run, images))
+    assert ship.main() == 0
+    recipe = shipped()[NAME]["recipe"]
+    assert recipe.items() >= {"steps": 2, "seed": 5, "pixels": 2 * 2 * 8**2}.items()
 
 
 def test_scores_are_made_anew_when_the_code_behind_them_has_changed(
