@@ -16,8 +16,8 @@ from sesr_ref.files import atomic_write
 
 Image = npt.NDArray[Any]
 Couple = tuple[Image, Image]
-LIMIT_BYTES = 2 << 30
-"""Of the user's folder of prepared images; what is used last stays, however large it is."""
+LIMIT_BYTES = 6 << 30
+"""Of the user's folder of prepared images: DIV2K at x2 and x4.  What is used last always stays."""
 ALIGNMENT = 8
 
 
