@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -16,10 +16,8 @@ def layer_params(layer: nw.Layer, params: Params) -> Params:
     return {key: params[f"{owner}.{key}"] for key in layer.param_shapes(1)}
 
 
-def check_runnable(
-    net: nw.Network, params: Params, x: Array, kinds: Sequence[type[nw.Layer]]
-) -> None:
-    """Raise ValueError unless `net` has only such layers and parameters and images fit it.
+def check_runnable(net: nw.Network, params: Params, x: Array) -> None:
+    """Raise ValueError unless `net` has primitives only and parameters and images fit it.
 
     Parameters
     ----------
@@ -29,22 +27,26 @@ def check_runnable(
         Must hold the network's parameters, no other, in their shapes.
     x : (n, height, width, channels) float array
         Must have the network's channels and finite values.
-    kinds : sequence of Layer types
-        Those accepted.
 
     Raises
     ------
     ValueError
         Naming the first layer, parameter or size that is wrong.
     """
+    check_primitive(net)
+    check_params(net, params)
+    check_input(net, x)
+
+
+def check_primitive(net: nw.Network) -> None:
+    """Raise ValueError unless `net` has primitives only, naming the first other layer."""
+    check_network(net)
     for layer in net.layers:
-        if type(layer) not in kinds:
+        if type(layer) not in nw.PRIMITIVES:
             raise ValueError(
                 f"layer {layer.name!r} is a {type(layer).__name__}, which is no primitive: "
                 "rewrite the network with collapsed() or expanded() first"
             )
-    check_params(net, params)
-    check_input(net, x)
 
 
 def check_input(net: nw.Network, x: Array) -> None:

@@ -15,35 +15,20 @@ from typing import Any
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
-from sesr_ref.limits import positive
+from sesr_ref.limits import whole_number
 
 TRANSPOSED = ("output", "input")
 """Where the taps of a transposed convolution are counted: at which resolution."""
 
 
-def _none(layer: nw.Layer, weights: int, pixels: dict[str, int]) -> int:
-    return 0
-
-
-def _conv(layer: nw.Layer, weights: int, pixels: dict[str, int]) -> int:
-    return weights * pixels["output"]
-
-
 # kind: (layer, its weights, pixels by the resolution they are counted at) -> MACs
-MACS: dict[type[nw.Layer], Callable[[Any, int, dict[str, int]], int]] = {
-    nw.Conv: _conv,
-    nw.ConvTranspose: lambda layer, weights, pixels: weights * pixels["transposed"],
-    nw.PReLU: _none,
-    nw.ReLU: _none,
-    nw.LeakyReLU: _none,
-    nw.Add: _none,
-    nw.Concat: _none,
-    nw.DepthToSpace: _none,
-    nw.Shift: _none,
-    nw.Scale: _none,
-    nw.Clip: _none,
-    nw.Resize: _none,
-}
+MACS: nw.Rules[Callable[[Any, int, dict[str, int]], int]] = nw.Rules(
+    {
+        nw.Layer: lambda layer, weights, pixels: 0,
+        nw.Conv: lambda layer, weights, pixels: weights * pixels["output"],
+        nw.ConvTranspose: lambda layer, weights, pixels: weights * pixels["transposed"],
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -148,8 +133,8 @@ def cost(
     -----
     Bhardwaj et al. (MLSys 2022), section 3.2: P = 25 f + 9 m f^2 + 25 f s^2, MACs = H W P.
     """
-    height, width = positive("height", height), positive("width", width)
-    element_bytes = positive("element_bytes", element_bytes)
+    height, width = whole_number("height", height), whole_number("width", width)
+    element_bytes = whole_number("element_bytes", element_bytes)
     if transposed not in TRANSPOSED:
         raise ValueError(f"transposed must be one of {TRANSPOSED}, got {transposed!r}")
     net = collapsed(net)

@@ -31,61 +31,60 @@ def _transpose_args(layer: nw.ConvTranspose) -> dict[str, int]:
     return {"stride": layer.stride, "padding": layer.crop}
 
 
-RULES: dict[type[nw.Layer], Rule] = {
-    nw.Conv: Rule(
-        lambda layer, ops, x, p: ops.conv2d(*x, **p, groups=layer.groups),
-        lambda layer, ops, dy, x, p: _split(ops.conv2d_vjp(dy, *x, **p, groups=layer.groups), p),
-    ),
-    nw.ConvTranspose: Rule(
-        lambda layer, ops, x, p: ops.conv_transpose2d(*x, **p, **_transpose_args(layer)),
-        lambda layer, ops, dy, x, p: _split(
-            ops.conv_transpose2d_vjp(dy, *x, **p, **_transpose_args(layer)), p
+def _elementwise(forward: Callable[..., Array], vjp: Callable[..., Array], *fields: str) -> Rule:
+    """Rule of a function of one tensor and of numbers that the layer states."""
+
+    def numbers(layer: nw.Layer) -> tuple[Any, ...]:
+        return tuple(getattr(layer, key) for key in fields)
+
+    return Rule(
+        lambda layer, ops, x, p: forward(x[0], *numbers(layer)),
+        lambda layer, ops, dy, x, p: ([vjp(dy, x[0], *numbers(layer))], {}),
+    )
+
+
+RULES: nw.Rules[Rule] = nw.Rules(
+    {
+        nw.Conv: Rule(
+            lambda layer, ops, x, p: ops.conv2d(*x, **p, groups=layer.groups),
+            lambda layer, ops, dy, x, p: _split(
+                ops.conv2d_vjp(dy, *x, **p, groups=layer.groups), p
+            ),
         ),
-    ),
-    nw.PReLU: Rule(
-        lambda layer, ops, x, p: ops.prelu(*x, **p),
-        lambda layer, ops, dy, x, p: _split(ops.prelu_vjp(dy, *x, **p), p),
-    ),
-    nw.ReLU: Rule(
-        lambda layer, ops, x, p: ops.relu(*x),
-        lambda layer, ops, dy, x, p: ([ops.relu_vjp(dy, *x)], {}),
-    ),
-    nw.LeakyReLU: Rule(
-        lambda layer, ops, x, p: pointwise.leaky_relu(x[0], layer.slope),
-        lambda layer, ops, dy, x, p: ([pointwise.leaky_relu_vjp(dy, x[0], layer.slope)], {}),
-    ),
-    nw.Add: Rule(
-        lambda layer, ops, x, p: pointwise.add(*x),
-        lambda layer, ops, dy, x, p: (pointwise.add_vjp(dy, *x), {}),
-    ),
-    nw.Concat: Rule(
-        lambda layer, ops, x, p: pointwise.concat(*x),
-        lambda layer, ops, dy, x, p: (pointwise.concat_vjp(dy, *x), {}),
-    ),
-    nw.DepthToSpace: Rule(
-        lambda layer, ops, x, p: ops.depth_to_space(*x, layer.block, layer.mode),
-        lambda layer, ops, dy, x, p: ([ops.depth_to_space_vjp(dy, layer.block, layer.mode)], {}),
-    ),
-    nw.Shift: Rule(
-        lambda layer, ops, x, p: pointwise.shift(x[0], layer.offset),
-        lambda layer, ops, dy, x, p: ([pointwise.shift_vjp(dy, x[0], layer.offset)], {}),
-    ),
-    nw.Scale: Rule(
-        lambda layer, ops, x, p: pointwise.scale(x[0], layer.factor),
-        lambda layer, ops, dy, x, p: ([pointwise.scale_vjp(dy, x[0], layer.factor)], {}),
-    ),
-    nw.Clip: Rule(
-        lambda layer, ops, x, p: pointwise.clip(x[0], layer.low, layer.high),
-        lambda layer, ops, dy, x, p: ([pointwise.clip_vjp(dy, x[0], layer.low, layer.high)], {}),
-    ),
-    nw.Resize: Rule(
-        lambda layer, ops, x, p: rearrange.resize(x[0], layer.upscale, layer.mode),
-        lambda layer, ops, dy, x, p: (
-            [rearrange.resize_vjp(dy, x[0], layer.upscale, layer.mode)],
-            {},
+        nw.ConvTranspose: Rule(
+            lambda layer, ops, x, p: ops.conv_transpose2d(*x, **p, **_transpose_args(layer)),
+            lambda layer, ops, dy, x, p: _split(
+                ops.conv_transpose2d_vjp(dy, *x, **p, **_transpose_args(layer)), p
+            ),
         ),
-    ),
-}
+        nw.PReLU: Rule(
+            lambda layer, ops, x, p: ops.prelu(*x, **p),
+            lambda layer, ops, dy, x, p: _split(ops.prelu_vjp(dy, *x, **p), p),
+        ),
+        nw.ReLU: _elementwise(pointwise.relu, pointwise.relu_vjp),
+        nw.LeakyReLU: _elementwise(pointwise.leaky_relu, pointwise.leaky_relu_vjp, "slope"),
+        nw.Sigmoid: _elementwise(pointwise.sigmoid, pointwise.sigmoid_vjp),
+        nw.Shift: _elementwise(pointwise.shift, pointwise.shift_vjp, "offset"),
+        nw.Scale: _elementwise(pointwise.scale, pointwise.scale_vjp, "factor"),
+        nw.Clip: _elementwise(pointwise.clip, pointwise.clip_vjp, "low", "high"),
+        nw.Resize: _elementwise(rearrange.resize, rearrange.resize_vjp, "upscale", "mode"),
+        nw.Add: Rule(
+            lambda layer, ops, x, p: pointwise.add(*x),
+            lambda layer, ops, dy, x, p: (pointwise.add_vjp(dy, *x), {}),
+        ),
+        nw.Concat: Rule(
+            lambda layer, ops, x, p: pointwise.concat(*x),
+            lambda layer, ops, dy, x, p: (pointwise.concat_vjp(dy, *x), {}),
+        ),
+        nw.DepthToSpace: Rule(
+            lambda layer, ops, x, p: rearrange.depth_to_space(x[0], layer.block, layer.mode),
+            lambda layer, ops, dy, x, p: (
+                [rearrange.depth_to_space_vjp(dy, layer.block, layer.mode)],
+                {},
+            ),
+        ),
+    }
+)
 
 
 def _split(gradients: Sequence[Array | None], params: Params) -> Gradients:
@@ -119,7 +118,7 @@ def forward(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> 
         For a linear block, by name; parameters that do not fit; images that do not fit or are not
         finite.
     """
-    check_runnable(net, params, x, nw.PRIMITIVES)
+    check_runnable(net, params, x)
     tensors = {"input": x}
     for layer, inputs in net.steps():
         rule = RULES[type(layer)]
@@ -130,7 +129,7 @@ def forward(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> 
 
 def output(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> Array:
     """As `forward`, but only the output; each tensor is dropped after its last reader."""
-    check_runnable(net, params, x, nw.PRIMITIVES)
+    check_runnable(net, params, x)
     last = {name: layer.name for layer, inputs in net.steps() for name in inputs}
     tensors = {"input": x}
     for layer, inputs in net.steps():
@@ -170,7 +169,7 @@ def backward(
     names = ("input", *(layer.name for layer in net.layers))
     if missing := [name for name in names if name not in tensors]:
         raise ValueError(f"{net.name}: tensor {missing[0]!r} of the forward pass is missing")
-    check_runnable(net, params, tensors["input"], nw.PRIMITIVES)
+    check_runnable(net, params, tensors["input"])
     check_same_dtype(dy, tensors[net.output].shape, tensors[net.output])
     grads: dict[str, Array] = {net.output: dy}
     dparams: Params = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,25 @@ def _rename(temporary: Path, path: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{path} exists already") from None
     except OSError:  # a disk without hard links
         temporary.replace(path)
+
+
+def check_regular(path: Path) -> None:
+    """Raise before `path` is opened unless it is a regular file: a pipe would wait for ever.
+
+    Raises
+    ------
+    IsADirectoryError
+        For a folder.
+    ValueError
+        For a pipe, a device or a socket.
+    OSError
+        If there is no such file.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path} is a folder")
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is no regular file")
 
 
 def sha256_of(path: Path) -> str:

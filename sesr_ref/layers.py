@@ -2,12 +2,14 @@
 
 Shapes are (height, width, channels); arrays add a leading batch axis (NHWC); convolution weights
 are (k, k, in, out) (HWIO).  A new kind is one class here, its name in `PRIMITIVES`, and one rule in
-each tool's table, which a test insists on.
+each tool's table, which a test insists on; kinds derived from `Pointwise` have most of theirs from
+the row of that base.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 from sesr_ref.limits import (
     NetworkError,
@@ -20,6 +22,7 @@ from sesr_ref.limits import (
 )
 
 Shape = tuple[int, int, int]
+Rule = TypeVar("Rule")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class Layer:
     def param_shapes(self, *in_channels: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the layer's own parameters given the channels of its inputs."""
         return {}
+
+    @classmethod
+    def constants(cls) -> tuple[str, ...]:
+        """Names of its numbers with a fraction, which an implementation rounds to its format."""
+        return tuple(each.name for each in fields(cls) if each.type == "float")
 
     def _arity(self, inputs: tuple[Shape, ...], count: int) -> tuple[Shape, ...]:
         if len(inputs) != count:
@@ -129,8 +137,25 @@ class ConvTranspose(Layer):
         return weight | ({"bias": (self.features,)} if self.bias else {})
 
 
+class Pointwise(Layer):
+    """Base of the kinds that change each value by itself: the output has the input's shape.
+
+    A table without a row for one of them has the row of this base, see `Rules`.
+    """
+
+
+class Rules(dict[type[Layer], Rule]):
+    """A tool's rules by kind of layer; a kind without a row has the one of its nearest base."""
+
+    def __missing__(self, kind: type[Layer]) -> Rule:
+        for base in kind.__mro__[1:]:
+            if base in self:
+                return self[base]
+        raise KeyError(kind)
+
+
 @dataclass(frozen=True)
-class PReLU(Layer):
+class PReLU(Pointwise):
     """``x if x > 0 else slope * x``, one learnt slope per channel."""
 
     def param_shapes(self, *in_channels: int) -> dict[str, tuple[int, ...]]:
@@ -138,12 +163,12 @@ class PReLU(Layer):
 
 
 @dataclass(frozen=True)
-class ReLU(Layer):
+class ReLU(Pointwise):
     """``max(x, 0)``."""
 
 
 @dataclass(frozen=True)
-class LeakyReLU(Layer):
+class LeakyReLU(Pointwise):
     """``x if x > 0 else slope * x`` with one fixed slope."""
 
     slope: float
@@ -151,6 +176,11 @@ class LeakyReLU(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_finite(self, "slope")
+
+
+@dataclass(frozen=True)
+class Sigmoid(Pointwise):
+    """``1 / (1 + exp(-x))``."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +229,7 @@ class DepthToSpace(Layer):
 
 
 @dataclass(frozen=True)
-class Shift(Layer):
+class Shift(Pointwise):
     """``x + offset``."""
 
     offset: float
@@ -210,7 +240,7 @@ class Shift(Layer):
 
 
 @dataclass(frozen=True)
-class Scale(Layer):
+class Scale(Pointwise):
     """``x * factor``."""
 
     factor: float
@@ -221,7 +251,7 @@ class Scale(Layer):
 
 
 @dataclass(frozen=True)
-class Clip(Layer):
+class Clip(Pointwise):
     """``min(max(x, low), high)``; the gradient is 0 outside [low, high]."""
 
     low: float = 0.0
@@ -303,8 +333,19 @@ class LinearBlock(Layer):
 
 
 PRIMITIVES: tuple[type[Layer], ...] = (
-    Conv, ConvTranspose, PReLU, ReLU, LeakyReLU, Add, Concat, DepthToSpace, Shift, Scale, Clip,
+    Conv,
+    ConvTranspose,
+    PReLU,
+    ReLU,
+    LeakyReLU,
+    Sigmoid,
+    Add,
+    Concat,
+    DepthToSpace,
+    Shift,
+    Scale,
+    Clip,
     Resize,
-)  # fmt: skip
+)
 """Every kind that tools must have a rule for."""
 KINDS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (*PRIMITIVES, LinearBlock)}

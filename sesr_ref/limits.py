@@ -45,19 +45,19 @@ def integer(value: object) -> int | None:
         return None
 
 
-def positive(key: str, value: object, limit: int = MAX_SIDE) -> int:
-    """Return `value` as an int; raise ValueError, naming it, unless it is one from 1 to `limit`."""
+def whole_number(key: str, value: object, low: int = 1, high: int = MAX_SIDE) -> int:
+    """Return `value` as an int; ValueError, naming it, unless it is one from `low` to `high`."""
     number = integer(value)
-    if number is None or number < 1:
-        raise ValueError(f"{key} must be a positive integer, got {value!r:.200}")
-    if number > limit:
-        raise ValueError(f"{key} must be at most {limit}, got {value!r:.200}")
+    if number is None or not low <= number <= high:
+        raise ValueError(f"{key} must be an integer from {low} to {high}, got {value!r:.200}")
     return number
 
 
 def image_size(height: object, width: object) -> tuple[int, int]:
     """Return both as ints; raise ValueError unless they are from 1 to `MAX_NPU_SIDE`."""
-    return positive("height", height, MAX_NPU_SIDE), positive("width", width, MAX_NPU_SIDE)
+    return whole_number("height", height, high=MAX_NPU_SIDE), whole_number(
+        "width", width, high=MAX_NPU_SIDE
+    )
 
 
 def tile_shape(tile: object) -> tuple[int, int]:

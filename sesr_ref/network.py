@@ -30,12 +30,15 @@ from sesr_ref.layers import (
     Layer,
     LeakyReLU,
     LinearBlock,
+    Pointwise,
     PReLU,
     ReLU,
     Resize,
+    Rules,
     Scale,
     Shape,
     Shift,
+    Sigmoid,
 )
 from sesr_ref.limits import (
     MAX_LAYERS,
@@ -66,11 +69,14 @@ __all__ = [
     "Network",
     "NetworkError",
     "PReLU",
+    "Pointwise",
     "ReLU",
     "Resize",
+    "Rules",
     "Scale",
     "Shape",
     "Shift",
+    "Sigmoid",
 ]
 
 

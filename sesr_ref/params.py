@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from sesr_ref.arrays_file import Archive, open_npz
 from sesr_ref.checks import check_params
 from sesr_ref.files import atomic_write
 from sesr_ref.network import Network, NetworkError
@@ -156,62 +154,53 @@ def load(name: str | Path) -> tuple[Network, Params]:
         known = ", ".join(sorted(shipped())) or "none"
         raise FileNotFoundError(f"{name}: no such file, nor a shipped network ({known})")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_npz(path) as archive:
             return _read(archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise ValueError(f"{path}: not an .npz of weights ({error})") from None
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _read(archive: zipfile.ZipFile) -> tuple[Network, Params]:
-    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    if DESCRIPTION not in members and {CHECKPOINT_META, "weights"} <= set(members):
-        return _read_checkpoint(archive, members)
-    if DESCRIPTION not in members:
+def _read(archive: Archive) -> tuple[Network, Params]:
+    names = set(archive.names)
+    if DESCRIPTION not in names and {CHECKPOINT_META, "weights"} <= names:
+        return _read_checkpoint(archive)
+    if DESCRIPTION not in names:
         raise ValueError(f"holds no {DESCRIPTION}: not written by sesr_ref.save")
-    if (size := members[DESCRIPTION].file_size) > MAX_DESCRIPTION_BYTES:
-        raise ValueError(f"its description claims {size} bytes, more than {MAX_DESCRIPTION_BYTES}")
-    with archive.open(members.pop(DESCRIPTION)) as stream:
-        text = _read_array(stream, None, ("uint8",)).tobytes()
+    text = archive.read(DESCRIPTION, dtypes=("uint8",), limit=MAX_DESCRIPTION_BYTES).tobytes()
     try:
         net = Network.from_json(text.decode())
     except UnicodeDecodeError:
         raise NetworkError(f"{DESCRIPTION} is not UTF-8") from None
-    shapes = net.param_shapes()
-    if set(members) != set(shapes):
-        odd = sorted(set(members) ^ set(shapes))[0]
-        raise ValueError(f"parameter {odd!r} is {'missing' if odd in shapes else 'not expected'}")
-    if (count := sum(math.prod(shape) for shape in shapes.values())) > MAX_PARAMETERS:
-        raise ValueError(f"{count} parameters, more than {MAX_PARAMETERS}")
+    shapes = _shapes_of(net)
+    if odd := sorted(names ^ {DESCRIPTION, *shapes}):
+        state = "missing" if odd[0] in shapes else "not expected"
+        raise ValueError(f"parameter {odd[0]!r} is {state}")
     params: Params = {}
     for name, shape in shapes.items():
-        with archive.open(members[name]) as stream:
-            array = _read_array(stream, shape, DTYPES)
+        array = archive.read(name, shape, DTYPES)
         _check_finite(name, array)
         params[name] = _at_least_float32(array)
     return net, params
 
 
-def _read_checkpoint(
-    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]
-) -> tuple[Network, Params]:
+def _shapes_of(net: Network) -> Mapping[str, tuple[int, ...]]:
+    shapes = net.param_shapes()
+    if (count := sum(math.prod(shape) for shape in shapes.values())) > MAX_PARAMETERS:
+        raise ValueError(f"{count} parameters, more than {MAX_PARAMETERS}")
+    return shapes
+
+
+def _read_checkpoint(archive: Archive) -> tuple[Network, Params]:
     """Read what a training would save if it ended where it stands."""
-    if (size := members[CHECKPOINT_META].file_size) > MAX_META_BYTES:
-        raise ValueError(f"its description claims {size} bytes, more than {MAX_META_BYTES}")
-    with archive.open(members[CHECKPOINT_META]) as stream:
-        text = _read_array(stream, None, ("uint8",)).tobytes()
+    text = archive.read(CHECKPOINT_META, dtypes=("uint8",), limit=MAX_META_BYTES).tobytes()
     try:
         net = Network.from_json(json.dumps(json.loads(text)["network"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"a checkpoint that describes no network ({error})") from None
-    shapes = net.param_shapes()
+    shapes = _shapes_of(net)
+    key = "average" if "average" in archive.names else "weights"
     count = sum(math.prod(shape) for shape in shapes.values())
-    if count > MAX_PARAMETERS:
-        raise ValueError(f"{count} parameters, more than {MAX_PARAMETERS}")
-    key = "average" if "average" in members else "weights"
-    with archive.open(members[key]) as stream:
-        flat = _read_array(stream, (count,), DTYPES)
+    flat = archive.read(key, (count,), ("float32", "float64"))
     _check_finite(key, flat)
     return net, split(flat, shapes)
 
@@ -247,28 +236,3 @@ def _check_finite(name: str, array: Array) -> None:
 def _at_least_float32(array: Array) -> Array:
     half = isinstance(array, np.ndarray) and array.dtype == np.float16
     return array.astype(np.float32) if half else array
-
-
-def _read_array(
-    stream: IO[bytes], shape: tuple[int, ...] | None, dtypes: tuple[str, ...]
-) -> np.ndarray[Any, np.dtype[Any]]:
-    """Read one .npy whose header states `shape` and one of `dtypes`, before any memory is taken."""
-    version = np.lib.format.read_magic(stream)
-    if version != (1, 0):
-        raise ValueError(f".npy version {version} is not (1, 0)")
-    try:
-        got, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=10_000)
-    except (SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
-        raise ValueError(f"an .npy header that cannot be read ({type(error).__name__})") from None
-    if dtype.hasobject or dtype.name not in dtypes:
-        raise ValueError(f"an array of {dtype} (a pickle?) instead of {' or '.join(dtypes)}")
-    if shape is not None and got != shape:
-        raise ValueError(f"an array has shape {got} instead of {shape}")
-    count = math.prod(got)
-    if count * dtype.itemsize > MAX_DESCRIPTION_BYTES + 8 * MAX_PARAMETERS:
-        raise ValueError(f"an array claims shape {got}")
-    data = stream.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize:
-        raise ValueError(f"truncated: {len(data)} bytes of {count * dtype.itemsize}")
-    array = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
-    return array.reshape(got, order="F" if fortran else "C")

@@ -39,20 +39,17 @@ def _resize(layer: nw.Resize, pixel: int) -> Window:
 
 
 # kind: (layer, pixel of its output) -> pixels of its input that it reads, along one axis
-WINDOWS: dict[type[nw.Layer], Callable[[Any, int], Window]] = {
-    nw.Conv: _conv,
-    nw.ConvTranspose: _transposed,
-    nw.PReLU: _own,
-    nw.ReLU: _own,
-    nw.LeakyReLU: _own,
-    nw.Add: _own,
-    nw.Concat: _own,
-    nw.DepthToSpace: lambda layer, pixel: (pixel // layer.block, pixel // layer.block),
-    nw.Shift: _own,
-    nw.Scale: _own,
-    nw.Clip: _own,
-    nw.Resize: _resize,
-}
+WINDOWS: nw.Rules[Callable[[Any, int], Window]] = nw.Rules(
+    {
+        nw.Conv: _conv,
+        nw.ConvTranspose: _transposed,
+        nw.Pointwise: _own,
+        nw.Add: _own,
+        nw.Concat: _own,
+        nw.DepthToSpace: lambda layer, pixel: (pixel // layer.block, pixel // layer.block),
+        nw.Resize: _resize,
+    }
+)
 
 
 def spans(net: nw.Network) -> dict[str, tuple[Window, ...]]:

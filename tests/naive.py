@@ -69,6 +69,10 @@ def leaky_relu(x: Array, slope: float) -> Array:
     return prelu(x, np.full(x.shape[3], slope))
 
 
+def sigmoid(x: Array) -> Array:
+    return np.array([1 / (1 + math.exp(-value)) for value in x.flat]).reshape(x.shape)
+
+
 def relu(x: Array) -> Array:
     return leaky_relu(x, 0.0)
 
@@ -178,6 +182,7 @@ RULES: dict[type[nw.Layer], Any] = {
     nw.PReLU: lambda s, x, p: prelu(x[0], p["slope"]),
     nw.ReLU: lambda s, x, p: relu(x[0]),
     nw.LeakyReLU: lambda s, x, p: leaky_relu(x[0], s.slope),
+    nw.Sigmoid: lambda s, x, p: sigmoid(x[0]),
     nw.Add: lambda s, x, p: add(*x),
     nw.Concat: lambda s, x, p: concat(*x),
     nw.DepthToSpace: lambda s, x, p: depth_to_space(x[0], s.block, s.mode),

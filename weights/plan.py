@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sesr_ref.commands.train_options import add_arguments
+from sesr_ref.extras import need
 
 PLAN = Path(__file__).parent / "plan.toml"
 FIELDS = ("network", "stage", "recipe", "pixels", "seed", "start")
@@ -84,11 +86,9 @@ def read_plan(path: Path = PLAN) -> list[Stage]:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    try:
-        import tomllib as toml
-    except ImportError:  # Python 3.10
-        import tomli as toml  # type: ignore[no-redef, import-not-found, unused-ignore]
-    return toml.loads(text)
+    package = "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    content: dict[str, Any] = need(package, "all", "plans on Python 3.10").loads(text)
+    return content
 
 
 def _stage(line: Mapping[str, Any], content: Mapping[str, Any], above: list[Stage]) -> Stage:
@@ -98,7 +98,7 @@ def _stage(line: Mapping[str, Any], content: Mapping[str, Any], above: list[Stag
     if key in {stage.key for stage in above}:
         raise ValueError(f"{key} is planned twice")
     recipes = content["recipes"]
-    texts = (content["networks"][line["network"]], recipes["usual"], recipes[line["recipe"]])
+    texts = (recipes["usual"], content["networks"][line["network"]], recipes[line["recipe"]])
     words = tuple(shlex.split(" ".join(texts)))
     try:
         options = options_of(words)

@@ -72,7 +72,7 @@ class Deadline:
 def words_for(stage: Stage, book: Book, start: str, args: argparse.Namespace) -> list[str]:
     """The command of a stage, as ``sesr-ref`` takes it."""
     words = ["train", "--data", str(args.data), "--val", str(args.val), "--engine", args.engine]
-    words += ["--out", str(book.folder(stage)), "--cache", str(book.runs / "cache")]
+    words += ["--out", str(book.folder(stage))]
     if args.threads:
         words += ["--threads", str(args.threads)]
     words += [*stage.words, "--steps", str(stage.steps), "--seed", str(stage.seed)]
@@ -128,10 +128,12 @@ def restore_kept(book: Book) -> None:
 def run_stage(stage: Stage, book: Book, args: argparse.Namespace, deadline: Deadline) -> bool:
     """Train and judge a stage; False if it cannot be now: another process has it, or it waits."""
     with held(book.lock(stage)) as free:
-        start = book.start_of(stage) if free else None
-        if start is None:
+        if not free:
             return False
         if not book.done(stage):
+            start = book.start_of(stage)
+            if start is None:
+                return False
             with deadline.training():
                 train_stage(stage, book, start, args)
         if book.finished(stage) and not args.no_ship:
@@ -139,21 +141,19 @@ def run_stage(stage: Stage, book: Book, args: argparse.Namespace, deadline: Dead
     return True
 
 
-def left(book: Book, stages: Sequence[Stage], no_ship: bool) -> list[Stage]:
+def left(book: Book, stages: Sequence[Stage], args: argparse.Namespace) -> list[Stage]:
     """The stages that are not done, or done and not compared with the shipped weights."""
-    return [
-        stage
-        for stage in stages
-        if not book.done(stage)
-        or (not no_ship and book.finished(stage) and not book.verdict(stage))
-    ]
+    untrained = [] if args.ship else [stage for stage in stages if not book.done(stage)]
+    ended = [] if args.no_ship else [stage for stage in stages if book.finished(stage)]
+    unjudged = [stage for stage in ended if not book.verdict(stage)]
+    return [stage for stage in stages if stage in untrained or stage in unjudged]
 
 
 def run_book(book: Book, stages: Sequence[Stage], args: argparse.Namespace) -> int:
     """Take one stage after another; 1 if one failed."""
     deadline, failed = Deadline(args.until), set[str]()
     while not deadline.passed:
-        for stage in left(book, stages, args.no_ship):
+        for stage in left(book, stages, args):
             if stage.key in failed:
                 continue
             try:
@@ -168,7 +168,7 @@ def run_book(book: Book, stages: Sequence[Stage], args: argparse.Namespace) -> i
                 break
         else:
             break
-    return _ended(left(book, stages, args.no_ship), deadline.passed, failed)
+    return _ended(left(book, stages, args), deadline.passed, failed)
 
 
 def _ended(rest: Sequence[Stage], in_time: bool, failed: set[str]) -> int:
@@ -209,7 +209,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="NETWORK", help="these networks alone")
     parser.add_argument("--stage", nargs="+", metavar="STAGE", help="these stages alone")
     parser.add_argument("--until", type=float, metavar="HOURS", help="stop after that long")
-    parser.add_argument("--no-ship", action="store_true", help="train alone")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--no-ship", action="store_true", help="train, compare and ship nothing")
+    which.add_argument("--ship", action="store_true", help="compare what has ended, train nothing")
     parser.add_argument("--anew", action="store_true", help="shipped weights count for nothing")
     parser.add_argument("--status", action="store_true", help="print how far everything is")
     parser.add_argument("--save", action="store_true", help="keep what is begun in weights/states")
@@ -242,7 +244,8 @@ def carry_out(args: argparse.Namespace) -> int:
         return 0
     if args.status or args.json:
         return print_status(book, stages, args.json)
-    for key in ("data", "val") if args.no_ship else FOLDERS:
+    unused = {"eval"} if args.no_ship else {"data"} if args.ship else set()
+    for key in FOLDERS.keys() - unused:
         if getattr(args, key) is None:
             raise ValueError(f"--{key} (or {FOLDERS[key]}) is needed")
         setattr(args, key, getattr(args, key).resolve())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sesr_ref.architectures.options import ACTIVATIONS, check_choice, check_count
+from sesr_ref.architectures.options import ACTIVATIONS, check_choice
+from sesr_ref.limits import whole_number
 from sesr_ref.network import Conv, ConvTranspose, Layer, Network
 
 
@@ -35,8 +36,8 @@ def fsrcnn(
     figure 2.  No biases: 12.46 K is the count of its weights alone.
     """
     check_choice("activation", activation, ACTIVATIONS)
-    check_count("upscale", upscale, 1, 9)
-    check_count("maps", maps, 0, 1000)
+    whole_number("upscale", upscale, 1, 9)
+    whole_number("maps", maps, 0, 1000)
     mapping = [(f"map{i}", shrink, 3) for i in range(maps)]
     stages = [("extract", features, 5), ("shrink", shrink, 1), *mapping, ("expand", features, 1)]
     layers: list[Layer] = []

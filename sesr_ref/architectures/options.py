@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sesr_ref.limits import is_int
 from sesr_ref.network import PReLU, ReLU
 
 ACTIVATIONS: dict[str, type[PReLU] | type[ReLU]] = {"prelu": PReLU, "relu": ReLU}
@@ -15,9 +14,3 @@ def check_choice(name: str, value: object, known: Collection[object]) -> None:
     if isinstance(value, bool) or value not in list(known):
         choices = sorted(known, key=str)
         raise ValueError(f"{name} must be one of {choices}, got {value!r}")
-
-
-def check_count(name: str, value: object, low: int, high: int) -> None:
-    """Raise ValueError unless `value` is an integer from `low` to `high`."""
-    if not is_int(value) or not low <= value <= high:  # type: ignore[operator]
-        raise ValueError(f"{name} must be {low} to {high}, got {value!r}")

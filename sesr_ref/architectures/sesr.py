@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sesr_ref.architectures.options import ACTIVATIONS, check_choice, check_count
+from sesr_ref.architectures.options import ACTIVATIONS, check_choice
+from sesr_ref.limits import whole_number
 from sesr_ref.network import Add, Clip, Conv, DepthToSpace, Layer, LinearBlock, Network, Shift
 
 BLOCK_BIASES = {"paper": ("none", "true"), "arm": ("true", "leaky")}
@@ -100,7 +101,7 @@ def _sesr_name(blocks: int, features: int, upscale: int) -> str:
 def _check_options(
     blocks: int, upscale: int, activation: str, dialect: str, block_bias: str, linear_blocks: bool
 ) -> None:
-    check_count("blocks", blocks, 1, 1000)
+    whole_number("blocks", blocks, 1, 1000)
     if type(upscale) is not int or upscale < 2 or upscale & (upscale - 1):
         raise ValueError(f"upscale must be a power of two from 2 on, got {upscale!r}")
     check_choice("activation", activation, ACTIVATIONS)

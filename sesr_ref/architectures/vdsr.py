@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sesr_ref.architectures.options import check_count
+from sesr_ref.limits import whole_number
 from sesr_ref.network import Add, Conv, Layer, Network, ReLU, Resize
 
 
@@ -31,8 +31,8 @@ def vdsr(upscale: int = 2, depth: int = 20, features: int = 64) -> Network:
     Kim et al., "Accurate Image Super-Resolution Using Very Deep Convolutional Networks" (CVPR
     2016), section 3.1.  665 K weights, all at the high resolution.
     """
-    check_count("upscale", upscale, 2, 16)
-    check_count("depth", depth, 2, 1000)
+    whole_number("upscale", upscale, 2, 16)
+    whole_number("depth", depth, 2, 1000)
     layers: list[Layer] = [Resize("bicubic", upscale)]
     for i in range(depth - 1):
         layers += [Conv(f"conv{i}", features, 3), ReLU(f"act{i}")]

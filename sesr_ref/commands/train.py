@@ -23,6 +23,7 @@ from sesr_ref.commands.train_options import add_arguments, network_for, recipe_f
 from sesr_ref.commands.train_resume import finish, other_length, steps_for, with_stored
 from sesr_ref.evaluate import find_high, validation_psnr
 from sesr_ref.exchange import load_any
+from sesr_ref.extras import need
 from sesr_ref.files import sha256_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
@@ -182,10 +183,7 @@ def _threads(count: int | None, ops: Ops) -> Any:
         return nullcontext()
     if count < 1:
         raise ValueError(f"--threads must be at least 1, got {count}")
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        raise ImportError("--threads needs threadpoolctl: pip install 'sesr-ref[fast]'") from error
+    threadpool_limits = need("threadpoolctl", "fast", "--threads").threadpool_limits
     if ops.set_threads is not None:
         ops.set_threads(count)
     return threadpool_limits(count)

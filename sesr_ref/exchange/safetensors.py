@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from sesr_ref.exchange.rounding import bfloat16_values
 from sesr_ref.exchange.state import DESCRIPTION, from_state, to_state
+from sesr_ref.extras import need
 from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
@@ -21,11 +21,7 @@ DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 
 
 def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        text = ".safetensors files need safetensors: pip install 'sesr-ref[onnx]'"
-        raise ImportError(text) from error
+    return need(name, "onnx", ".safetensors files")
 
 
 def load_safetensors(path: str | Path) -> tuple[Network, Params]:

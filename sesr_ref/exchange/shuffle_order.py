@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_ref import network as nw
-from sesr_ref.checks import check_params
+from sesr_ref.checks import check_params, check_primitive
 from sesr_ref.ops.arrays import Params
 
 Order = npt.NDArray[np.intp]
@@ -82,20 +82,18 @@ def _is_shared(move: _Move, layer: nw.Layer) -> bool:
     return bool(layer.shares) or any(la.shares == layer.name for la in move.layers.values())
 
 
-RULES: dict[type[nw.Layer], Callable[[_Move, Any, Order], None]] = {
-    nw.Conv: _features,
-    nw.ConvTranspose: _features,
-    nw.PReLU: _prelu,
-    nw.ReLU: _same,
-    nw.LeakyReLU: _same,
-    nw.Add: _same,
-    nw.Concat: _concat,
-    nw.DepthToSpace: _shuffle,
-    nw.Shift: _same,
-    nw.Scale: _same,
-    nw.Clip: _same,
-    nw.Resize: _same,
-}
+RULES: nw.Rules[Callable[[_Move, Any, Order], None]] = nw.Rules(
+    {
+        nw.Conv: _features,
+        nw.ConvTranspose: _features,
+        nw.Pointwise: _same,
+        nw.PReLU: _prelu,
+        nw.Add: _same,
+        nw.Concat: _concat,
+        nw.DepthToSpace: _shuffle,
+        nw.Resize: _same,
+    }
+)
 """How each kind of layer makes its channels in another order."""
 
 
@@ -126,8 +124,7 @@ def with_shuffle_mode(net: nw.Network, params: Params, mode: str) -> tuple[nw.Ne
     if mode not in ("DCR", "CRD"):
         raise ValueError(f"mode must be 'DCR' or 'CRD', got {mode!r}")
     check_params(net, params)
-    if composite := [la.name for la in net.layers if type(la) not in RULES]:
-        raise ValueError(f"{composite[0]} is a linear block: collapse or expand the network first")
+    check_primitive(net)
     channels = {name: shape[2] for name, shape in net.shapes(16, 24).items()}
     layers = {layer.name: layer for layer in net.layers}
     steps = {layer.name: inputs for layer, inputs in net.steps()}

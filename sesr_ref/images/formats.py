@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sesr_ref.extras import need
 from sesr_ref.images.colour import Pixels
 
 DEFAULT_MAX_PIXELS = 100_000_000
@@ -49,11 +49,7 @@ class Image:
 
 def optional(package: str) -> Any:
     """Import a package of the extra ``images``; ImportError names the extra."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        message = f"image files need {package}: pip install 'sesr-ref[images]'"
-        raise ImportError(message) from error
+    return need(package, "images", "image files")
 
 
 def format_of(path: str | Path) -> str:

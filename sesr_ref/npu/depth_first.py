@@ -11,26 +11,13 @@ from dataclasses import dataclass
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
-from sesr_ref.limits import image_size, positive
+from sesr_ref.limits import image_size, whole_number
 from sesr_ref.npu.estimator import estimate
 from sesr_ref.npu.hardware import Npu, check_npu
 from sesr_ref.npu.stripes import ple_code_bytes, round_up
 from sesr_ref.receptive import WINDOWS, halo, spans
 
-HOLDS_ROWS: dict[type[nw.Layer], bool] = {
-    nw.Conv: True,
-    nw.ConvTranspose: True,
-    nw.PReLU: False,
-    nw.ReLU: False,
-    nw.LeakyReLU: False,
-    nw.Add: True,
-    nw.Concat: False,
-    nw.DepthToSpace: True,
-    nw.Shift: False,
-    nw.Scale: False,
-    nw.Clip: False,
-    nw.Resize: True,
-}
+HOLDS_ROWS: nw.Rules[bool] = nw.Rules({nw.Layer: True, nw.Pointwise: False, nw.Concat: False})
 """Whether a layer's output takes rows of its own, or is made in place of what it reads."""
 
 
@@ -176,8 +163,8 @@ def depth_first(
         If not even the narrowest strip fits the SRAM, or a size is not an integer from 1 to 2**15.
     """
     height, width = image_size(height, width)
-    step_rows = positive("step_rows", step_rows)
-    strips = strips if strips is None else positive("strips", strips)
+    step_rows = whole_number("step_rows", step_rows)
+    strips = strips if strips is None else whole_number("strips", strips)
     check_npu(npu)
     whole = estimate(net, height, width, npu, "ideal", bits)
     weights = sum(p.weights.total for p in whole.passes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sesr_ref.architectures import fsrcnn, sesr
 from sesr_ref.counting import cost
+from sesr_ref.extras import need
 from sesr_ref.files import atomic_write
 from sesr_ref.network import Network
 from sesr_ref.npu.estimator import Estimate, estimate
@@ -89,13 +90,10 @@ def plot_costs(path: str | Path, net: Network, result: Estimate, overwrite: bool
     FileExistsError
         If `path` exists and `overwrite` is false.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'sesr-ref[plot]'") from error
-    figure = Figure(figsize=(14, 10), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = need("matplotlib.figure", "plot", "plots").Figure(
+        figsize=(14, 10), layout="constrained"
+    )
+    need("matplotlib.backends.backend_agg", "plot", "plots").FigureCanvasAgg(figure)
     axes: Any = figure.subplots(2, 2)
     draw_roofline(axes[0, 0], result)
     draw_timeline(axes[0, 1], result)

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sesr_ref.extras import need
+from sesr_ref.files import check_regular
+from sesr_ref.limits import is_int
 
 MAX_TOML_BYTES = 1 << 16
 
@@ -120,7 +125,7 @@ _SHARES = ("activation_saving", "cascade_factor")
 
 
 def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1 << 40
+    return is_int(value) and 1 <= value <= 1 << 40
 
 
 def _is_float(value: Any) -> bool:
@@ -246,22 +251,15 @@ def npu_from_toml(path: str | Path) -> Npu:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        import tomllib as toml
-    except ImportError:  # Python 3.10
-        try:
-            import tomli as toml  # type: ignore[no-redef, import-not-found, unused-ignore]
-        except ImportError as error:
-            raise ImportError(
-                "TOML on Python 3.10 needs tomli: pip install 'sesr-ref[all]'"
-            ) from error
-    if not path.is_file() and path.exists():
-        raise ValueError(f"{path}: no regular file")
+    package = "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    toml = need(package, "all", "TOML files on Python 3.10")
+    check_regular(path)
     with path.open("rb") as file:
         content = file.read(MAX_TOML_BYTES + 1)
     if len(content) > MAX_TOML_BYTES:
         raise ValueError(f"{path}: larger than {MAX_TOML_BYTES} bytes, no description of an NPU")
     try:
-        return toml.loads(content.decode("utf-8"))
+        table: dict[str, Any] = toml.loads(content.decode("utf-8"))
     except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
+    return table

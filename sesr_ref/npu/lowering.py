@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sesr_ref import network as nw
+from sesr_ref.checks import check_primitive
 from sesr_ref.npu.hardware import Npu
 from sesr_ref.ops.resampling import MODES
 
@@ -206,20 +207,19 @@ def _side_by_side(low: Lowering, layer: nw.Layer, inputs: tuple[str, ...]) -> No
     low.tensors[layer.name] = low.sources(inputs)
 
 
-LOWER: dict[type[nw.Layer], Callable[[Lowering, Any, tuple[str, ...]], None]] = {
-    nw.Conv: _conv,
-    nw.ConvTranspose: _conv_transpose,
-    nw.PReLU: _activation,
-    nw.ReLU: _activation,
-    nw.LeakyReLU: _activation,
-    nw.Clip: _activation,
-    nw.Add: _add,
-    nw.Concat: _side_by_side,
-    nw.DepthToSpace: _depth_to_space,
-    nw.Shift: _side_by_side,
-    nw.Scale: _side_by_side,
-    nw.Resize: _resize,
-}
+LOWER: nw.Rules[Callable[[Lowering, Any, tuple[str, ...]], None]] = nw.Rules(
+    {
+        nw.Conv: _conv,
+        nw.ConvTranspose: _conv_transpose,
+        nw.Pointwise: _activation,
+        nw.Shift: _side_by_side,
+        nw.Scale: _side_by_side,
+        nw.Add: _add,
+        nw.Concat: _side_by_side,
+        nw.DepthToSpace: _depth_to_space,
+        nw.Resize: _resize,
+    }
+)
 
 
 def lower(net: nw.Network, height: int, width: int) -> tuple[Operation, ...]:
@@ -240,16 +240,12 @@ def lower(net: nw.Network, height: int, width: int) -> tuple[Operation, ...]:
     Raises
     ------
     ValueError
-        For a kind of layer without a rule, or a network whose output is no pass of its own.
+        For a linear block, by name, or if the network's output is not made by a pass of its own.
     """
+    check_primitive(net)
     readers = Counter(name for _, inputs in net.steps() for name in inputs)
     low = Lowering(net.shapes(height, width), readers)
     for layer, inputs in net.steps():
-        if type(layer) not in LOWER:
-            raise ValueError(
-                f"{net.name}: the NPU model has no rule for layer {layer.name!r}, "
-                f"a {type(layer).__name__}"
-            )
         LOWER[type(layer)](low, layer, inputs)
     operations = tuple(low.operations.values())
     if not operations or low.tensors[net.output] != (operations[-1].name,):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sesr_ref.collapse import collapsed
-from sesr_ref.limits import image_size, positive, tile_shape
+from sesr_ref.limits import image_size, tile_shape, whole_number
 from sesr_ref.network import Network
 from sesr_ref.npu.depth_first import DepthFirst, depth_first
 from sesr_ref.npu.estimator import MODELS, Estimate, estimate
@@ -156,7 +156,7 @@ def plan_tiles(
         If a size is not an integer from 1 to 2**15, the model unknown, or no tile fits the SRAM.
     """
     height, width = image_size(height, width)
-    candidates = positive("candidates", candidates)
+    candidates = whole_number("candidates", candidates)
     given = None if tile is None else {tile_shape(tile)}
     check_npu(npu)
     net = collapsed(net)

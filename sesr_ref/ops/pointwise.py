@@ -87,6 +87,21 @@ def leaky_relu_vjp(dy: Array, x: Array, slope: float) -> Array:
     return _gated(dy, x, np.full(x.shape[3], slope, x.dtype))
 
 
+def sigmoid(x: Array) -> Array:
+    """``1 / (1 + exp(-x))``, in the form that cannot overflow."""
+    check_images(x)
+    small = np.exp(-np.abs(x))
+    y: Array = np.where(x >= 0, x.dtype.type(1), small) / (1 + small)
+    return y
+
+
+def sigmoid_vjp(dy: Array, x: Array) -> Array:
+    """Gradient of `sigmoid`: ``dy * y * (1 - y)``."""
+    check_same_dtype(dy, x.shape, x)
+    dx: Array = dy * sigmoid(x) * sigmoid(-x)
+    return dx
+
+
 def add(*xs: Array) -> Array:
     """Sum of tensors; those of one channel are repeated over the channels of the first.
 

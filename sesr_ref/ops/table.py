@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sesr_ref.extras import need
 from sesr_ref.ops import conv, conv_transpose, pointwise, rearrange
 from sesr_ref.ops.arrays import Array
 
@@ -96,12 +97,7 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     """
     if winograd not in (None, True, False):
         raise ValueError(f"winograd must be True, False or None, got {winograd!r:.200}")
-    try:
-        import numba
-    except ImportError as error:
-        raise ImportError(
-            f"the fast kernels need Numba: pip install 'sesr-ref[fast]' ({error})"
-        ) from error
+    numba = need("numba", "fast", "the fast kernels")
     if getattr(numba.config, "DISABLE_JIT", False):
         raise ImportError(
             "the fast kernels need Numba's compiler, which NUMBA_DISABLE_JIT turns off: "

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sesr_ref.arrays_file import MAX_BYTES, Archive, open_npz
 from sesr_ref.files import atomic_write
 from sesr_ref.ops.arrays import Array
 
 FOREIGN = "damaged, or not a checkpoint of sesr-ref train"
-UNREADABLE = (
-    ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
-)  # fmt: skip
-"""What NumPy, zipfile and json raise for files that are something else."""
+MAX_META_BYTES = 1 << 26
+"""Largest description of a run: its log grows with every validation."""
 
 
 def write_checkpoint(path: Path, meta: Mapping[str, Any], state: Mapping[str, Array]) -> None:
@@ -31,13 +26,17 @@ def write_checkpoint(path: Path, meta: Mapping[str, Any], state: Mapping[str, Ar
         np.savez(stream, **arrays)
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+def read_checkpoint(
+    path: Path, like: Mapping[str, Array] | None = None
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """Read what `write_checkpoint` wrote.
 
     Parameters
     ----------
     path : Path
         Of the file.
+    like : mapping of arrays, optional
+        What the run holds now: nothing larger is read.
 
     Returns
     -------
@@ -54,29 +53,34 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         If it is something else: a pickle, an .npz of weights, half a file.
     """
     try:
-        return _read(path)
-    except UNREADABLE:  # whose own messages tell of pickles and how to load them
+        with open_npz(path) as archive:
+            meta = _meta(archive)
+            return meta, {
+                name: archive.read(name, limit=like[name].nbytes if like else MAX_BYTES)
+                for name in archive.names
+                if name != "meta" and (like is None or name in like)
+            }
+    except ValueError:
         raise ValueError(FOREIGN) from None
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    with path.open("rb") as stream:
-        if not zipfile.is_zipfile(stream):  # NumPy would look for a pickle
-            raise ValueError
-        stream.seek(0)
-        with np.load(stream) as file:
-            state = {key: file[key] for key in file.files}
-    meta = json.loads(state.pop("meta").tobytes())
-    if not isinstance(meta, dict):
-        raise TypeError
-    return meta, state
 
 
 def described(path: Path) -> dict[str, Any]:
     """What a checkpoint says of its run, unchecked; nothing if there is none to be read."""
     try:
-        with path.open("rb") as stream, np.load(stream) as file:
-            meta = json.loads(file["meta"].tobytes())
-    except (OSError, *UNREADABLE):
+        with open_npz(path) as archive:
+            return _meta(archive)
+    except (OSError, ValueError):
         return {}
-    return meta if isinstance(meta, dict) else {}
+
+
+def _meta(archive: Archive) -> dict[str, Any]:
+    if "meta" not in archive.names:
+        raise ValueError("no description of a run")
+    text = archive.read("meta", dtypes=("uint8",), limit=MAX_META_BYTES).tobytes()
+    try:
+        meta = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(meta, dict):
+        raise ValueError(f"a description must be an object, got {type(meta).__name__}")
+    return meta

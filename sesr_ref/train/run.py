@@ -125,7 +125,7 @@ class Run:
 
     def read_checkpoint(self) -> None:
         try:
-            meta, arrays = read_checkpoint(self.checkpoint)
+            meta, arrays = read_checkpoint(self.checkpoint, self.adam.state)
             try:
                 self._take(arrays, meta)
             except (KeyError, TypeError, AttributeError):  # a description of something else

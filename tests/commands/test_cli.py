@@ -62,12 +62,15 @@ def test_arguments_that_argparse_refuses_exit_with_2(argv: list[str], capsys: Ca
     ("argv", "message"),
     [
         (["info", "nothing-like-it"], "no such file, nor a shipped network"),
-        (["info", "sesr-m0-x2"], "blocks must be 1 to 1000, got 0"),
+        (["info", "sesr-m0-x2"], "blocks must be an integer from 1 to 1000, got 0"),
         (["info", "sesr-m5-x3"], "upscale must be a power of two"),
         (["collapse", "none.npz", "-o", "x.npz"], "none.npz: no such file"),
         (["collapse", "none.npz", "-o", "x.onnx"], "x.onnx: the name must end in .npz"),
         (["train", "--data", "none", "--out", "out", "--lr", "0"], "lr must be positive, got 0.0"),
-        (["train", "--data", "none", "--out", "out", "--blocks", "0"], "blocks must be 1 to 1000"),
+        (
+            ["train", "--data", "none", "--out", "out", "--blocks", "0"],
+            "blocks must be an integer from 1 to 1000",
+        ),
         (["train", "--data", "none", "--out", "out"], "none: no such folder"),
         (["train", "--data", "images", "--val", "none", "--out", "out"], "none: no such folder"),
         (["evaluate", "--data", "none"], "none: no such folder"),
@@ -91,7 +94,7 @@ def test_a_broken_file_of_weights_is_one_line_too(tmp_path: Path, capsys: Captur
     path = tmp_path / "w.npz"
     path.write_bytes(b"nonsense")
     assert cli.main(["info", str(path)]) == 2
-    assert "w.npz: not an .npz of weights" in capsys.readouterr().err
+    assert "w.npz: not an .npz file" in capsys.readouterr().err
 
 
 def test_a_traceback_can_be_asked_for(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,14 +121,17 @@ def test_an_npu_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("sesr-m1-x2", "--height", "0", "--width", "8"), "height must be a positive integer"),
-        (("sesr-m1-x2", "--height", "0", "--width", "8", *NPU), "height must be a positive"),
+        (("sesr-m1-x2", "--height", "0", "--width", "8"), "height must be an integer from 1"),
+        (("sesr-m1-x2", "--height", "0", "--width", "8", *NPU), "height must be an integer from 1"),
         (
             ("sesr-m1-x2", "--height", "8", "--width", "9" * 26),
-            "width must be at most 1048576, got",
+            "width must be an integer from 1 to 1048576, got",
         ),
-        (("sesr-m1-x2", "--height", "8", "--width", "9" * 26, *NPU), "must be at most 32768, got"),
-        (("sesr-m1-x2", *SIZE, "--npu-file", "/dev/zero"), "/dev/zero: no regular file"),
+        (
+            ("sesr-m1-x2", "--height", "8", "--width", "9" * 26, *NPU),
+            "must be an integer from 1 to 32768, got",
+        ),
+        (("sesr-m1-x2", *SIZE, "--npu-file", "/dev/zero"), "/dev/zero is no regular file"),
         (("sesr-m1-x2", *SIZE, "--npu", "tpu"), "no NPU is called 'tpu'; known: ethos-n78-1tops"),
         (("sesr-m1-x2", *SIZE, "--npu-file", "none.toml"), "none.toml"),
         (("sesr-m1-x2", *SIZE, *NPU, "--tile", "4by4"), "WIDTHxHEIGHT such as 400x300, got '4by4'"),

@@ -164,7 +164,7 @@ def test_fsrcnn_follows_its_papers_figure() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"blocks": 0}, "blocks must be 1 to 1000, got 0"),
+        ({"blocks": 0}, "blocks must be an integer from 1 to 1000, got 0"),
         ({"blocks": 2.5}, "blocks"),
         ({"blocks": True}, "blocks"),
         ({"blocks": 10**6}, "blocks"),
@@ -194,7 +194,7 @@ def test_unknown_options_of_sesr_are_refused(options: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"upscale": 0}, "upscale must be 1 to 9, got 0"),
+        ({"upscale": 0}, "upscale must be an integer from 1 to 9, got 0"),
         ({"upscale": 10}, "upscale"),
         ({"upscale": 2.0}, "upscale"),
         ({"activation": "elu"}, "activation must be one of"),

@@ -92,8 +92,8 @@ def test_carn_units_of_a_block_share_their_weights() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: sr.vdsr(1), "upscale must be 2 to 16, got 1"),
-        (lambda: sr.vdsr(2, depth=1), "depth must be 2 to 1000, got 1"),
+        (lambda: sr.vdsr(1), "upscale must be an integer from 2 to 16, got 1"),
+        (lambda: sr.vdsr(2, depth=1), "depth must be an integer from 2 to 1000, got 1"),
         (lambda: sr.lapsrn(3), r"upscale must be one of \[2, 4, 8\], got 3"),
         (lambda: sr.carn_m(5), r"upscale must be one of \[2, 3, 4\], got 5"),
         (lambda: sr.carn_m(True), "got True"),

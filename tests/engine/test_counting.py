@@ -7,11 +7,7 @@ import pytest
 
 import sesr_ref as sr
 from sesr_ref import network as nw
-from sesr_ref.counting import MACS, cost
-
-
-def test_the_table_has_a_rule_for_every_primitive() -> None:
-    assert set(MACS) == set(nw.PRIMITIVES)
+from sesr_ref.counting import cost
 
 
 @pytest.mark.parametrize(
@@ -90,13 +86,13 @@ def test_groups_divide_the_macs() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"height": 0}, "height must be a positive integer, got 0"),
-        ({"width": -3}, "width must be a positive integer, got -3"),
-        ({"width": 2.0}, "width must be a positive integer"),
-        ({"height": True}, "height must be a positive integer, got True"),
-        ({"height": 1 << 21}, "height must be at most 1048576, got 2097152"),
+        ({"height": 0}, "height must be an integer from 1 to 1048576, got 0"),
+        ({"width": -3}, "width must be an integer from 1 to 1048576, got -3"),
+        ({"width": 2.0}, "width must be an integer from 1 to 1048576"),
+        ({"height": True}, "height must be an integer from 1 to 1048576, got True"),
+        ({"height": 1 << 21}, "height must be an integer from 1 to 1048576, got 2097152"),
         ({"transposed": "both"}, "transposed must be one of"),
-        ({"element_bytes": 0}, "element_bytes must be a positive integer"),
+        ({"element_bytes": 0}, "element_bytes must be an integer from 1 to 1048576"),
     ],
 )
 def test_impossible_arguments_are_named(change: dict[str, object], message: str) -> None:

@@ -27,6 +27,7 @@ UNARY: list[tuple[str, Callable[..., Array], Callable[..., Array], Callable[...,
         lambda dy, x: pointwise.leaky_relu_vjp(dy, x, -0.3),
         lambda x: naive.leaky_relu(x, -0.3),
     ),
+    ("sigmoid", pointwise.sigmoid, pointwise.sigmoid_vjp, naive.sigmoid),
     (
         "shift",
         lambda x: pointwise.shift(x, -0.5),

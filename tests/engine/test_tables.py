@@ -9,12 +9,23 @@ import pytest
 
 import naive
 import sesr_ref
-from sesr_ref.network import KINDS, PRIMITIVES, Layer, LinearBlock
+from sesr_ref.network import (
+    KINDS,
+    PRIMITIVES,
+    Clip,
+    Conv,
+    Layer,
+    LinearBlock,
+    Pointwise,
+    ReLU,
+    Rules,
+    Shift,
+    Sigmoid,
+)
 
 Table = dict[type[Layer], object]
 
 PARTIAL = {
-    "CONSTANTS": "kinds whose description holds numbers; the others have none",
     "REPLACED": "kinds that the hardware variant has another for; the others stay",
     "ESTIMATORS": "kinds with parameters that a fault may be fitted to",
 }
@@ -28,7 +39,8 @@ def tables() -> dict[str, Table]:
         if module_info.name.endswith("__main__"):
             continue
         module = importlib.import_module(module_info.name)
-        for name, value in vars(module).items():
+        for name in getattr(module, "__annotations__", {}):  # where it is defined, not imported
+            value = getattr(module, name, None)
             if isinstance(value, dict) and any(_is_kind(key) for key in value):
                 found[f"{module_info.name.removeprefix('sesr_ref.')}.{name}"] = value
     return found
@@ -47,13 +59,27 @@ def test_the_tables_are_found() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_has_a_rule_for_every_primitive_and_nothing_else(name: str) -> None:
-    kinds = set(TABLES[name])
-    needed = () if name.rpartition(".")[2] in PARTIAL else PRIMITIVES
-    missing = [kind.__name__ for kind in needed if kind not in kinds]
-    assert not missing, f"{name} has no rule for {missing}"
-    assert kinds <= {*PRIMITIVES, LinearBlock}
+    table, bases = TABLES[name], {Layer, Pointwise}
+    assert set(table) <= {*PRIMITIVES, LinearBlock, *bases}
+    if name.rpartition(".")[2] not in PARTIAL:
+        for kind in PRIMITIVES:
+            assert table[kind] is not None, f"{name} has no rule for {kind.__name__}"
+
+
+def test_a_kind_without_a_row_has_that_of_its_nearest_base() -> None:
+    rules = Rules({Layer: "any", Pointwise: "pointwise", ReLU: "own"})
+    assert [rules[kind] for kind in (ReLU, Sigmoid, Conv)] == ["own", "pointwise", "any"]
+    with pytest.raises(KeyError):
+        Rules({Pointwise: "pointwise"})[Conv]
 
 
 def test_every_kind_of_layer_is_a_primitive_or_the_linear_block() -> None:
-    assert set(Layer.__subclasses__()) == {*PRIMITIVES, LinearBlock} == set(KINDS.values())
+    kinds = {*Layer.__subclasses__(), *Pointwise.__subclasses__()} - {Pointwise}
+    assert kinds == {*PRIMITIVES, LinearBlock} == set(KINDS.values())
     assert [kind.__name__ for kind in KINDS.values()] == list(KINDS)
+
+
+def test_numbers_that_an_implementation_rounds_are_found_by_their_type() -> None:
+    assert Clip.constants() == ("low", "high")
+    assert Shift.constants() == ("offset",)
+    assert Conv.constants() == ReLU.constants() == ()

@@ -189,8 +189,8 @@ def test_tensorflow_models_keep_channels_last(tmp_path: Path, rng: np.random.Gen
     nodes = [
         node("Transpose", "x", "first", perm=[0, 3, 1, 2]), conv("first w", "a", 3),
         node("Transpose", "a", "last", perm=[0, 2, 3, 1]), node("Mul", "last gain", "m"),
-        node("Relu", "m", "r"), node("PRelu", "r slope", "p"),
-        node("Concat", "p r", "j", axis=3),
+        node("Relu", "m", "r"), node("PRelu", "r slope", "p"), node("Sigmoid", "p", "s"),
+        node("Concat", "s r", "j", axis=3),
         node("Transpose", "j", "back", perm=[0, 3, 1, 2]), conv("back v", "b", 1),
         node("DepthToSpace", "b", "d", blocksize=2), node("Transpose", "d", "y", perm=[0, 2, 3, 1]),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import sesr_ref as sr
 from sesr_ref import network as nw
 from sesr_ref.npu import MODELS, PRESETS, npu_from_toml, npu_named
-from sesr_ref.npu.lowering import LOWER, lower
+from sesr_ref.npu.lowering import lower
 
 NPU = sr.ETHOS_N78_4TOPS
 M5 = sr.sesr(5, activation="relu", input_residual=False)
@@ -27,10 +27,6 @@ property_test = settings(deadline=None, max_examples=40)
 
 def with_(**changes: object) -> sr.Npu:
     return dataclasses.replace(NPU, **changes)  # type: ignore[arg-type]
-
-
-def test_the_table_has_a_rule_for_every_primitive() -> None:
-    assert set(LOWER) == set(nw.PRIMITIVES)
 
 
 @property_test
@@ -181,9 +177,9 @@ def test_expanded_networks_are_estimated_as_they_are_unless_their_weights_do_not
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"height": 0}, "height must be a positive integer, got 0"),
-        ({"width": -5}, "width must be a positive integer, got -5"),
-        ({"height": True}, "height must be a positive integer, got True"),
+        ({"height": 0}, "height must be an integer from 1 to 32768, got 0"),
+        ({"width": -5}, "width must be an integer from 1 to 32768, got -5"),
+        ({"height": True}, "height must be an integer from 1 to 32768, got True"),
         ({"model": "guess"}, "model must be one of"),
         ({"bits": 4}, r"bits must be one of \(8, 16\), got 4"),
         ({"compose_shuffles": True, "net": sr.fsrcnn(2)}, "does not end in depth-to-space"),
@@ -211,8 +207,8 @@ def _failure(size: int) -> str:
     return ""
 
 
-def test_a_kind_of_layer_without_a_rule_is_named() -> None:
-    with pytest.raises(ValueError, match="no rule for layer 'head', a LinearBlock"):
+def test_a_linear_block_is_named() -> None:
+    with pytest.raises(ValueError, match="layer 'head' is a LinearBlock"):
         lower(sr.sesr(1), 8, 8)
 
 
@@ -282,7 +278,7 @@ def test_a_toml_that_is_no_text_or_is_not_there(tmp_path: Path) -> None:
     path.write_bytes(b"#" * 65537)
     with pytest.raises(ValueError, match="larger than 65536 bytes"):
         npu_from_toml(path)
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
         npu_from_toml(tmp_path)
 
 
@@ -296,7 +292,7 @@ def test_sizes_may_be_integers_of_numpy_and_an_npu_has_to_be_one() -> None:
         with pytest.raises(ValueError, match=r"an Npu is needed, such as .* got 'ethos-n78-4tops'"):
             function(net, 8, 8, name)
     for height in (1 << 16, 10**30):
-        with pytest.raises(ValueError, match="height must be at most 32768"):
+        with pytest.raises(ValueError, match="height must be an integer from 1 to 32768"):
             sr.estimate(net, height, 8, sr.ETHOS_N78_4TOPS)
 
 

@@ -50,6 +50,38 @@ def test_all_stages_are_trained_in_order_and_what_is_better_is_shipped(
     assert {path: path.stat().st_mtime_ns for path in package.iterdir()} == before
 
 
+def test_training_and_shipping_may_be_done_apart(
+    package: Path, images: Path, plan_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    options = words(images, plan_file)
+    assert done(monkeypatch, *options, "--no-ship") == 0
+    assert not list(package.iterdir())
+    assert set(states_of(monkeypatch, capsys, *options).values()) == {"done"}
+    assert done(monkeypatch, *options, "--ship", "--only", NAME) == 0
+    states = states_of(monkeypatch, capsys, *options)
+    assert states["sesr-m1-x2/long"] == "shipped"
+    assert states["sesr-m1-x4/x4"] == "done"
+    assert [record["stage"] for record in shipped()[NAME]["recipe"]["stages"]] in (
+        ["sesr-m1-x2/long"], ["sesr-m1-x2/long", "sesr-m1-x2/l2"],
+    )  # fmt: skip
+
+
+def test_everything_can_be_trained_anew_beside_weights_that_are_shipped(
+    package: Path, images: Path, plan_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    options = words(images, plan_file)
+    assert done(monkeypatch, *options) == 0
+    elsewhere = ("--runs", str(plan_file.parent / "again"))
+    states = states_of(monkeypatch, capsys, *options, *elsewhere)
+    assert states["sesr-m1-x2/long"] == "done"
+    states = states_of(monkeypatch, capsys, *options, *elsewhere, "--anew")
+    assert states["sesr-m1-x2/long"] == "ready"
+    assert done(monkeypatch, *options, *elsewhere, "--anew") == 0
+    for stage in ("sesr-m1-x2-long", "sesr-m1-x2-l2", "sesr-m1-x4-x4"):
+        a, b = (plan_file.parent / runs / stage / "weights.npz" for runs in ("runs", "again"))
+        assert a.read_bytes() == b.read_bytes()
+
+
 def test_the_pixels_of_a_stage_decide_its_steps() -> None:
     for stage in plan.read_plan():
         options = plan.options_of(stage.words)

@@ -160,6 +160,24 @@ def test_the_step_of_the_best_weights_is_the_one_that_scored_best(tmp_path: Path
     assert recipe.recipe_of(tmp_path, "best.npz")["hours"] == 1.735
 
 
+def test_a_package_that_was_half_written_is_mended_by_the_same_run(
+    package: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    good = trained(tmp_path / "good", images, monkeypatch)
+    bad = trained(tmp_path / "bad", images, monkeypatch, "--lr", "0.5")
+    monkeypatch.setattr("sys.argv", shipping(good, images))
+    assert ship.main() == 0
+    small = package / f"{NAME}-collapsed.npz"
+    small.write_bytes(small.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="the manifest says"):
+        sr.load(f"{NAME}-collapsed")
+    monkeypatch.setattr("sys.argv", shipping(bad, images))
+    assert ship.main() == 1
+    monkeypatch.setattr("sys.argv", shipping(good, images))
+    assert ship.main() == 0
+    sr.load(f"{NAME}-collapsed")
+
+
 def test_further_test_sets_are_scored_where_they_are(
     package: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

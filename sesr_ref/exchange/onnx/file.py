@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.exchange.rounding import bfloat16_values
+from sesr_ref.extras import need
 
 MAX_BYTES = 1 << 30
 """Largest file, and largest sum of external data, that is read."""
@@ -31,11 +32,7 @@ def require_onnx() -> Any:
     ImportError
         With the name of the extra that installs it.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError("ONNX files need onnx: pip install 'sesr-ref[onnx]'") from error
-    return onnx
+    return need("onnx", "onnx", "ONNX files")
 
 
 def read_model(path: Path) -> Any:

@@ -101,22 +101,27 @@ def _resize(graph: Graph, layer: nw.Resize, inputs: Names, p: Params, channels: 
     graph.node("Resize", (*inputs, "", scales), layer.name, **RESIZE_ATTRIBUTES[layer.mode])
 
 
-RULES: dict[type[nw.Layer], Rule] = {
-    nw.Conv: _conv,
-    nw.ConvTranspose: _conv_transpose,
-    nw.PReLU: _prelu,
-    nw.ReLU: lambda graph, layer, inputs, p, c: graph.node("Relu", inputs, layer.name),
-    nw.LeakyReLU: lambda graph, layer, inputs, p, c: graph.node(
-        "LeakyRelu", inputs, layer.name, alpha=layer.slope
-    ),
-    nw.Add: _add,
-    nw.Concat: lambda graph, layer, inputs, p, c: graph.node("Concat", inputs, layer.name, axis=1),
-    nw.DepthToSpace: lambda graph, layer, inputs, p, c: graph.node(
-        "DepthToSpace", inputs, layer.name, blocksize=layer.block, mode=layer.mode
-    ),
-    nw.Shift: _scalar("Add", "offset"),
-    nw.Scale: _scalar("Mul", "factor"),
-    nw.Clip: _clip,
-    nw.Resize: _resize,
-}
+RULES: nw.Rules[Rule] = nw.Rules(
+    {
+        nw.Conv: _conv,
+        nw.ConvTranspose: _conv_transpose,
+        nw.PReLU: _prelu,
+        nw.ReLU: lambda graph, layer, inputs, p, c: graph.node("Relu", inputs, layer.name),
+        nw.LeakyReLU: lambda graph, layer, inputs, p, c: graph.node(
+            "LeakyRelu", inputs, layer.name, alpha=layer.slope
+        ),
+        nw.Sigmoid: lambda graph, layer, inputs, p, c: graph.node("Sigmoid", inputs, layer.name),
+        nw.Add: _add,
+        nw.Concat: lambda graph, layer, inputs, p, c: graph.node(
+            "Concat", inputs, layer.name, axis=1
+        ),
+        nw.DepthToSpace: lambda graph, layer, inputs, p, c: graph.node(
+            "DepthToSpace", inputs, layer.name, blocksize=layer.block, mode=layer.mode
+        ),
+        nw.Shift: _scalar("Add", "offset"),
+        nw.Scale: _scalar("Mul", "factor"),
+        nw.Clip: _clip,
+        nw.Resize: _resize,
+    }
+)
 """How each primitive is written."""

@@ -17,9 +17,14 @@ from sesr_ref.exchange.onnx.resize import resize_mode, resize_scale
 Rule = Callable[[Node, Builder], Value]
 
 
-def _relu(node: Node, b: Builder) -> View:
-    x = b.image(node, 0)
-    return b.emit(node, nw.ReLU(b.name_for(node), inputs=(x.source,)), x.shape, order=x.order)
+def _plain(kind: type[nw.Pointwise]) -> Rule:
+    """Read a function of each value that has no attributes."""
+
+    def rule(node: Node, b: Builder) -> View:
+        x = b.image(node, 0)
+        return b.emit(node, kind(b.name_for(node), inputs=(x.source,)), x.shape, order=x.order)
+
+    return rule
 
 
 def _leaky_relu(node: Node, b: Builder) -> View:
@@ -131,9 +136,10 @@ RULES: dict[str, Rule] = {
     "LeakyRelu": _leaky_relu,
     "Mul": arithmetic.mul,
     "PRelu": arithmetic.prelu,
-    "Relu": _relu,
+    "Relu": _plain(nw.ReLU),
     "Reshape": _reshape,
     "Resize": _resize,
+    "Sigmoid": _plain(nw.Sigmoid),
     "Sub": arithmetic.sub,
     "Sum": arithmetic.add,
     "Transpose": _transpose,

@@ -17,7 +17,6 @@ from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.ops.arrays import Params
 from sesr_ref.receptive import halo
 from sesr_ref.verify.bounds.arithmetic import FORMATS, Arithmetic, gamma, rounded
-from sesr_ref.verify.bounds.rules import CONSTANTS
 
 
 class Model(NamedTuple):
@@ -44,7 +43,7 @@ class Model(NamedTuple):
         """Errors of the parameters and constants of one layer; empty where all are exact."""
         own = layer_params(layer, self.uncertain[power])
         if power == 1:
-            for key in CONSTANTS.get(type(layer), ()):
+            for key in layer.constants():
                 value = np.array(getattr(layer, key), np.float64)
                 own[key] = np.abs(rounded(value, self.arithmetic.storage) - value)
         return own if any(error.any() for error in own.values()) else {}
@@ -96,7 +95,7 @@ def prepare(net: nw.Network, params: Params, arithmetic: Arithmetic) -> Model:
 def _with_stored_constants(layer: nw.Layer, arithmetic: Arithmetic) -> nw.Layer:
     constants: dict[str, Any] = {
         key: float(rounded(np.array(getattr(layer, key)), arithmetic.storage))
-        for key in CONSTANTS.get(type(layer), ())
+        for key in layer.constants()
     }
     return replace(layer, **constants)
 

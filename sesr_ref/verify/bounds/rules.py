@@ -68,6 +68,23 @@ def _first(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
     return errors[0]
 
 
+def _smooth(steepest: Callable[[Array], Array], roundings: int) -> Rule:
+    # steepest(nearest): the largest slope at values of at least that magnitude
+
+    def carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
+        nearest = np.maximum(np.abs(site.x[0]) - site.reach[0], 0.0)
+        return errors[0] * _power(steepest(nearest), site.power)
+
+    def rounding(layer: nw.Layer, site: Site) -> tuple[int, Array]:
+        return roundings, _power(site.y, site.power)
+
+    return Rule(carry, rounding)
+
+
+def _sigmoid_slope(nearest: Array) -> Array:
+    return pointwise.sigmoid(nearest) * pointwise.sigmoid(-nearest)
+
+
 Linear = Callable[[Any, Array, Params], Array]
 
 
@@ -184,7 +201,7 @@ def _resize_rounding(layer: nw.Resize, site: Site) -> tuple[int, Array]:
     return 2 * (taps + RESIZE_ROUNDINGS), terms
 
 
-RULES: dict[type[nw.Layer], Rule] = {
+RULES: nw.Rules[Rule] = nw.Rules({
     nw.Conv: _linear_rule(_conv, lambda layer, p: int(np.prod(p["weight"].shape[:3]))),
     nw.ConvTranspose: _linear_rule(
         _transpose,
@@ -193,6 +210,7 @@ RULES: dict[type[nw.Layer], Rule] = {
     nw.PReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
     nw.ReLU: Rule(_activation_carry, _exact),
     nw.LeakyReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
+    nw.Sigmoid: _smooth(_sigmoid_slope, 4),
     nw.Add: Rule(lambda layer, site, errors: _add(errors), _add_rounding),
     nw.Concat: Rule(lambda layer, site, errors: pointwise.concat(*errors), _exact),
     nw.DepthToSpace: Rule(_moved, _exact),
@@ -212,11 +230,4 @@ RULES: dict[type[nw.Layer], Rule] = {
     nw.Resize: Rule(
         lambda layer, site, errors: _resample(layer, errors[0], site.power, 0.0), _resize_rounding
     ),
-}  # fmt: skip
-CONSTANTS: dict[type[nw.Layer], tuple[str, ...]] = {
-    nw.LeakyReLU: ("slope",),
-    nw.Shift: ("offset",),
-    nw.Scale: ("factor",),
-    nw.Clip: ("low", "high"),
-}
-"""Numbers of a description that an implementation must round to its own format."""
+})  # fmt: skip

@@ -104,7 +104,7 @@ def error_bounds(
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {sorted(KINDS)}, got {kind!r}")
     model = prepare(net, params, Arithmetic(dtype, accumulate, winograd, fused=False))
-    check_runnable(model.net, model.params, x, nw.PRIMITIVES)
+    check_runnable(model.net, model.params, x)
     power, bounds = KINDS[kind], {}
     given: dict[str, Array] = {}
     for name, tensor in walk(model, x, given, (power,)):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from sesr_ref.arrays_file import MAX_HEADER_BYTES, map_npy, open_npz
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array
 from sesr_ref.verify.golden.encodings import KINDS
-from sesr_ref.verify.golden.npy import MAX_HEADER_BYTES, map_npy
 from sesr_ref.verify.golden.read import read_pack
 
 RAW_SUFFIXES = (".bin", ".raw")
@@ -90,11 +88,11 @@ def _all_checked(
     return {name: _checked(name, tensors[name], shapes[name], dtype) for name in ordered}
 
 
-def _check_known(name: str, shapes: Shapes, label: str = "") -> None:
+def _check_known(name: str, shapes: Shapes) -> None:
     if name not in shapes:
         close = difflib.get_close_matches(str(name), shapes, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(shapes)}"
-        raise ValueError(f"{label}the network has no tensor {name!r}; {hint}")
+        raise ValueError(f"the network has no tensor {name!r}; {hint}")
 
 
 def _checked(name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Array:
@@ -200,26 +198,12 @@ def _read_npz(path: Path, shapes: Shapes, stack: ExitStack) -> dict[str, Array]:
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="sesr-ref-")))
     tensors: dict[str, Array] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = info.filename.removesuffix(".npy")
-                _check_known(name, shapes, f"{path}: ")
-                if name in tensors:
-                    raise ValueError(f"{path} holds {name!r} twice")
-                if info.file_size > 8 * math.prod(shapes[name]) + MAX_HEADER_BYTES:
-                    raise ValueError(f"{path}: {name!r} claims {info.file_size} bytes")
+        with open_npz(path) as archive:
+            for name in archive.names:
+                _check_known(name, shapes)
                 file = folder / f"{len(tensors)}.npy"
-                file.write_bytes(_unpacked(archive, info))
-                tensors[name] = map_npy(file, f"{path}: {name}")
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: not an .npz file ({error})") from None
+                archive.unpack(name, file, 8 * math.prod(shapes[name]) + MAX_HEADER_BYTES)
+                tensors[name] = map_npy(file, name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return tensors
-
-
-def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise zipfile.BadZipFile(f"{info.filename} is compressed as NumPy does not")
-    try:
-        return archive.read(info)
-    except (EOFError, NotImplementedError, RuntimeError, zlib.error) as error:  # damaged, encrypted
-        raise zipfile.BadZipFile(f"{info.filename}: {error}") from None

@@ -148,7 +148,7 @@ def compare(
         If the candidate's files cannot be read.
     """
     model = prepare(net, params, Arithmetic(dtype, accumulate, winograd, fused))
-    check_runnable(model.net, model.params, x, nw.PRIMITIVES)
+    check_runnable(model.net, model.params, x)
     if not np.isfinite(x).all():
         raise ValueError("the input holds numbers that are not finite")
     if tile < 1:

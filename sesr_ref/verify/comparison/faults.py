@@ -112,34 +112,37 @@ def _resized(mode: str) -> Faulty:
     return lambda layer, x, params: rearrange.resize(x[0], layer.upscale, mode)
 
 
-FAULTS: dict[type[nw.Layer], list[Named]] = {
-    nw.Conv: [*convolution_faults(), *BORDERS],
-    nw.ConvTranspose: convolution_faults(),
-    nw.PReLU: ACTIVATION,
-    nw.ReLU: ACTIVATION,
-    nw.LeakyReLU: ACTIVATION,
-    nw.Add: [
-        *_add_faults(3),
-        ("one-channel operand added to the first channel only", _broadcast_to_first),
-    ],
-    nw.Concat: [("operands in reverse order", lambda layer, x, p: pointwise.concat(*x[::-1]))],
-    nw.DepthToSpace: list(_shuffle_faults()),
-    nw.Shift: [
-        ("input not shifted", lambda layer, x, p: x[0]),
-        ("shifted the other way", lambda layer, x, p: x[0] - layer.offset),
-        ("shifted twice", lambda layer, x, p: x[0] + 2 * layer.offset),
-    ],
-    nw.Scale: [
-        ("not scaled", lambda layer, x, p: x[0]),
-        ("divided instead of multiplied", lambda layer, x, p: x[0] / (layer.factor or 1.0)),
-    ],
-    nw.Clip: [
-        ("not clipped", lambda layer, x, p: x[0]),
-        ("clipped below only", lambda layer, x, p: np.maximum(x[0], layer.low)),
-        ("clipped above only", lambda layer, x, p: np.minimum(x[0], layer.high)),
-    ],
-    nw.Resize: [(f"resized by {mode}", _resized(mode)) for mode in MODES],
-}  # fmt: skip
+FAULTS: nw.Rules[list[Named]] = nw.Rules(
+    {
+        nw.Conv: [*convolution_faults(), *BORDERS],
+        nw.ConvTranspose: convolution_faults(),
+        nw.Pointwise: ACTIVATION[:1],
+        nw.PReLU: ACTIVATION,
+        nw.ReLU: ACTIVATION,
+        nw.LeakyReLU: ACTIVATION,
+        nw.Add: [
+            *_add_faults(3),
+            ("one-channel operand added to the first channel only", _broadcast_to_first),
+        ],
+        nw.Concat: [("operands in reverse order", lambda layer, x, p: pointwise.concat(*x[::-1]))],
+        nw.DepthToSpace: list(_shuffle_faults()),
+        nw.Shift: [
+            ("input not shifted", lambda layer, x, p: x[0]),
+            ("shifted the other way", lambda layer, x, p: x[0] - layer.offset),
+            ("shifted twice", lambda layer, x, p: x[0] + 2 * layer.offset),
+        ],
+        nw.Scale: [
+            ("not scaled", lambda layer, x, p: x[0]),
+            ("divided instead of multiplied", lambda layer, x, p: x[0] / (layer.factor or 1.0)),
+        ],
+        nw.Clip: [
+            ("not clipped", lambda layer, x, p: x[0]),
+            ("clipped below only", lambda layer, x, p: np.maximum(x[0], layer.low)),
+            ("clipped above only", lambda layer, x, p: np.minimum(x[0], layer.high)),
+        ],
+        nw.Resize: [(f"resized by {mode}", _resized(mode)) for mode in MODES],
+    }
+)
 INPUT_FAULTS: list[tuple[str, Callable[[Array], Array]]] = [
     ("channels reversed (RGB for BGR)", lambda x: x[..., ::-1]),
     ("Y stretched to full range (16..235 to 0..255)", lambda x: (x * 255 - 16) / 219),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sesr_ref.arrays_file import read_npy
 from sesr_ref.images import read_image, read_luma, to_float
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array
-from sesr_ref.verify.golden.npy import read_npy
 
 
 def read_input(path: str | Path, net: Network) -> Array:
@@ -48,8 +48,7 @@ def read_input(path: str | Path, net: Network) -> Array:
 
 
 def _read_array(path: Path) -> Array:
-    with path.open("rb") as stream:
-        array = read_npy(stream, str(path))
+    array = read_npy(path)
     if array.dtype.kind != "f":
         raise ValueError(f"{path} must hold floating-point numbers, got {array.dtype}")
     x: Array = array if array.dtype == np.float64 else array.astype(np.float32)

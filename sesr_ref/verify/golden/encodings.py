@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sesr_ref.arrays_file import Stored, open_npz
 from sesr_ref.ops.arrays import Array
-from sesr_ref.verify.golden.npy import Stored, read_npy
 
 
 @dataclass(frozen=True)
@@ -183,11 +183,8 @@ def to_npz(arrays: Mapping[str, Stored]) -> bytes:
 
 def from_npz(data: bytes) -> dict[str, Stored]:
     """Undo `to_npz`; ValueError for pickles and for members that would unpack to more."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
-        if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in members):
-            raise ValueError("a pack's .npz is neither compressed nor encrypted")
-        return {
-            info.filename.removesuffix(".npy"): read_npy(archive.open(info), info.filename)
-            for info in members
-        }
+    with open_npz(io.BytesIO(data)) as archive:
+        # stored, not deflated: then no member is larger than the file, whose size was checked
+        if sum(archive.size(name) for name in archive.names) > len(data):
+            raise ValueError("a pack's .npz is not compressed")
+        return {name: archive.read(name) for name in archive.names}

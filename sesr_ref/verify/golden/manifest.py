@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sesr_ref.arrays_file import Stored
 from sesr_ref.files import sha256_of
 from sesr_ref.limits import is_int
 from sesr_ref.verify.golden.encodings import ENCODINGS, KINDS
-from sesr_ref.verify.golden.npy import Stored
 
 FORMAT = "sesr-ref golden pack"
 VERSION = 1

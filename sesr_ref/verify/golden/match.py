@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from sesr_ref.arrays_file import Stored, map_npy
+from sesr_ref.limits import whole_number
 from sesr_ref.verify.golden.encodings import ENCODINGS, KINDS, Kind
 from sesr_ref.verify.golden.manifest import MANIFEST, Entry, checked_entries, to_axes
-from sesr_ref.verify.golden.npy import Stored, map_npy
 from sesr_ref.verify.golden.read import read_pack
 
 READERS = {encoding.suffix: encoding.read for encoding in ENCODINGS.values()}
@@ -102,8 +103,7 @@ def match_pack(
     OSError
         If a file cannot be read.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"steps must be an integer from 0 on, got {steps!r:.40}")
+    whole_number("steps", steps, 0)
     golden = read_pack(pack)
     entries = {e.name: e for e in checked_entries(golden.manifest) if e.role == "tensor"}
     given = candidate

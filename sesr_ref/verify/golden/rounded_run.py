@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sesr_ref.arrays_file import Stored
 from sesr_ref.checks import check_runnable, layer_params
 from sesr_ref.collapse import collapsed
 from sesr_ref.execute import RULES
-from sesr_ref.network import PRIMITIVES, Network
+from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.verify.golden.encodings import Kind, restore, store
 from sesr_ref.verify.golden.exact import FIXED_ORDER, exact_params
-from sesr_ref.verify.golden.npy import Stored
 
 Scales = Mapping[tuple[str, str], int]
 """Fraction bits of an array by its role ("tensor" or "parameter") and name."""
@@ -61,7 +61,7 @@ def rounded_run(
         or an array has no scale.
     """
     small, exact = collapsed(net), exact_params(net, params)
-    check_runnable(small, exact, x, PRIMITIVES)
+    check_runnable(small, exact, x)
     found: dict[str, dict[str, Rounded]] = {"tensor": {}, "parameter": {}}
 
     def keep(role: str, name: str, values: Array) -> Array:

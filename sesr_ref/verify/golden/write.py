@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from sesr_ref.arrays_file import Stored
 from sesr_ref.collapse import collapsed
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
@@ -31,7 +32,6 @@ from sesr_ref.verify.golden.manifest import (
     stated_scales,
     to_axes,
 )
-from sesr_ref.verify.golden.npy import Stored
 from sesr_ref.verify.golden.rounded_run import Rounded, rounded_run
 
 FILES = ("npz", *ENCODINGS)
