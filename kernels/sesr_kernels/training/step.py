@@ -16,7 +16,7 @@ from sesr_kernels.blocks.rows import COLUMNS, activation, activation_vjp, add, c
 from sesr_kernels.machine.compiled import compiled
 from sesr_kernels.machine.emit import LANES, VECTOR_BYTES
 from sesr_kernels.machine.tiling import TILE, tile_start, tile_vectors, tiling
-from sesr_kernels.training.errors import errors
+from sesr_kernels.training.loss import loss_and_gradient
 from sesr_kernels.training.winograd import (
     COUNT,
     HEIGHT,
@@ -102,7 +102,7 @@ def _train_image(
                 x, other = base + op[1] + c * op[2], base + op[3] + c * op[4]
                 add(x, other, geometry[COUNT], base + op[5] + 4 * c * geometry[PLANE])
         elif kind == LOSS:
-            loss += errors(op, work, geometry, target, places, upscale, dloss, terms)
+            loss += loss_and_gradient(op, work, geometry, target, places, upscale, dloss, terms)
             _clear(work, op[2], len(places), geometry)
         else:
             _pointwise(op, work, numbers, geometry)

@@ -15,14 +15,14 @@ ABSOLUTE, EPSILON, SQUARE, LOG_MSE, FLOOR = range(5)
 
 
 @compiled
-def errors(
+def loss_and_gradient(
     op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, dloss: Any,
     terms: Any,
 ) -> float:  # fmt: skip
     """Write the gradient (or the target, if `op` says so); the loss times its number of values."""
     total, squares, as_given = 0.0, 0.0, op[3] != 0
     width = geometry[WIDTH]
-    given, row_errors = np.empty(width, np.float32), np.empty(width, np.float32)
+    given, errors = np.empty(width, np.float32), np.empty(width, np.float32)
     for c in range(len(places)):
         row, column, channel = places[c, 0], places[c, 1], places[c, 2]
         for y in range(geometry[HEIGHT]):
@@ -36,11 +36,11 @@ def errors(
                     gradient[x] = given[x]
                 continue
             for x in range(width):
-                row_errors[x] = made[x] - given[x]
-            total += _row(row_errors, gradient, dloss, terms)
+                errors[x] = made[x] - given[x]
+            total += _row(errors, gradient, dloss, terms)
             if terms[LOG_MSE] > 0:  # a crop's whole error is known behind its last row alone
                 for x in range(width):
-                    squares += np.float64(row_errors[x]) * row_errors[x]
+                    squares += np.float64(errors[x]) * errors[x]
     if terms[LOG_MSE] > 0 and not as_given:
         count = len(places) * geometry[HEIGHT] * width
         mean = squares / count + terms[FLOOR]
@@ -51,26 +51,26 @@ def errors(
 
 
 @compiled
-def _row(row_errors: Any, gradient: Any, dloss: Any, terms: Any) -> float:
+def _row(errors: Any, gradient: Any, dloss: Any, terms: Any) -> float:
     """Gradient of the terms that need one value each; their sum."""
     total, soft, factor = 0.0, np.float32(terms[EPSILON] ** 2), np.float32(terms[ABSOLUTE] * dloss)
     if terms[ABSOLUTE] > 0 and soft > 0:
-        for x in range(len(row_errors)):
-            size = math.sqrt(row_errors[x] * row_errors[x] + soft)
-            gradient[x] = row_errors[x] / size * factor
+        for x in range(len(errors)):
+            size = math.sqrt(errors[x] * errors[x] + soft)
+            gradient[x] = errors[x] / size * factor
             total += size
         total *= terms[ABSOLUTE]
     elif terms[ABSOLUTE] > 0:
-        total += terms[ABSOLUTE] * _absolute(row_errors)
-        for x in range(len(row_errors)):  # without a branch that would follow the error's sign
-            gradient[x] = np.sign(row_errors[x]) * factor
+        total += terms[ABSOLUTE] * _absolute(errors)
+        for x in range(len(errors)):  # without a branch that would follow the error's sign
+            gradient[x] = np.sign(errors[x]) * factor
     else:
-        gradient[: len(row_errors)] = 0
+        gradient[: len(errors)] = 0
     if terms[SQUARE] > 0:
         factor = np.float32(2 * terms[SQUARE] * dloss)
-        for x in range(len(row_errors)):
-            gradient[x] += row_errors[x] * factor
-            total += terms[SQUARE] * row_errors[x] * row_errors[x]
+        for x in range(len(errors)):
+            gradient[x] += errors[x] * factor
+            total += terms[SQUARE] * errors[x] * errors[x]
     return total
 
 
