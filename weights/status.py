@@ -82,7 +82,10 @@ def _parts(book: Book, stage: Stage) -> list[dict[str, Any]]:
     except ValueError:  # damaged: the run itself will say so
         return []
     facts = facts or (None if book.anew else saved.described(stage).get("run.json"))
-    return [dict(part) for part in facts.get("runs", [facts])] if facts else []
+    parts = [dict(part) for part in facts.get("runs", [facts])] if facts else []
+    if len(parts) == 1:  # older versions did not state a part's steps
+        parts[0].setdefault("steps", steps_done(book.folder(stage)))
+    return parts
 
 
 def _hours(book: Book, stage: Stage) -> float:

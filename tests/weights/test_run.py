@@ -15,6 +15,7 @@ import pytest
 import book
 import plan
 import run
+import sesr_ref as sr
 import ship
 from runbook import NAME, Capture, done, states_of, words
 from sesr_ref.commands.train_options import network_for
@@ -80,6 +81,33 @@ def test_everything_can_be_trained_anew_beside_weights_that_are_shipped(
     for stage in ("sesr-m1-x2-long", "sesr-m1-x2-l2", "sesr-m1-x4-x4"):
         a, b = (plan_file.parent / runs / stage / "weights.npz" for runs in ("runs", "again"))
         assert a.read_bytes() == b.read_bytes()
+
+
+def test_the_status_measures_its_rate_on_the_runs_that_are_here(
+    package: Path, images: Path, plan_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    options = words(images, plan_file, "--no-ship")
+    assert done(monkeypatch, *options, "--only", NAME, "--stage", "long") == 0
+    record = plan_file.parent / "runs" / f"{NAME}-long" / "run.json"
+    facts = json.loads(record.read_text())
+    facts["runs"][0] |= {"hours": 2.0, "steps": 40}
+    record.write_text(json.dumps(facts))
+    capsys.readouterr()
+    assert done(monkeypatch, *options, "--json") == 0
+    status = json.loads(capsys.readouterr().out)
+    long, l2, x4 = status["stages"]
+    assert (long["pixels"], long["planned_pixels"], long["hours"]) == (5120, 5120, 2.0)
+    assert long["psnr_db"] is not None
+    assert (l2["hours"], l2["hours_left"]) == (0, 1.0)  # half as many pixels
+    cost = [sr.cost(sr.sesr(1, upscale=upscale), 64, 64).macs for upscale in (2, 4)]
+    assert x4["hours_left"] == pytest.approx(0.5 * cost[1] / cost[0])
+    assert status["totals"]["hours_left"] == pytest.approx(1.0 + x4["hours_left"])
+    assert done(monkeypatch, *options, "--status") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["stage", "state", "Gpx", "of", "dB", "shipped", "hours", "left"]
+    assert [line.split()[0] for line in lines[2:]] == [
+        "sesr-m1-x2/long", "sesr-m1-x2/l2", "sesr-m1-x4/x4", "all",
+    ]  # fmt: skip
 
 
 def test_the_pixels_of_a_stage_decide_its_steps() -> None:
