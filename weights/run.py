@@ -245,7 +245,7 @@ def carry_out(args: argparse.Namespace) -> int:
     if args.status or args.json:
         return print_status(book, stages, args.json)
     unused = {"eval"} if args.no_ship else {"data"} if args.ship else set()
-    for key in FOLDERS.keys() - unused:
+    for key in (key for key in FOLDERS if key not in unused):
         if getattr(args, key) is None:
             raise ValueError(f"--{key} (or {FOLDERS[key]}) is needed")
         setattr(args, key, getattr(args, key).resolve())
