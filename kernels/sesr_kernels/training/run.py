@@ -29,6 +29,9 @@ WINOGRAD = True
 """The default: 1.2 to 1.35 times as fast, its gradients' error the same (M5, M11, XL, FSRCNN: up to
 4e-6 of the largest gradient either way, but where rounding crosses a kink of PReLU or of l1)."""
 
+L1 = (1.0, 0.0, 0.0, 0.0, 0.0)
+"""Terms of the mean absolute error, as `gradients` takes them."""
+
 PARTS = 16
 """At least so many parts of a batch, if it has so many images, for the threads to share; a part's
 partial sums are collected once."""
@@ -49,7 +52,7 @@ def gradients(
     params: Params,
     x: Array,
     target: Array,
-    epsilon: float = 0.0,
+    terms: tuple[float, ...] = L1,
     threads: Threads | None = None,
     winograd: bool | None = None,
 ) -> tuple[float, Params] | None:
@@ -65,8 +68,9 @@ def gradients(
         Low-resolution images.
     target : (n, upscale * height, upscale * width, channels) float32 array
         High-resolution images.
-    epsilon : float
-        The loss is the mean of ``sqrt(error**2 + epsilon**2)``: 0 for l1, else Charbonnier's.
+    terms : (absolute, epsilon, square, log_mse, floor)
+        The loss is ``absolute * mean(sqrt(error**2 + epsilon**2)) + square * mean(error**2)
+        + log_mse * mean over images of log(mean(error**2) + floor)``.
     threads : Threads, optional
         How many share the images; the result's bits do not depend on it.
     winograd : bool, optional
@@ -84,7 +88,7 @@ def gradients(
     plan = _plan(net, x.shape[1], x.shape[2], WINOGRAD if winograd is None else winograd)
     if plan is None:
         return None
-    losses, rows = _run(plan, plan.packed(params), x, target, threads or Threads(), epsilon)
+    losses, rows = _run(plan, plan.packed(params), x, target, threads or Threads(), terms)
     total = rows.sum(0)
     result: Params = {}
     for slot in plan.slots:
@@ -131,13 +135,14 @@ def _weight_plan(net: Single, height: int, width: int) -> Plan:
 
 
 def _run(
-    plan: Plan, packed: Array, x: Array, target: Array, threads: Threads, epsilon: float = 0.0
-) -> tuple[Array, Array]:
+    plan: Plan, packed: Array, x: Array, target: Array, threads: Threads,
+    terms: tuple[float, ...] = L1,
+) -> tuple[Array, Array]:  # fmt: skip
     x, target = plain(x), plain(target)
     each = max(1, len(x) // PARTS)
     jobs = -(-len(x) // each)
     losses, rows = np.zeros(len(x)), np.empty((jobs, plan.sums_size), np.float32)
-    dloss, soft = np.float32(1 / target.size), np.float32(epsilon**2)
+    dloss, loss_terms = np.float32(1 / target.size), np.array(terms)
 
     def worker(following: Callable[[], int]) -> None:
         work, scratch, sums = plan.workspace()
@@ -146,7 +151,7 @@ def _run(
             step.train_images(
                 plan.program, plan.shift_table, plan.number_table, plan.geometry, x[some],
                 target[some], losses[some], plan.places, work, scratch, sums, rows[i],
-                packed.ctypes.data, plan.upscale, dloss, soft,
+                packed.ctypes.data, plan.upscale, dloss, loss_terms,
             )  # fmt: skip
         plan.workspaces.append((work, scratch, sums))
 

@@ -7,7 +7,6 @@ are no ragged edges.  Every step leaves that padding zero.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from sesr_kernels.blocks.rows import COLUMNS, activation, activation_vjp, add, c
 from sesr_kernels.machine.compiled import compiled
 from sesr_kernels.machine.emit import LANES, VECTOR_BYTES
 from sesr_kernels.machine.tiling import TILE, tile_start, tile_vectors, tiling
+from sesr_kernels.training.loss import loss_and_gradient
 from sesr_kernels.training.winograd import (
     COUNT,
     HEIGHT,
@@ -42,14 +42,14 @@ BAND = 1024 // LANES
 def train_images(
     program: Any, shifts: Any, numbers: Any, geometry: Any, images: Any, targets: Any, losses: Any,
     places: Any, work: Any, scratch: Any, sums: Any, gradients: Any, weights: int, upscale: int,
-    dloss: Any, soft: Any,
+    dloss: Any, terms: Any,
 ) -> None:  # fmt: skip
     """Run `program` on images in order: each one's loss, the sum of their gradients."""
     sums[:] = 0
     for i in range(len(images)):
         losses[i] = _train_image(
             program, shifts, numbers, geometry, images[i], targets[i], places, work, scratch, sums,
-            weights, upscale, dloss, soft,
+            weights, upscale, dloss, terms,
         )  # fmt: skip
     collapse(sums.ctypes.data, gradients.ctypes.data, len(gradients))
 
@@ -57,9 +57,9 @@ def train_images(
 @compiled
 def _train_image(
     program: Any, shifts: Any, numbers: Any, geometry: Any, image: Any, target: Any, places: Any,
-    work: Any, scratch: Any, sums: Any, weights: int, upscale: int, dloss: Any, soft: Any,
+    work: Any, scratch: Any, sums: Any, weights: int, upscale: int, dloss: Any, terms: Any,
 ) -> float:  # fmt: skip
-    """Add an image's gradients to `sums`; returns its errors' sum, ``sqrt(error**2 + soft)``."""
+    """Add an image's gradients to `sums`; returns its loss, times its number of values."""
     base = work.ctypes.data + 4 * geometry[START]
     _load(image, work, geometry)
     loss = 0.0
@@ -102,7 +102,8 @@ def _train_image(
                 x, other = base + op[1] + c * op[2], base + op[3] + c * op[4]
                 add(x, other, geometry[COUNT], base + op[5] + 4 * c * geometry[PLANE])
         elif kind == LOSS:
-            loss += _loss(op, work, geometry, target, places, upscale, dloss, soft)
+            loss += loss_and_gradient(op, work, geometry, target, places, upscale, dloss, terms)
+            _clear(work, op[2], len(places), geometry)
         else:
             _pointwise(op, work, numbers, geometry)
     return loss
@@ -178,55 +179,6 @@ def _correlate(op: Any, shifts: Any, base: int, sums: int, geometry: Any) -> Non
                     outs, base + dy + g * outs * stride + offset, stride, 0, base + x + offset, 0,
                     shifts.ctypes.data + 8 * (first + j * COLUMNS), 1, count, block + j * size,
                 )  # fmt: skip
-
-
-@compiled
-def _absolute(values: Any) -> float:
-    """Sum of magnitudes, in four chains that do not wait for each other."""
-    a = b = c = d = 0.0
-    whole = len(values) // 4 * 4
-    for x in range(0, whole, 4):
-        a += abs(values[x])
-        b += abs(values[x + 1])
-        c += abs(values[x + 2])
-        d += abs(values[x + 3])
-    for x in range(whole, len(values)):
-        a += abs(values[x])
-    return a + b + (c + d)
-
-
-@compiled
-def _loss(
-    op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, dloss: Any, soft: Any
-) -> float:
-    """Errors against the target's subpixels, and their gradient (or that as given)."""
-    total, width, as_given = 0.0, geometry[WIDTH], op[3] != 0
-    given, errors = np.empty(width, np.float32), np.empty(width, np.float32)
-    for c in range(len(places)):
-        row, column, channel = places[c, 0], places[c, 1], places[c, 2]
-        for y in range(geometry[HEIGHT]):
-            start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
-            made, gradient = work[op[1] // 4 + start :], work[op[2] // 4 + start :]
-            line = target[y * upscale + row]
-            for x in range(width):
-                given[x] = line[x * upscale + column, channel]
-            if as_given:
-                for x in range(width):
-                    gradient[x] = given[x]
-                continue
-            for x in range(width):
-                errors[x] = made[x] - given[x]
-            if soft > 0:
-                for x in range(width):
-                    size = math.sqrt(errors[x] * errors[x] + soft)
-                    gradient[x] = errors[x] / size * dloss
-                    total += size
-            else:
-                total += _absolute(errors)
-                for x in range(width):  # without a branch that would follow the error's sign
-                    gradient[x] = np.sign(errors[x]) * dloss
-    _clear(work, op[2], len(places), geometry)
-    return total
 
 
 @compiled
