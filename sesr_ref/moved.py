@@ -30,6 +30,7 @@ MODULES: dict[str, str] = {
     "sesr_ref.optimiser": "sesr_ref.train.optimiser",
     "sesr_ref.peer_architectures": "sesr_ref.architectures",
     "sesr_ref.training_run": "sesr_ref.train.run",
+    "sesr_ref.verify.npy": "sesr_ref.arrays_file",
     "sesr_ref.verify.windows": "sesr_ref.tiles",
     "sesr_ref.warm_start": "sesr_ref.train.warm_start",
     **_inside(
@@ -66,7 +67,6 @@ MODULES: dict[str, str] = {
         matching="golden.match",
         model="bounds.model",
         notes="comparison.notes",
-        npy="golden.npy",
         pack="golden.read",
         pack_folder="golden.folder",
         rounded_run="golden.rounded_run",

@@ -1,4 +1,4 @@
-"""bench/run_quality.py: whose row is whose, the tables of docs/scores.md, self-ensemble, Figure 1(a)."""
+"""bench/run_quality.py: whose row is whose, tables of docs/scores.md, ensemble, Figure 1(a)."""
 
 from __future__ import annotations
 
