@@ -40,7 +40,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "within_subsection_order": "sesr_site.by_level",
+    "within_subsection_order": "sesr_site.ByLevel",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,

@@ -71,14 +71,10 @@ bicubic = mean_psnr(sr.imresize(image, 2) / 255 for image in low[24:])
 # through the collapse. `train` writes ``weights.npz``, a log and checkpoints into a folder; stopped
 # and called again with ``resume=True`` it ends with the bits of a run that was never stopped.
 
-try:
-    ops = sr.fast()
-except ImportError:
-    ops = sr.REFERENCE
-
+ops = sr.REFERENCE  # sr.fast() for more than a trial
 net = sr.sesr(blocks=3, features=8, expand=64, short_residuals=False)
 recipe = Recipe(
-    steps=600, batch=8, crop=24, lr=2e-3, schedule="cosine", warmup=50, validate_every=50
+    steps=400, batch=8, crop=24, lr=2e-3, schedule="cosine", warmup=50, validate_every=50
 )
 curve: list[tuple[int, float]] = []
 

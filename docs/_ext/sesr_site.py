@@ -23,9 +23,15 @@ LEVELS = (
 )
 
 
-def by_level(name: str) -> int:
-    """Place of an example in the gallery."""
-    return LEVELS.index(Path(name).stem)
+class ByLevel:
+    """Order of the examples in the gallery: the easiest first."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, name: str) -> int:
+        """Place of an example; one that is not in `LEVELS` is an error."""
+        return LEVELS.index(Path(name).stem)
 
 
 PACKAGES = {
