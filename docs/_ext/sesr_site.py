@@ -46,6 +46,7 @@ PACKAGES = {
 """Packages whose names are documented: module, title."""
 ROOMS = {
     "architectures": "Networks",
+    "layers": "Networks",
     "network": "Networks",
     "params": "Parameters",
     "train": "Parameters",

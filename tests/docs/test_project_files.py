@@ -101,7 +101,7 @@ def test_help_names_every_target() -> None:
 )
 def test_the_file_check_finds(tmp_path: Path, name: str, data: bytes, fault: str) -> None:
     (tmp_path / name).write_bytes(data)
-    script = [sys.executable, ROOT / ".ci" / "check_files.py", name]
+    script = [sys.executable, str(ROOT / ".ci" / "check_files.py"), name]
     done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == bool(fault), done.stderr
     assert fault in done.stdout
