@@ -68,6 +68,8 @@ def write_api(app: Sphinx) -> None:
     """Write a page for each package from its ``__all__``; unchanged ones keep their dates."""
     pages = Path(app.srcdir) / "api"
     pages.mkdir(exist_ok=True)
+    for stale in {*pages.glob("*.rst")} - {pages / f"{package}.rst" for package in PACKAGES}:
+        stale.unlink()
     for package, title in PACKAGES.items():
         module = importlib.import_module(package)
         text = _page(module, title)
@@ -151,7 +153,7 @@ def document_constants(
         home = home_of(thing, short)
         lines[:] = ModuleAnalyzer.for_module(home).find_attr_docs()["", short]
     except (LookupError, PycodeError):
-        lines[:] = [f"A constant of type `{type(thing).__module__}.{type(thing).__name__}`."]
+        lines[:] = [f"A {type(thing).__name__}."]
 
 
 OUTSIDE = {
