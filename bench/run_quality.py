@@ -4,9 +4,9 @@ FOLDER holds any of Set5, Set14, BSD100, Urban100, Manga109, DIV2K (or DIV2K_val
 validation images) and DIV2Kcrop100 (their central crops), each HR/ with LRbicx2/ and LRbicx4/
 beside it, or images directly inside.  Prints PSNR / SSIM on Y of every shipped network, collapsed,
 beside the paper's; --float-low also those of low-resolution images that are not rounded to 8 bit;
---markdown prints README's tables; --figure docs/images/figure1a.png draws Figure 1(a), PSNR on
-Set14 against multiply-accumulates.  --stated takes the scores that weights/ship.py wrote into the
-manifest instead of scoring again (no bicubic, no FOLDER).
+--markdown prints the tables of docs/scores.md; --figure docs/images/figure1a.png draws
+Figure 1(a), PSNR on Set14 against multiply-accumulates.  --stated takes the scores that
+weights/ship.py wrote into the manifest instead of scoring again (no bicubic, no FOLDER).
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--figure", type=Path, help="draw Figure 1(a) to FIGURE-x2.png, ...")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true")
-    shape.add_argument("--markdown", action="store_true", help="README's tables")
+    shape.add_argument("--markdown", action="store_true", help="tables of docs/scores.md")
     add_engine_option(parser)
     return parser
 

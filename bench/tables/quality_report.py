@@ -73,7 +73,7 @@ def _row(name: str, results: Results, sets: list[str]) -> tuple[str, ...]:
 
 
 def markdown(upscale: int, results: Results, sets: list[str], suffix: str = "") -> str:
-    """README's table: the paper's rows of which there is one of ours, and ours.
+    """docs/scores.md's table: the paper's rows of which there is one of ours, and ours.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sesr_ref.architectures.blocks import BLOCKS
 from sesr_ref.architectures.carn import carn_m
@@ -14,6 +14,7 @@ from sesr_ref.architectures.fsrcnn import fsrcnn
 from sesr_ref.architectures.lapsrn import lapsrn
 from sesr_ref.architectures.sesr import sesr
 from sesr_ref.architectures.vdsr import vdsr
+from sesr_ref.moved import names_moved
 from sesr_ref.network import Network
 
 __all__ = [
@@ -109,3 +110,7 @@ def is_architecture(name: str) -> bool:
 
 def _matcher(pattern: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]{1,3})", re.escape(pattern)))
+
+
+if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+    __getattr__ = names_moved(__name__)

@@ -1,4 +1,4 @@
-"""bench/run_quality.py: whose row is whose, the README's tables, self-ensemble, Figure 1(a)."""
+"""bench/run_quality.py: whose row is whose, tables of docs/scores.md, ensemble, Figure 1(a)."""
 
 from __future__ import annotations
 
@@ -181,11 +181,11 @@ def test_stated_scores_are_the_manifests(
         quality.main()
 
 
-def test_the_readme_states_the_manifests_scores(
+def test_the_page_states_the_manifests_scores(
     quality: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["run_quality", "--stated", "--markdown"])
     assert quality.main() == 0
     printed = [line for line in capsys.readouterr().out.splitlines() if ", here** (" in line]
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
-    assert [line for line in readme.splitlines() if ", here** (" in line] == printed
+    page = (Path(__file__).resolve().parents[2] / "docs" / "scores.md").read_text("utf-8")
+    assert [line for line in page.splitlines() if ", here** (" in line] == printed

@@ -158,10 +158,12 @@ def peak_bytes(blocks: int, tile: Any) -> int:
     return int(done.stdout) * 1024
 
 
+@pytest.mark.slow
 def test_1080p_to_4k_takes_less_than_a_gibibyte() -> None:
     assert peak_bytes(5, None) < 1 << 30
 
 
+@pytest.mark.slow
 def test_1080p_to_4k_in_tiles_takes_a_fraction_of_that() -> None:
     assert peak_bytes(1, (270, 480)) < 1 << 28
 

@@ -117,6 +117,7 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> No
     assert done.stderr.count("RuntimeWarning: compiled kernels are not kept") == 1
 
 
+@pytest.mark.slow
 def test_compiled_code_is_kept_and_found_again(tmp_path: Path) -> None:
     code = "from sesr_kernels.blocks import elementwise as e\nimport numpy as np\n" + (
         "x = np.full((1, 1, 1, 1), -2, 'f4')\nprint(e.prelu(x, np.full(1, .5, 'f4')).item())\n"
@@ -166,6 +167,7 @@ def test_a_forked_child_and_a_thread_run_the_same_kernels(rng: np.random.Generat
     assert results == [True] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_fork_after_use_works(tmp_path: Path) -> None:
     fork = (
@@ -191,6 +193,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_children_of_multiprocessing_give_the_parents_bits(method: str, tmp_path: Path) -> None:
     if method not in multiprocessing.get_all_start_methods():
@@ -224,6 +227,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), lock._lock.acquire(tim
     assert done.stdout.split() == ["0", "True"], done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's memory protection")
 @pytest.mark.parametrize("side", ["behind", "before"])
 def test_no_kernel_touches_memory_beyond_its_arrays(side: str) -> None:
@@ -248,6 +252,7 @@ def test_without_the_compiler_the_fast_engine_says_so_in_one_line() -> None:
     assert name == "reference"
 
 
+@pytest.mark.slow
 def test_what_is_plain_python_gives_the_same_results_interpreted() -> None:
     file = str(ROOT / "tests" / "kernels" / "test_kernels_plain.py")
     done = python_program(

@@ -442,6 +442,7 @@ def stop_after(run: subprocess.Popen[bytes], number: int, seconds: float) -> int
     return run.wait(timeout=60)
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(
     tmp_path: Path,
 ) -> None:
