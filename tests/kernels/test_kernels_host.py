@@ -108,7 +108,7 @@ def test_every_instruction_sets_blocks_give_the_same_results(name: str, tmp_path
 def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    code = "from sesr_kernels.blocks.elementwise import prelu\nimport numpy as np\n" + (
+    code = "from sesr_kernels.blocks.prelu import prelu\nimport numpy as np\n" + (
         "print(prelu(np.full((1, 1, 1, 1), -2, 'f4'), np.full(1, .5, 'f4')).item())"
     )
     done = python(code, SESR_CACHE_DIR=str(blocked / "cache"))
@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> No
 
 
 def test_compiled_code_is_kept_and_found_again(tmp_path: Path) -> None:
-    code = "from sesr_kernels.blocks import elementwise as e\nimport numpy as np\n" + (
+    code = "from sesr_kernels.blocks import prelu as e\nimport numpy as np\n" + (
         "x = np.full((1, 1, 1, 1), -2, 'f4')\nprint(e.prelu(x, np.full(1, .5, 'f4')).item())\n"
         "print(sum(e._prelu.stats.cache_hits.values()))"
     )

@@ -189,26 +189,26 @@ def test_threads_may_run_where_the_process_may() -> None:
 
 
 def test_a_field_that_no_kernel_knows_is_not_left_out() -> None:
-    from sesr_kernels.description import layers
+    from sesr_kernels.description import single
     from sesr_kernels.description.layers import Unsupported
-    from sesr_kernels.inference.lowering import lower
+    from sesr_kernels.inference.rules import lower
 
     @dataclass(frozen=True)
-    class Gained(layers.Conv):
+    class Gained(single.Conv):
         gain: float = 1.0
 
     Gained.__name__ = "Conv"
 
-    lower(layers.Single(Gained(4, 3, 1, bias=False), 2))
+    lower(single.Single(Gained(4, 3, 1, bias=False), 2))
     with pytest.raises(Unsupported, match=r"Conv with gain = 3\.0"):
-        lower(layers.Single(Gained(4, 3, 1, bias=False, gain=3.0), 2))
+        lower(single.Single(Gained(4, 3, 1, bias=False, gain=3.0), 2))
 
 
 def test_the_kernels_know_every_field_of_the_engine_s_layers() -> None:
-    from sesr_kernels.description.layers import ALWAYS, FIELDS
+    from sesr_kernels.description.layers import FIELDS
 
     for kind in sr.network.PRIMITIVES:
-        assert {field.name for field in fields(kind)} <= FIELDS[kind.__name__] | ALWAYS
+        assert {field.name for field in fields(kind)} <= FIELDS[kind.__name__]
 
 
 @pytest.mark.parametrize("winograd", [True, False])

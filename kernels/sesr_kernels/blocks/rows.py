@@ -1,7 +1,7 @@
-"""Kernels over rows of pixels: weight gradients, activations, sums.
+"""Kernels over rows of pixels: weight gradients, sums of tensors, sums of lanes.
 
-Sums stay in vectors of partial sums, lane by lane, until `collapse` adds the lanes up; their order
-depends on the images' size and number alone.
+Gradients stay in vectors of partial sums, lane by lane, until `reduce_lanes` adds the lanes up;
+their order depends on the images' size and number alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _correlate_block(e: Emitter, outs: int, a: dict[str, Value]) -> None:
 correlate = kernel("outs dy stride dy_pitch x x_pitch shifts rows count sums", _correlate)
 
 
-def _collapse(e: Emitter, **a: Value) -> None:
+def _reduce_lanes(e: Emitter, **a: Value) -> None:
     """``target[i] = sum of the lanes of sums[i]`` for `count` vectors."""
 
     def step(_: Value, vector: Value, target: Value) -> Sequence[Value]:
@@ -59,44 +59,7 @@ def _collapse(e: Emitter, **a: Value) -> None:
     e.repeat(a["count"], [a["sums"], a["target"]], step)
 
 
-collapse = kernel("sums target count", _collapse)
-
-
-def _activation_vjp(e: Emitter, **a: Value) -> None:
-    """``dx = dy * (1 if z > 0 else slope)``; adds ``dy * min(z, 0)`` to the partial sums."""
-    zero = e.constant(0.0)
-    slope = e.splat(e.scalar(a["slope"]))
-
-    def step(i: Value, total: Value) -> list[Value]:
-        offset = e.b.mul(i, I64(VECTOR_BYTES))
-        dy, z = e.load(e.b.add(a["dy"], offset)), e.load(e.b.add(a["z"], offset))
-        positive = e.b.fcmp_ordered(">", z, zero)
-        e.store(e.b.select(positive, dy, e.b.fmul(dy, slope)), e.b.add(a["dx"], offset))
-        return [e.fma(dy, e.b.select(positive, zero, z), total)]
-
-    (total,) = e.repeat(a["count"], [e.load(a["sums"])], step)
-    e.store(total, a["sums"])
-
-
-activation_vjp = kernel("dy z slope count sums dx", _activation_vjp)
-
-
-def _activation(e: Emitter, **a: Value) -> None:
-    """``y = x if x > 0 else slope * x``."""
-    zero = e.constant(0.0)
-    slope = e.splat(e.scalar(a["slope"]))
-
-    def step(i: Value) -> list[Value]:
-        offset = e.b.mul(i, I64(VECTOR_BYTES))
-        x = e.load(e.b.add(a["x"], offset))
-        positive = e.b.fcmp_ordered(">", x, zero)
-        e.store(e.b.select(positive, x, e.b.fmul(x, slope)), e.b.add(a["y"], offset))
-        return []
-
-    e.repeat(a["count"], [], step)
-
-
-activation = kernel("x slope count y", _activation)
+reduce_lanes = kernel("sums target count", _reduce_lanes)
 
 
 def _add(e: Emitter, **a: Value) -> None:

@@ -144,6 +144,14 @@ class Emitter:
         self.b.unreachable()
         self.b.position_at_end(after)
 
+    def above(self, x: Value, y: Value) -> Value:
+        """Lanes in which ``x > y``; not so where either is a NaN."""
+        return self.b.fcmp_ordered(">", x, y)
+
+    def below(self, x: Value, y: Value) -> Value:
+        """Lanes in which ``x < y``; not so where either is a NaN."""
+        return self.b.fcmp_ordered("<", x, y)
+
     def has(self, flags: Value, flag: int) -> Value:
         """Whether `flag` is set."""
         return self.b.icmp_signed("!=", self.b.and_(flags, I64(flag)), I64(0))
@@ -162,11 +170,11 @@ def kernel(names: str, body: Body) -> Callable[..., Any]:
     Returns
     -------
     callable
-        For use inside njit functions; called with the arguments in order, returns nothing.
+        For use inside njit functions, with arguments in order or by name; returns nothing.
     """
     arguments = names.split()
 
-    def code(typing_context: Any, *kinds: Any) -> Any:
+    def code(typing_context: Any, *kinds: Any, **named: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             body(Emitter(builder), **dict(zip(arguments, values, strict=True)))
             return context.get_dummy_value()
