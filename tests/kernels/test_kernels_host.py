@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
-from checks import need_kernels
+from checks import need_kernels, python, python_program
 from networks_for_kernels import images, random_params
 from sesr_ref.ops.arrays import Array, Params
 
@@ -53,20 +52,6 @@ for k in params:
 from sesr_kernels.machine.host import HOST
 print(HOST.name)
 """
-
-
-def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a new interpreter that finds the project."""
-    return python_program("-c", code, **environment)
-
-
-def python_program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a new interpreter that finds the project and the tests."""
-    path = os.pathsep.join(str(ROOT / part) for part in (".", "kernels", "weights", "tests"))
-    env = os.environ | {"PYTHONPATH": path} | environment
-    return subprocess.run(
-        [sys.executable, *arguments], env=env, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.mark.parametrize(

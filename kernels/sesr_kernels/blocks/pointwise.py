@@ -87,6 +87,7 @@ def _pointwise(e: Emitter, **a: Value) -> None:
     """``y = f(x)`` for `count` vectors of a channel; `first` and `second` are addresses."""
     numbers = [e.splat(e.scalar(a[name])) for name in ("first", "second")]
 
+    # the choice is outside of the loop: which function it is costs nothing a pixel
     def apply(function: Function) -> None:
         def step(i: Value) -> list[Value]:
             offset = e.b.mul(i, I64(VECTOR_BYTES))

@@ -33,6 +33,7 @@ def _prelu(x: Floats, slope: Floats, y: Floats) -> None:
     for i in range(x.shape[0]):
         for c in range(x.shape[1]):
             value = x[i, c]
+            # a NaN is not above 0: its product stays one
             y[i, c] = value if value > 0 else value * slope[c]
 
 

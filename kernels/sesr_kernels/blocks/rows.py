@@ -18,12 +18,14 @@ COLUMNS = 3
 
 def _correlate(e: Emitter, **a: Value) -> None:
     """Add ``dy[o] * x[j]`` to the partial sums, over rows of `count` vectors of pixels."""
+    # the sums are registers: their number is fixed where code is emitted
     e.switch(a["outs"], {outs: partial(_correlate_block, e, outs, a) for outs in {OUTS, THIN}})
 
 
 def _correlate_block(e: Emitter, outs: int, a: dict[str, Value]) -> None:
     inputs = [e.b.add(a["x"], e.integer(a["shifts"], I64(j))) for j in range(COLUMNS)]
     outputs = [e.b.add(a["dy"], e.b.mul(a["stride"], I64(i))) for i in range(outs)]
+    # loaded once for all rows and stored once: in between they never leave the registers
     start = [e.load(a["sums"], VECTOR_BYTES * i) for i in range(outs * COLUMNS)]
 
     def row(r: Value, *sums: Value) -> list[Value]:
@@ -34,6 +36,7 @@ def _correlate_block(e: Emitter, outs: int, a: dict[str, Value]) -> None:
             x_here, dy_here = e.b.add(x_row, offset), e.b.add(dy_row, offset)
             xs = [e.load(e.b.add(address, x_here)) for address in inputs]
             result = []
+            # each gradient is loaded once and used for all shifts
             for out, address in enumerate(outputs):
                 dy = e.load(e.b.add(address, dy_here))
                 for column in range(COLUMNS):

@@ -85,6 +85,7 @@ def _multiply(e: Emitter, **a: Value) -> None:
     Two channels' points are `stride` bytes apart, a channel's `point_stride`; likewise products.
     """
 
+    # the register block of the direct convolution, at every point a row of products
     def of(taps: int) -> None:
         each_block(e, a["outs"], a["vectors"], partial(_multiply_block, e, taps, a))
 
@@ -96,6 +97,7 @@ def _multiply_block(e: Emitter, taps: int, a: dict[str, Value], block: Block) ->
     outs, vectors = block
 
     def point(_: Value, weight: Value, pixels: Value, target: Value) -> list[Value]:
+        # the bias is added to the rows: at a point it would be multiplied
         zeros = [e.constant(0.0)] * (outs * vectors)
         weight, *sums = every_channel(e, taps, block, a, weight, pixels, zeros)
         for i, total in enumerate(sums):
@@ -154,6 +156,7 @@ def _gather_taps(e: Emitter, taps: int, a: dict[str, Value]) -> None:
             def when(flag: int, change: Callable[[], list[Value]]) -> list[Value]:
                 return e.choose(e.has(epilogue, flag), values, change)
 
+            # the epilogue of the direct convolution, in its order
             values = four_rows(e, [e.load(e.b.add(p, here)) for p in products], bias)
             values = when(BEFORE, lambda: plus(values, befores))
             values = when(PRELU, lambda: [prelu(e, v, slope) for v in values])

@@ -77,9 +77,10 @@ def five(e: Emitter, d: list[Value]) -> list[Value]:
         return e.fma(near, e.constant(21 / 4), e.b.fsub(d[first + 6], d[first]))
 
     points = [end(0)]
+    # points come in pairs of both signs, which share what is even and what is odd
     for point, low, middle in ((1.0, 1.0, -17 / 4), (2.0, 1 / 4, -5 / 4), (0.5, 4.0, -5.0)):
         even, odd = polynomial(2, low, middle), polynomial(1, low, middle)
-        if point == 1:
+        if point == 1:  # a product less
             points += [e.b.fadd(even, odd), e.b.fsub(even, odd)]
         else:
             points += [e.fma(odd, e.constant(s * point), even) for s in (1, -1)]
@@ -90,6 +91,7 @@ def four_rows(e: Emitter, m: list[Value], bias: Value) -> list[Value]:
     """Products to rows: row i is the sum of every point's, times the point to the power of i."""
     near, far = e.b.fadd(m[1], m[2]), e.b.fadd(m[3], m[4])
     near_odd, far_odd = e.b.fsub(m[1], m[2]), e.b.fsub(m[3], m[4])
+    # every row has one of the two, so that the bias is added twice and not four times
     near, near_odd = e.b.fadd(near, bias), e.b.fadd(near_odd, bias)
     two, four, eight = (e.constant(power) for power in (2.0, 4.0, 8.0))
     values = [

@@ -17,7 +17,6 @@ from sesr_kernels.description.layers import (
     Layer,
     LeakyReLU,
     PReLU,
-    ReLU,
     Scale,
     Shift,
     parameter,
@@ -43,7 +42,7 @@ def _prelu(layer: PReLU, params: Params) -> tuple[Number, Number]:
     return params[parameter(layer, "slope")], 0.0
 
 
-def _relu(layer: ReLU, params: Params) -> tuple[Number, Number]:
+def _none(layer: Layer, params: Params) -> tuple[Number, Number]:
     return 0.0, 0.0
 
 
@@ -65,7 +64,7 @@ def _clip(layer: Clip, params: Params) -> tuple[Number, Number]:
 
 POINTWISE: dict[str, Pointwise] = {
     "PReLU": Pointwise("prelu", _prelu, learnt="slope", per_channel=True),
-    "ReLU": Pointwise("relu", _relu),
+    "ReLU": Pointwise("relu", _none),
     "LeakyReLU": Pointwise("prelu", _leaky_relu),
     "Shift": Pointwise("affine", _shift),
     "Scale": Pointwise("affine", _scale),

@@ -28,6 +28,7 @@ def convolution(
     stride, plane = 4 * tensors[op.source].pitch, 4 * tensors[op.target].pitch
     height, width = _rows_read(op, conv.kernel_size, row, tensors, addresses, base)
     target = row_address(tensors, op.target, row, base)
+    # a residual that is not there is not read, but its address is computed with
     before, before_stride, after, after_stride = target, 0, target, 0
     if op.second >= 0:
         before = row_address(tensors, op.second, row, base)

@@ -31,6 +31,7 @@ def pointwise_row(
             x=x + 4 * c * source.pitch,
             first=weights + own.first + 4 * c,
             second=weights + own.second + 4 * c,
+            # whole vectors: what is made of the padding is cleared with it
             count=(target.width + LANES - 1) // LANES,
             y=y + 4 * c * target.pitch,
         )

@@ -6,7 +6,7 @@ lies between.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sesr_kernels.blocks.convolve import AFTER, BEFORE, FUSED
 from sesr_kernels.description.layers import Layer, Network, is_conv_transpose, is_shuffle
@@ -17,9 +17,9 @@ from sesr_kernels.inference.schedule import Operation, Schedule, Tensor
 
 
 class Followers(NamedTuple):
-    """What a convolution's store takes over: up to which tensor, which sums, which activation."""
+    """What a convolution's store takes over: which layers, sums and activation."""
 
-    last: str
+    names: tuple[str, ...]
     second: int
     third: int
     epilogue: int
@@ -41,7 +41,8 @@ class Lowering:
         self.number: dict[str, int] = {}
         self.done: set[str] = set()
         self.tail = self._tail()
-        self.emit(LOAD, self.tensor("input", net.channels, 1))
+        self.layer = ""
+        self.emit(Operation(LOAD, self.tensor("input", net.channels, 1)))
 
     def tensor(self, name: str, channels: int, scale: int) -> int:
         """Number of a new tensor."""
@@ -58,9 +59,11 @@ class Lowering:
         """The tensor that holds a layer's output."""
         return self.schedule.tensors[self.number[name]]
 
-    def emit(self, kind: int, target: int, **fields: Any) -> None:
-        """Append an operation."""
-        self.schedule.operations.append(Operation(kind, target, **fields))
+    def emit(self, operation: Operation) -> None:
+        """Append an operation, of the layer whose rule is writing unless it names others."""
+        if self.layer and not operation.layers:
+            operation = operation._replace(layers=(self.layer,))
+        self.schedule.operations.append(operation)
 
     def _tail(self) -> dict[str, tuple[int, str]]:
         """Shuffles at the end, which the store does; elementwise layers may lie between them."""
@@ -85,11 +88,12 @@ class Lowering:
         blocks = list(self.tail.values())
         self.schedule.block, self.schedule.places = combined(given.channels, blocks)
         source = self.number[self.net.output]
-        self.emit(STORE, self.tensor("", 0, given.scale), source=source)
+        target = self.tensor("image", 0, given.scale)
+        self.emit(Operation(STORE, target, source=source, layers=tuple(self.tail)))
 
     def followers(self, name: str) -> Followers:
         """What follows a convolution: a sum, an activation and a sum, each of which may miss."""
-        operand, epilogue, activation = {BEFORE: -1, AFTER: -1}, 0, None
+        operand, epilogue, activation, names = {BEFORE: -1, AFTER: -1}, 0, None, [name]
         for flag in (BEFORE, 0, AFTER):
             # a second reader wants the tensor that lies between: it must be stored then
             if len(self.readers.get(name, [])) != 1:
@@ -104,8 +108,8 @@ class Lowering:
             else:
                 continue
             self.done.add(layer.name)
-            name = layer.name
-        return Followers(name, operand[BEFORE], operand[AFTER], epilogue, activation)
+            names.append(name := layer.name)
+        return Followers(tuple(names), operand[BEFORE], operand[AFTER], epilogue, activation)
 
     def _sum_fits(self, name: str, inputs: tuple[str, ...]) -> bool:
         """Whether a sum has two operands, this one and one that exists and may be repeated."""

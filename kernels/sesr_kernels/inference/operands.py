@@ -13,8 +13,19 @@ from typing import NamedTuple
 from sesr_kernels.description.shuffles import Place
 from sesr_kernels.machine.compiled import Floats, Integers
 
-LOAD, CONVOLUTION, WINOGRAD, POINTWISE, ADD, CONCAT, SHUFFLE, RESIZE, STORE = range(9)
-"""What an operation does; the first two kinds of convolution have the same operands."""
+NAMES = (
+    "load",
+    "convolution",
+    "winograd",
+    "pointwise",
+    "add",
+    "concat",
+    "shuffle",
+    "resize",
+    "store",
+)
+"""What an operation does; both kinds of convolution have the same operands."""
+LOAD, CONVOLUTION, WINOGRAD, POINTWISE, ADD, CONCAT, SHUFFLE, RESIZE, STORE = range(len(NAMES))
 
 
 class Step(NamedTuple):

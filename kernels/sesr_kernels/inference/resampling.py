@@ -90,8 +90,9 @@ def enlargement(upscale: int, mode: str) -> Enlargement:
 @compiled
 def inside(index: int, size: int, edge: int) -> int:
     """Index of the pixel that stands for one beyond the edges."""
-    if edge == CLAMP:
+    if edge == CLAMP:  # the last pixel again
         return min(max(index, 0), size - 1)
+    # mirrored at each edge, an image repeats after twice its size
     folded = index % (2 * size)
     return folded if folded < size else 2 * size - 1 - folded
 
@@ -118,6 +119,7 @@ def resize(
     between = tensors[own.buffer].offset + MARGIN
     out = row_start(tensors, op.target, row) + MARGIN
     first = own.weights + phase * own.taps
+    # rows first, as the engine does: the other order would round otherwise
     for c in range(target.channels):
         plane = c * source.pitch
         _blend_rows(work, starts, plane, own.taps, source.width, weights, first, between)
@@ -138,6 +140,7 @@ def _blend_rows(
     y: int,
 ) -> None:
     """``y[i] = sum over t of row t[i] * weights[first + t]`` for rows that begin at `starts`."""
+    # slices rather than indices into all of `work`: the compiler sees whole vectors
     target = work[y : y + width]
     for i in range(width):
         target[i] = 0
@@ -151,6 +154,7 @@ def _blend_rows(
 @compiled
 def _extend(work: Floats, x: int, width: int, reach: int, edge: int) -> None:
     """Continue a row beyond both edges."""
+    # once, so that the taps below need not ask where the edges are
     for t in range(1, reach + 1):
         work[x - t] = work[x + inside(-t, width, edge)]
         work[x + width - 1 + t] = work[x + inside(width - 1 + t, width, edge)]
@@ -172,6 +176,7 @@ def _spread_row(
         weight = own.weights + phase * own.taps
         start = x + firsts[own.firsts + phase]
         for i in range(width):
+            # from zero and in order, each product rounded: as the engine's own resampling
             total = np.float32(0)
             for t in range(own.taps):
                 total += work[start + i + t] * weights[weight + t]

@@ -39,6 +39,7 @@ def plane_stride(tensors: Sequence[Ring], number: int) -> int:
 def blank(tensors: Sequence[Ring], number: int, row: int, work: Floats) -> None:
     """Zero a row outside the image."""
     start = row_start(tensors, number, row)
+    # all planes and their padding are one run of floats
     for i in range(start, start + tensors[number].planes * tensors[number].pitch):
         work[i] = 0
 
@@ -48,6 +49,7 @@ def clear(tensors: Sequence[Ring], number: int, row: int, work: Floats) -> None:
     """Zero the padding right of a row."""
     ring, start = tensors[number], row_start(tensors, number, row)
     for c in range(ring.planes):
+        # as far as a pixel's taps reach; what tiles leave farther right is no pixel's
         first = start + c * ring.pitch + MARGIN + ring.width
         for x in range(first, first + MARGIN):
             work[x] = 0

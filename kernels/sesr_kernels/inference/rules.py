@@ -35,6 +35,7 @@ from sesr_kernels.inference.schedule import (
     Applying,
     Convolving,
     Enlarging,
+    Operation,
     Schedule,
     Shuffling,
 )
@@ -71,8 +72,10 @@ def lower(net: Network, winograd: bool = False) -> Schedule:
         if (kind := kind_of(layer)) not in RULES:
             raise Unsupported(kind)
     for layer, inputs in p.steps:
-        if layer.name not in p.done:  # a convolution's store has made it
+        if layer.name not in p.done:  # else a convolution's store makes it
+            p.layer = layer.name
             RULES[type(layer).__name__](p, layer, inputs)
+    p.layer = ""
     p.store()
     return p.schedule
 
@@ -88,13 +91,16 @@ def _conv(p: Lowering, layer: Conv, inputs: tuple[str, ...]) -> None:
     channels = (given.channels // split, layer.features // split)
     source, size = p.number[inputs[0]], layer.kernel_size
     p.emit(
-        WINOGRAD if p.winograd and _pays(size, channels, split) else CONVOLUTION,
-        p.like(inputs[0], then.last, layer.features),
-        source=source,
-        second=then.second,
-        third=then.third,
-        reach=size // 2,
-        work=Convolving(layer, size, then.epilogue, then.activation),
+        Operation(
+            WINOGRAD if p.winograd and _pays(size, channels, split) else CONVOLUTION,
+            p.like(inputs[0], then.names[-1], layer.features),
+            source=source,
+            second=then.second,
+            third=then.third,
+            reach=size // 2,
+            work=Convolving(layer, size, then.epilogue, then.activation),
+            layers=then.names,
+        )
     )
 
 
@@ -112,15 +118,12 @@ def _conv_transpose(p: Lowering, layer: ConvTranspose, inputs: tuple[str, ...]) 
     half, (source,) = reach(layer.kernel_size, layer.stride, layer.crop), inputs
     number, scale = p.number[source], p.given(source).scale
     subpixels = p.like(source, layer.name, layer.features * layer.stride**2)
-    work = Convolving(layer, 2 * half + 1)
-    p.emit(CONVOLUTION, subpixels, source=number, reach=half, work=work)
+    taps = Convolving(layer, 2 * half + 1)
+    p.emit(Operation(CONVOLUTION, subpixels, number, reach=half, work=taps))
     if layer.name not in p.tail:
         target = p.tensor(layer.name, layer.features, scale * layer.stride)
-        _emit_shuffle(p, target, subpixels, layer.stride, "DCR")
-
-
-def _emit_shuffle(p: Lowering, target: int, source: int, block: int, mode: str) -> None:
-    p.emit(SHUFFLE, target, source=source, ratio=block, work=Shuffling(block, mode))
+        blocks = Shuffling(layer.stride, "DCR")
+        p.emit(Operation(SHUFFLE, target, subpixels, ratio=layer.stride, work=blocks))
 
 
 def _pairwise(kind: int) -> Rule:
@@ -132,7 +135,7 @@ def _pairwise(kind: int) -> Rule:
             grown = tensors[other].channels if kind == CONCAT else 0
             given = tensors[first]
             target = p.tensor(layer.name, given.channels + grown, given.scale)
-            p.emit(kind, target, source=first, second=other)
+            p.emit(Operation(kind, target, first, other))
             first = target
 
     return rule
@@ -144,7 +147,8 @@ def _shuffle(p: Lowering, layer: DepthToSpace, inputs: tuple[str, ...]) -> None:
         p.number[layer.name] = source
         return
     target = p.tensor(layer.name, given.channels // layer.block**2, given.scale * layer.block)
-    _emit_shuffle(p, target, source, layer.block, layer.mode)
+    work = Shuffling(layer.block, layer.mode)
+    p.emit(Operation(SHUFFLE, target, source, ratio=layer.block, work=work))
 
 
 def _resize(p: Lowering, layer: Resize, inputs: tuple[str, ...]) -> None:
@@ -153,13 +157,13 @@ def _resize(p: Lowering, layer: Resize, inputs: tuple[str, ...]) -> None:
     buffer = p.tensor(layer.name, 1, given.scale)
     target = p.tensor(layer.name, given.channels, given.scale * layer.upscale)
     work = Enlarging(layer, buffer)
-    p.emit(RESIZE, target, source=source, reach=reach, ratio=layer.upscale, work=work)
+    p.emit(Operation(RESIZE, target, source, reach=reach, ratio=layer.upscale, work=work))
 
 
 def _pointwise(p: Lowering, layer: Layer, inputs: tuple[str, ...]) -> None:
     source = p.number[inputs[0]]
     target = p.like(inputs[0], layer.name)
-    p.emit(POINTWISE, target, source=source, work=Applying(layer))
+    p.emit(Operation(POINTWISE, target, source, work=Applying(layer)))
 
 
 RULES: dict[str, Rule] = {

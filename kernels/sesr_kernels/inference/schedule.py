@@ -61,7 +61,7 @@ Work = Convolving | Shuffling | Applying | Enlarging | None
 
 
 class Operation(NamedTuple):
-    """One operation on rows, as `operands.Step` explains it; `work` is its own kind's.
+    """One operation on rows, as `operands.Step` explains it; `work` is what its kind has more.
 
     Groups of rows begin at `phase` plus a multiple of `GROUP`, fixed for each layer, so that a
     row's bits do not depend on where a band begins.
@@ -76,6 +76,8 @@ class Operation(NamedTuple):
     ratio: int = 1
     phase: int = 0
     work: Work = None
+    layers: tuple[str, ...] = ()
+    """What it does of the network, all layers that a convolution takes over included."""
 
     def whole(self, row: int, step: int = GROUP) -> int:
         """Last row up to `row` at which a group may end."""

@@ -40,6 +40,7 @@ def store(
             column = (first_column * scale + done) * block
             _weave(row, block, places, source, addresses, base, vectors, result, column)
         done += vectors * LANES
+    # what no whole vectors fill, or all of an image of more channels
     for c in range(source.channels):
         place = places[c]
         y, plane = row * block + place.row, start + c * source.pitch
@@ -64,9 +65,10 @@ def _weave(
     for y in range(block):
         for c in range(source.channels):
             place = places[c]
-            if place.row == y:
+            if place.row == y:  # the others are other rows of the block
                 addresses[place.column] = base + 4 * c * source.pitch
         target = result.ctypes.data + 4 * ((row * block + y) * result.shape[1] + column)
+        # how many planes are woven is fixed in the code
         if block == 2:
             weave2(addresses.ctypes.data, target, vectors)
         else:

@@ -43,9 +43,11 @@ def winograd_group(
     if row + GROUP > 0 and row < target.rows:
         _fill_addresses(op, row, tensors, addresses, work.ctypes.data)
         whole, tiles = tiling(target.width)
+        # a chunk's points stay in the caches until all outputs have read them
         for first in range(0, tiles, CHUNK):
             last = min(first + CHUNK, tiles)
             _chunk(op, conv, first, last, whole, tensors, addresses, weights, scratch)
+    # rows of the group that are no rows of the image are padding for whoever reads them
     for y in range(row, row + GROUP):
         if y < 0 or y >= target.rows:
             blank(tensors, op.target, y, work)
@@ -103,6 +105,7 @@ def _chunk(
     for block in range(conv.parts * conv.blocks):
         c = block * conv.outs
         weight = c * (GROUP + size - 1) * conv.channels * size * 4
+        # a part's channels lie together: its blocks read no others
         own = points + block // conv.blocks * conv.channels * PITCH
         for tile in range(first, last):
             offset = 4 * (tile_start(tile, whole) - start)

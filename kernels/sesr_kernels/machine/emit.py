@@ -72,7 +72,7 @@ class Emitter:
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """``a * b + c``, rounded once where the target can."""
-        if not HOST.fused:
+        if not HOST.fused:  # LLVM would call a library's function for each lane
             return self.b.fadd(self.b.fmul(a, b), c)
         kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
         name = f"llvm.fma.v{LANES}f32"
@@ -120,6 +120,7 @@ class Emitter:
         with self.b.if_then(condition):
             results = body()
             end = self.b.block
+        # values, not memory: what is chosen stays in registers
         phis = [self.b.phi(value.type) for value in values]
         for phi, yes, no in zip(phis, results, values, strict=True):
             phi.add_incoming(yes, end)
@@ -128,7 +129,7 @@ class Emitter:
 
     def switch(self, value: Value, bodies: Mapping[int, Callable[[], None]]) -> None:
         """Run the body of the key that `value` is at run time; it must be one of them."""
-        if len(bodies) == 1:
+        if len(bodies) == 1:  # as on processors whose thin blocks are the whole ones
             (body,) = bodies.values()
             body()
             return
@@ -140,6 +141,7 @@ class Emitter:
             self.b.position_at_end(block)
             body()
             self.b.branch(after)
+        # lets the compiler drop the comparison of the last case
         self.b.position_at_end(other)
         self.b.unreachable()
         self.b.position_at_end(after)

@@ -22,12 +22,13 @@ def convolution(
     for y in range(size):
         shift = (y - size // 2) * geometry.pitch - size // 2
         addresses[y] = base + op.source + 4 * shift
+    # the padding between rows is convolved too, and cleared after: one long row has no edges
     whole, tiles = tiling(geometry.vectors * LANES)
     for tile in range(tiles):
         offset = 4 * tile_start(tile, whole)
         vectors = tile_vectors(tile, whole)
         for block in range(op.blocks):
-            first = block * op.outs
+            first = block * op.outs  # weights, bias and slope of these outputs lie together
             place = base + first * stride + offset
             convolve(
                 width=size,
@@ -58,6 +59,7 @@ def weight_gradient(
 ) -> None:
     """Add a weight's gradient to its sums: a band of pixels at a time, all outputs x inputs."""
     stride, size = 4 * geometry.plane, op.outs * COLUMNS * VECTOR_BYTES
+    # zeros between the rows add nothing to a sum
     for start in range(0, geometry.vectors, BAND):
         offset = base + start * VECTOR_BYTES
         for block in range(op.blocks):

@@ -35,6 +35,7 @@ def loss_and_gradient(
             start = geometry.start + c * geometry.plane + y * geometry.pitch
             made, gradient = work[op.source // 4 + start :], work[op.gradient // 4 + start :]
             line = target[y * upscale + place.row]
+            # copied first: the loops over errors then run over neighbours
             for x in range(width):
                 given[x] = line[x * upscale + place.column, place.channel]
             if op.as_given != 0:  # a single operation's gradient: there is no loss

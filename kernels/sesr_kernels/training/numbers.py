@@ -19,10 +19,10 @@ def place_numbers(p: Program, layer: Layer, channels: int) -> tuple[int, int]:
 
 
 def place_sums(p: Program, layer: Layer, channels: int) -> int:
-    """Place of the partial sums of the first number's gradients; 0 where none are made."""
+    """Place of the partial sums of the first number's gradients; -1 where none are made."""
     own = POINTWISE[type(layer).__name__]
     if FUNCTIONS[own.function].by_first is None:
-        return 0
+        return -1
     name = parameter(layer, own.learnt)
     # a fixed slope's sums are made as well, and not read
     return p.plan.reserve(

@@ -125,7 +125,7 @@ class Pointwise(NamedTuple):
 
 
 class PointwiseGradient(NamedTuple):
-    """Gradient of a function that saw `seen`; `sums` is for what is learnt of it."""
+    """Gradient of a function that saw `seen`; `sums` is for what is learnt of it, -1 if nothing."""
 
     function: int
     dy: int

@@ -70,6 +70,7 @@ class TrainingPlan:
         self.packed_size = 0
         self.slots: list[Slot] = []
         self.sums_size = 0
+        self.allocated: dict[int, int] = {}  # place: its planes
         self.free: dict[int, list[int]] = {}
         self.workspaces: deque[Workspace] = deque()
         self.inputs = self.allocate(net.channels, exact=True)  # first: where `_load` puts it
@@ -96,9 +97,10 @@ class TrainingPlan:
         planes = channels if exact else round_up(channels, OUTS)
         if self.free.get(planes):
             return self.free[planes].pop()
-        start = self.planes
+        start = self.planes * self.plane_bytes
+        self.allocated[start] = planes
         self.planes += planes
-        return start * self.plane_bytes
+        return start
 
     def release(self, offset: int, channels: int) -> None:
         """Let a later tensor of the same size have this place."""

@@ -98,6 +98,7 @@ def _train_image(
     """Add an image's gradients to `sums`; returns its errors' sum, ``sqrt(error**2 + soft)``."""
     base, there, loss = work.ctypes.data + 4 * geometry.start, scratch.ctypes.data, 0.0
     addresses = np.empty(64, np.int64)
+    # in order: a step finds what it reads where an earlier one has left it
     for i in range(len(tables.steps)):
         kind, row = tables.steps[i].kind, tables.steps[i].row
         if kind == CONVOLUTION:
@@ -106,7 +107,7 @@ def _train_image(
             _clear(work, direct.target, direct.planes, geometry)
             if direct.epilogue & KEEP:  # Winograd's last group of rows reads it below the image
                 _clear(work, direct.kept, direct.planes, geometry)
-        elif kind == WINOGRAD:
+        elif kind == WINOGRAD:  # writes the pixels alone, but whole groups of rows
             fast = tables.winograds[row]
             winograd(fast, addresses, base, there, weights, sums, geometry)
             _clear_below(work, fast.target, fast.planes, geometry)
@@ -150,6 +151,7 @@ def _clear(work: Floats, target: int, planes: int, geometry: Geometry) -> None:
         for y in range(height - 1):
             for x in range(width, pitch):
                 work[first + y * pitch + x] = 0
+        # the last row has no next one: as far as the last tile reaches
         for i in range((height - 1) * pitch + width, geometry.tiles * TILE):
             work[first + i] = 0
 
@@ -208,6 +210,7 @@ def _pointwise_gradient(
 @compiled
 def _add(op: Add, base: int, geometry: Geometry) -> None:
     for c in range(op.channels):
+        # a stride of 0 takes the same plane for every channel
         x = base + op.source + c * op.source_stride
         other = base + op.other + c * op.other_stride
         add(x, other, geometry.vectors, base + op.target + 4 * c * geometry.plane)

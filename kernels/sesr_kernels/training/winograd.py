@@ -99,6 +99,7 @@ def winograd(
             slopes,
             shape,
         )
+        # all outputs of a band before the next one: its points are in the nearest cache
         for block in range(op.blocks):
             weight = weights + op.weight + block * op.outs * size
             for r in range(many):
@@ -134,6 +135,7 @@ def _assemble(
 ) -> None:
     """Rows of a band's outputs, of one register block of channels, from their products."""
     pitch, line = 4 * shape.pitch, 4 * shape.line
+    # a group of rows after the other, as they lie in scratch
     for c in range(op.outs):
         channel = block * op.outs + c
         for r in range(many):
@@ -173,6 +175,7 @@ def spread_band(
     What lies behind the last column is of this image too: no NaN of an earlier one.
     """
     pitch, half = 4 * shape.pitch, taps // 2
+    # groups overlap: each reads the rows above and below its own as well
     for r in range(many):
         for i in range(taps + GROUP - 1):
             addresses[i] = source + ((first + r) * GROUP + i - half) * pitch - 4 * half

@@ -27,6 +27,7 @@ def winograd_weight_gradient(
 ) -> None:
     """Add a weight's gradient to its sums, which have the layout of the direct one's."""
     taps, channels, outs = op.kernel_size, op.channels, op.outs
+    # 0, no address: the source is stored as it is; else ahead of a PReLU
     slopes = weights + op.source_slopes if op.source_slopes >= 0 else 0
     line = 4 * shape.long_line
     points, every = taps + GROUP - 1, (shape.height + GROUP - 1) // GROUP
@@ -38,6 +39,7 @@ def winograd_weight_gradient(
     for j in range(COLUMNS):
         addresses[j] = 0
     zero(found, (points * columns + 1) * features * COLUMNS)
+    # bands are long: the sums are loaded and stored once for each
     for first in range(0, every, shape.long_band):
         many = min(shape.long_band, every - first)
         _duals(taps, base + op.dy, features, first, many, duals, line, shape)
@@ -112,6 +114,7 @@ def _collect(
     columns = (channels * taps + COLUMNS - 1) // COLUMNS
     wide = (channels * taps * taps + COLUMNS) // COLUMNS
     size = outs * COLUMNS * VECTOR_BYTES
+    # added to, not stored: the sums are those of all images of a part
     for block in range(op.blocks):
         for k in range(channels * taps):
             c, j = k // taps, k % taps
