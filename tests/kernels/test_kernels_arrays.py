@@ -111,7 +111,7 @@ def test_no_layout_makes_numba_compile_again(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ">f4", np.int32, np.complex64, np.bool_])
-def test_other_dtypes_are_refused_as_by_the_reference(dtype: Any, rng: np.random.Generator) -> None:
+def test_other_dtypes_are_rejected_by_both(dtype: Any, rng: np.random.Generator) -> None:
     net = sr.sesr(1)
     params, x = random_params(net, rng), images(net, rng, 1, 5, 6).astype(dtype)
     weight = rng.random((3, 3, 1, 1), np.float32)

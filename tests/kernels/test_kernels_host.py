@@ -280,7 +280,7 @@ def test_calls_side_by_side_do_not_mix(rng: np.random.Generator) -> None:
                     np.testing.assert_array_equal(g, w)
 
 
-def test_a_failing_worker_stops_the_others_and_is_told() -> None:
+def test_a_failing_worker_stops_the_others_and_is_reported() -> None:
     from sesr_kernels.machine.threads import Threads, share
 
     def worker(following: object) -> None:

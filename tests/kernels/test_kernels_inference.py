@@ -211,6 +211,26 @@ def test_the_kernels_know_every_field_of_the_engine_s_layers() -> None:
         assert {field.name for field in fields(kind)} <= FIELDS[kind.__name__]
 
 
+def test_the_engine_s_layers_have_what_the_kernels_read() -> None:
+    from sesr_kernels.description import layers as read
+
+    nw = sr.network
+    conv: read.Conv = nw.Conv("a", 1, 1)  # mypy checks every one of these
+    up: read.ConvTranspose = nw.ConvTranspose("a", 1, 2, 2)
+    leaky: read.LeakyReLU = nw.LeakyReLU("a", 0.1)
+    numbers: tuple[read.Shift, read.Scale] = (nw.Shift("a", 1.0), nw.Scale("a", 1.0))
+    clip: read.Clip = nw.Clip("a")
+    moved: tuple[read.DepthToSpace, read.Resize] = (nw.DepthToSpace("a", 2), nw.Resize("a", 2))
+    net: read.Network = sr.sesr(1)
+    found = (conv, up, leaky, *numbers, clip, *moved, nw.PReLU("a"), nw.ReLU("a"), nw.Add("a"))
+    protocols = {kind.__name__: kind for kind in read.KINDS}
+    for layer in (*found, nw.Concat("a")):
+        protocol = protocols.pop(type(layer).__name__)
+        assert all(hasattr(layer, name) for name in read.read_of(protocol))
+    assert not protocols
+    assert all(hasattr(net, name) for name in read.read_of(read.Network))
+
+
 @pytest.mark.parametrize("winograd", [True, False])
 def test_rows_of_many_chunks_are_the_references(winograd: bool, rng: np.random.Generator) -> None:
     net = sr.sesr(2)

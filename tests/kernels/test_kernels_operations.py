@@ -143,7 +143,7 @@ def test_a_part_of_an_image_has_the_bits_of_the_whole(k: int, rng: np.random.Gen
         np.testing.assert_array_equal(part[:, half : 15 - half, half : 27 - half], inner)
 
 
-def test_mistakes_are_told_as_by_the_reference(rng: np.random.Generator) -> None:
+def test_mistakes_are_reported_as_by_the_reference(rng: np.random.Generator) -> None:
     x, weight = random(rng, 1, 5, 6, 3), random(rng, 3, 3, 4, 2)
     calls: list[Any] = [
         lambda ops: ops.conv2d(x, weight),

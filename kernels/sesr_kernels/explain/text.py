@@ -81,7 +81,7 @@ def training(found: ExplainedTraining) -> str:
             *_table(head, rows),
             f"planes: {found.planes} of {_kilobytes(found.plane_bytes)} KB, rows {found.pitch} "
             f"floats apart",
-            f"lazy activations, which are not stored but applied by who reads them: {lazy}",
+            f"lazy activations (not stored: their readers apply them): {lazy}",
             f"partial sums: {found.sum_vectors} vectors of {found.lanes}",
             f"a thread: planes {_kilobytes(found.planes * found.plane_bytes)} KB, "
             f"scratch {_kilobytes(found.scratch_bytes)} KB, "

@@ -16,7 +16,7 @@ from sesr_kernels.training.program import Program
 from sesr_kernels.training.rules import write
 
 NAMES = {
-    operands.Convolution: "convolution",
+    operands.DirectConvolution: "convolution",
     operands.WinogradConvolution: "winograd",
     operands.WeightGradient: "weight gradient",
     operands.WinogradWeightGradient: "winograd weight gradient",
@@ -76,7 +76,7 @@ class ExplainedTraining:
     sum_vectors: int
     lanes: int
     lazy: tuple[str, ...]
-    """Activations that are not stored: whoever reads them applies them."""
+    """Activations that are not stored: their readers apply them."""
     steps: tuple[ExplainedStep, ...]
 
 

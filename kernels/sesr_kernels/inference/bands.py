@@ -84,7 +84,7 @@ def run_band(
                     _make_row(
                         op, row, tables, tensors, addresses, weights, work, image, first_column
                     )
-            # a band's first rows may lie behind what the sources allow as yet
+            # not back: the sources may not have come as far as the band's first row
             done[op.target] = max(done[op.target], top)
 
 

@@ -1,7 +1,7 @@
 """The state in which a schedule is written, and what a convolution takes over into its store.
 
-That is the sum, the activation and the second sum that follow it, as long as nobody else reads what
-lies between.
+That is the sum, the activation and the second sum that follow it, as long as no other layer
+reads what lies between.
 """
 
 from __future__ import annotations

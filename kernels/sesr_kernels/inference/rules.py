@@ -39,7 +39,7 @@ from sesr_kernels.inference.schedule import (
     Schedule,
     Shuffling,
 )
-from sesr_kernels.inference.weights import parts
+from sesr_kernels.inference.weights import conv_parts
 
 MAX_KERNEL_SIZE = 31
 """Half of it must fit the padding of a row."""
@@ -80,14 +80,14 @@ def lower(net: Network, winograd: bool = False) -> Schedule:
     return p.schedule
 
 
-Rule = Callable[[Lowering, Any, tuple[str, ...]], None]
+Write = Callable[[Lowering, Any, tuple[str, ...]], None]
 """Writes the operations of one kind of layer; each takes the Protocol of its kind."""
 
 
 def _conv(p: Lowering, layer: Conv, inputs: tuple[str, ...]) -> None:
     if layer.kernel_size > MAX_KERNEL_SIZE:
         raise Unsupported(f"a {layer.kernel_size} x {layer.kernel_size} kernel")
-    then, given, split = p.followers(layer.name), p.given(inputs[0]), parts(layer)
+    then, given, split = p.followers(layer.name), p.given(inputs[0]), conv_parts(layer)
     channels = (given.channels // split, layer.features // split)
     source, size = p.number[inputs[0]], layer.kernel_size
     p.emit(
@@ -126,7 +126,7 @@ def _conv_transpose(p: Lowering, layer: ConvTranspose, inputs: tuple[str, ...]) 
         p.emit(Operation(SHUFFLE, target, subpixels, ratio=layer.stride, work=blocks))
 
 
-def _pairwise(kind: int) -> Rule:
+def _pairwise(kind: int) -> Write:
     def rule(p: Lowering, layer: Add | Concat, inputs: tuple[str, ...]) -> None:
         first, *rest = (p.number[i] for i in inputs)
         tensors = p.schedule.tensors
@@ -166,7 +166,7 @@ def _pointwise(p: Lowering, layer: Layer, inputs: tuple[str, ...]) -> None:
     p.emit(Operation(POINTWISE, target, source, work=Applying(layer)))
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, Write] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Add": _pairwise(ADD),

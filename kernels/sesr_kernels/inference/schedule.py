@@ -24,7 +24,7 @@ Read = tuple[int, int, int]
 """A tensor that an operation reads, its reach and its ratio."""
 
 NEVER = 1 << 60
-"""First row of a tensor that nobody reads."""
+"""First row of a tensor without readers."""
 
 
 class Convolving(NamedTuple):

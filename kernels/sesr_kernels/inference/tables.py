@@ -34,7 +34,7 @@ from sesr_kernels.inference.schedule import (
     Schedule,
     Shuffling,
 )
-from sesr_kernels.inference.weights import Array, Params, bias_of, dense, packed_weight, parts
+from sesr_kernels.inference.weights import Array, Params, bias_of, conv_parts, dense, packed_weight
 from sesr_kernels.machine.host import HOST
 from sesr_kernels.machine.records import table
 
@@ -108,7 +108,7 @@ class Writer:
 
     def _convolution(self, op: Operation, work: Convolving) -> ConvolutionOperands:
         tensors, layer, size = self.schedule.tensors, work.layer, work.kernel_size
-        features, split = tensors[op.target].channels, parts(layer)
+        features, split = tensors[op.target].channels, conv_parts(layer)
         outs = HOST.blocks(features // split)
         channels, blocks = tensors[op.source].channels // split, -(-features // outs)
         taps, every = blocks * outs * size * channels, round_up(features, OUTS)

@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 Params = Mapping[str, Array]
 
 
-def parts(layer: Convolution) -> int:
+def conv_parts(layer: Convolution) -> int:
     """How many parts of a convolution read channels of their own: its groups, if possible."""
     groups = layer.groups if is_conv(layer) else 1
     features = layer.features // groups
@@ -32,7 +32,7 @@ def dense(layer: Convolution, params: Params) -> Array:
     if is_conv_transpose(layer):
         return phase_weight(weight, layer.stride, layer.crop)
     groups = layer.groups if is_conv(layer) else 1
-    return weight if parts(layer) == groups else _with_zeros(weight, groups)
+    return weight if conv_parts(layer) == groups else _with_zeros(weight, groups)
 
 
 def packed_weight(layer: Convolution, params: Params, outs: int) -> Array:

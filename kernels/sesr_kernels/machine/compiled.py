@@ -33,7 +33,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 if hasattr(os, "register_at_fork"):
-    # A child forked while another thread compiles would wait for ever for that thread, which it
+    # A child forked while another thread compiles would wait forever for that thread, which it
     # does not have: the fork waits for the compiler instead.
     os.register_at_fork(
         before=global_compiler_lock.acquire,

@@ -1,4 +1,4 @@
-"""Convolutions in a training program: forward, and what all that is done with them needs."""
+"""Convolutions in a training program: forward, and what their gradients need as well."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Spec(NamedTuple):
 
 
 def conv_spec(layer: Convolution) -> Spec:
-    """What a convolution, or a transposed one, is done as."""
+    """The plain convolution that does the work of a layer."""
     name, size = parameter(layer, "weight"), conv_size(layer)
     if is_conv_transpose(layer):
         stride, crop = layer.stride, layer.crop
@@ -58,7 +58,7 @@ def conv(p: Program, layer: Convolution, inputs: tuple[str, ...]) -> None:
     """Forward, with the activation and the sum that follow where nobody else reads between."""
     size, subpixels, weight = conv_spec(layer)
     if size not in (1, 3, 5) or (is_conv(layer) and layer.groups != 1):
-        raise Unsupported("convolution")
+        raise Unsupported("a convolution with groups, or whose kernel is not 1, 3 or 5 wide")
     channels, features = p.channels[inputs[0]], layer.features * subpixels
     p.channels[layer.name] = features
     if subpixels > 1:
@@ -82,7 +82,7 @@ def conv(p: Program, layer: Convolution, inputs: tuple[str, ...]) -> None:
         lazy = p.lazy.get(inputs[0], -1)
         p.emit(operands.WinogradConvolution(**common, source_slopes=lazy, seen=0, sums=0))
     else:
-        p.emit(operands.Convolution(**common))
+        p.emit(operands.DirectConvolution(**common))
 
 
 def _store(p: Program, layer: Layer, features: int, bias: int) -> Store:
@@ -164,7 +164,7 @@ def place_weight(
 
 
 def by_winograd(p: Program, size: int, channels: int, features: int) -> bool:
-    """Whether a convolution, or a gradient of its, is done by Winograd's algorithm."""
+    """Whether a convolution, or one of its gradients, uses Winograd's algorithm."""
     # one channel on either side: the transforms cost more than they save
     if not p.plan.winograd or size not in FINITE or min(channels, features) < 2:
         return False

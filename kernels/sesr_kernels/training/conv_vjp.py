@@ -123,7 +123,7 @@ def _input_gradient(
         "after": p.gradients[x],
     }
     if not by_winograd(p, size, features, channels):
-        p.emit(operands.Convolution(**common, slope=zero_bias, epilogue=epilogue))
+        p.emit(operands.DirectConvolution(**common, slope=zero_bias, epilogue=epilogue))
         return
     slope, seen, sums = zero_bias, 0, 0
     if (before := _activation_before(p, layer, x)) is not None:

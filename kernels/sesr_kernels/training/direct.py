@@ -7,7 +7,7 @@ from sesr_kernels.blocks.rows import COLUMNS, correlate
 from sesr_kernels.machine.compiled import Integers, compiled
 from sesr_kernels.machine.emit import LANES, VECTOR_BYTES
 from sesr_kernels.machine.tiling import tile_start, tile_vectors, tiling
-from sesr_kernels.training.operands import Convolution, Geometry, WeightGradient
+from sesr_kernels.training.operands import DirectConvolution, Geometry, WeightGradient
 
 BAND = 1024 // LANES
 """Vectors of a weight gradient's pass: a block's planes of `dy` stay close."""
@@ -15,7 +15,7 @@ BAND = 1024 // LANES
 
 @compiled
 def convolution(
-    op: Convolution, addresses: Integers, base: int, weights: int, geometry: Geometry
+    op: DirectConvolution, addresses: Integers, base: int, weights: int, geometry: Geometry
 ) -> None:
     """Run a convolution (or the gradient of its input) over planes, each one long row."""
     size, stride = op.kernel_size, 4 * geometry.plane

@@ -39,7 +39,7 @@ class Geometry(NamedTuple):
     long_line: int
 
 
-class Convolution(NamedTuple):
+class DirectConvolution(NamedTuple):
     """A direct convolution, of a tensor or of a gradient, with what follows in its store."""
 
     source: int
@@ -62,7 +62,7 @@ class Convolution(NamedTuple):
 
 
 class WinogradConvolution(NamedTuple):
-    """As `Convolution`, by Winograd's algorithm; may read and give more."""
+    """As `DirectConvolution`, by Winograd's algorithm; may read and give more."""
 
     source: int
     kernel_size: int
@@ -157,7 +157,7 @@ class Loss(NamedTuple):
 
 
 KINDS: tuple[type[Any], ...] = (
-    Convolution,
+    DirectConvolution,
     WinogradConvolution,
     WeightGradient,
     WinogradWeightGradient,
@@ -167,7 +167,7 @@ KINDS: tuple[type[Any], ...] = (
     Loss,
 )
 (
-    CONVOLUTION,
+    DIRECT,
     WINOGRAD,
     WEIGHT_GRADIENT,
     WINOGRAD_WEIGHT_GRADIENT,
@@ -177,7 +177,7 @@ KINDS: tuple[type[Any], ...] = (
     LOSS,
 ) = range(len(KINDS))
 Operation = (
-    Convolution
+    DirectConvolution
     | WinogradConvolution
     | WeightGradient
     | WinogradWeightGradient
@@ -199,7 +199,7 @@ class Tables(NamedTuple):
     """A program: its steps in order, and the operands of each kind."""
 
     steps: Sequence[Step]
-    convolutions: Sequence[Convolution]
+    directs: Sequence[DirectConvolution]
     winograds: Sequence[WinogradConvolution]
     weight_gradients: Sequence[WeightGradient]
     winograd_weight_gradients: Sequence[WinogradWeightGradient]

@@ -30,7 +30,7 @@ def write(p: Program) -> None:
             raise Unsupported(kind)
         p.trained[layer.name] = _is_trained(layer) or any(p.trained[i] for i in inputs)
         if p.shuffled & set(inputs) and not _may_follow_a_shuffle(layer):
-            raise Unsupported(f"{kind} behind a shuffle")
+            raise Unsupported(f"{kind} behind depth-to-space")
         p.layer = layer.name
         RULES[kind].forward(p, layer, inputs)
     p.layer = p.net.output
@@ -66,7 +66,7 @@ def _loss(p: Program) -> None:
     output = p.net.output
     places = _places(p)
     if len(places) != p.channels[output]:
-        raise Unsupported("no single shuffle")
+        raise Unsupported("an output that is not depth-to-space of one tensor")
     p.plan.places = table(Place, places)
     p.gradients[output] = p.plan.allocate(p.channels[output])
     p.emit(operands.Loss(source=p.tensors[output], gradient=p.gradients[output], as_given=0))
@@ -116,7 +116,7 @@ def _add(p: Program, layer: Add, inputs: tuple[str, ...]) -> None:
         return
     channels = p.channels[layer.name] = p.channels[inputs[0]]
     if any((i in p.shuffled) != (inputs[0] in p.shuffled) for i in inputs):
-        raise Unsupported("sum of resolutions")
+        raise Unsupported("a sum of different resolutions")
     stride = p.plan.plane_bytes
     target = p.tensors[layer.name] = p.plan.allocate(channels)
     x, rest = p.tensors[inputs[0]], inputs[1:]
@@ -124,7 +124,7 @@ def _add(p: Program, layer: Add, inputs: tuple[str, ...]) -> None:
         p.copy(x, target, channels)
     for name in rest:
         if p.channels[name] not in (1, channels):
-            raise Unsupported("sum of different channels")
+            raise Unsupported("a sum of different channels")
         repeated = 0 if p.channels[name] < channels else stride
         p.emit(operands.Add(x, stride, p.tensors[name], repeated, target, channels))
         x = target

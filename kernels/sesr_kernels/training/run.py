@@ -30,9 +30,9 @@ WINOGRAD = True
 """The default: 1.2 to 1.35 times as fast, its gradients' error the same (M5, M11, XL, FSRCNN: up to
 4e-6 of the largest gradient either way, but where rounding crosses a kink of PReLU or of l1)."""
 
-PARTS = 16
-"""At least so many parts of a batch, if it has so many images, for the threads to share; a part's
-partial sums are collected once."""
+BATCH_PARTS = 16
+"""Parts of a batch at least, if it has as many images, for the threads to share.  A part's partial
+sums are reduced once."""
 
 
 @lru_cache(maxsize=8)
@@ -140,7 +140,7 @@ def _run(
     epsilon: float = 0.0,
 ) -> tuple[Array, Array]:
     x, target = plain(x), plain(target)
-    each = max(1, len(x) // PARTS)
+    each = max(1, len(x) // BATCH_PARTS)
     jobs = -(-len(x) // each)
     losses, rows = np.zeros(len(x)), np.empty((jobs, plan.sums_size), np.float32)
     dloss, soft = np.float32(1 / target.size), np.float32(epsilon**2)

@@ -23,7 +23,7 @@ from sesr_kernels.training.direct import convolution, weight_gradient
 from sesr_kernels.training.loss import Doubles, loss_and_gradient
 from sesr_kernels.training.operands import (
     ADD,
-    CONVOLUTION,
+    DIRECT,
     LOSS,
     POINTWISE,
     POINTWISE_GRADIENT,
@@ -101,8 +101,8 @@ def _train_image(
     # in order: a step finds what it reads where an earlier one has left it
     for i in range(len(tables.steps)):
         kind, row = tables.steps[i].kind, tables.steps[i].row
-        if kind == CONVOLUTION:
-            direct = tables.convolutions[row]
+        if kind == DIRECT:
+            direct = tables.directs[row]
             convolution(direct, addresses, base, weights, geometry)
             _clear(work, direct.target, direct.planes, geometry)
             if direct.epilogue & KEEP:  # Winograd's last group of rows reads it below the image
