@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
-from checks import need_kernels
+from checks import need_kernels, python, python_program
 from networks_for_kernels import images, random_params
 from sesr_ref.ops.arrays import Array, Params
 
@@ -53,20 +52,6 @@ for k in params:
 from sesr_kernels.machine.host import HOST
 print(HOST.name)
 """
-
-
-def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a new interpreter that finds the project."""
-    return python_program("-c", code, **environment)
-
-
-def python_program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a new interpreter that finds the project and the tests."""
-    path = os.pathsep.join(str(ROOT / part) for part in (".", "kernels", "weights", "tests"))
-    env = os.environ | {"PYTHONPATH": path} | environment
-    return subprocess.run(
-        [sys.executable, *arguments], env=env, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.mark.parametrize(
@@ -108,7 +93,7 @@ def test_every_instruction_sets_blocks_give_the_same_results(name: str, tmp_path
 def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    code = "from sesr_kernels.blocks.elementwise import prelu\nimport numpy as np\n" + (
+    code = "from sesr_kernels.blocks.prelu import prelu\nimport numpy as np\n" + (
         "print(prelu(np.full((1, 1, 1, 1), -2, 'f4'), np.full(1, .5, 'f4')).item())"
     )
     done = python(code, SESR_CACHE_DIR=str(blocked / "cache"))
@@ -119,7 +104,7 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_compiled_code_is_kept_and_found_again(tmp_path: Path) -> None:
-    code = "from sesr_kernels.blocks import elementwise as e\nimport numpy as np\n" + (
+    code = "from sesr_kernels.blocks import prelu as e\nimport numpy as np\n" + (
         "x = np.full((1, 1, 1, 1), -2, 'f4')\nprint(e.prelu(x, np.full(1, .5, 'f4')).item())\n"
         "print(sum(e._prelu.stats.cache_hits.values()))"
     )
@@ -300,7 +285,7 @@ def test_calls_side_by_side_do_not_mix(rng: np.random.Generator) -> None:
                     np.testing.assert_array_equal(g, w)
 
 
-def test_a_failing_worker_stops_the_others_and_is_told() -> None:
+def test_a_failing_worker_stops_the_others_and_is_reported() -> None:
     from sesr_kernels.machine.threads import Threads, share
 
     def worker(following: object) -> None:

@@ -1,14 +1,18 @@
-"""The loss of one image and its gradient: errors against the target's subpixels."""
+"""The loss in a training program: errors of the output's subpixels, and their gradient."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from sesr_kernels.machine.compiled import compiled
-from sesr_kernels.training.winograd import HEIGHT, PITCH, PLANE, START, WIDTH
+from sesr_kernels.description.shuffles import Place
+from sesr_kernels.machine.compiled import Floats, compiled
+from sesr_kernels.training.operands import Geometry, Loss
+
+Doubles = npt.NDArray[np.float64]
 
 ABSOLUTE, EPSILON, SQUARE, LOG_MSE, FLOOR = range(5)
 """Places of the loss's terms, which `run.gradients` explains."""
@@ -16,22 +20,28 @@ ABSOLUTE, EPSILON, SQUARE, LOG_MSE, FLOOR = range(5)
 
 @compiled
 def loss_and_gradient(
-    op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, dloss: Any,
-    terms: Any,
-) -> float:  # fmt: skip
-    """Write the gradient (or the target, if `op` says so); the loss times its number of values."""
-    total, squares, as_given = 0.0, 0.0, op[3] != 0
-    width = geometry[WIDTH]
+    op: Loss,
+    work: Floats,
+    geometry: Geometry,
+    target: Floats,
+    places: Sequence[Place],
+    upscale: int,
+    dloss: np.float32,
+    terms: Doubles,
+) -> float:
+    """Write the gradient (or the target, if it is given as that); the loss times its values."""
+    total, squares, width = 0.0, 0.0, geometry.width
     given, errors = np.empty(width, np.float32), np.empty(width, np.float32)
     for c in range(len(places)):
-        row, column, channel = places[c, 0], places[c, 1], places[c, 2]
-        for y in range(geometry[HEIGHT]):
-            start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
-            made, gradient = work[op[1] // 4 + start :], work[op[2] // 4 + start :]
-            line = target[y * upscale + row]
+        place = places[c]
+        for y in range(geometry.height):
+            start = geometry.start + c * geometry.plane + y * geometry.pitch
+            made, gradient = work[op.source // 4 + start :], work[op.gradient // 4 + start :]
+            line = target[y * upscale + place.row]
+            # copied first: the loops over errors then run over neighbours
             for x in range(width):
-                given[x] = line[x * upscale + column, channel]
-            if as_given:
+                given[x] = line[x * upscale + place.column, place.channel]
+            if op.as_given != 0:  # a single operation's gradient: there is no loss
                 for x in range(width):
                     gradient[x] = given[x]
                 continue
@@ -41,8 +51,8 @@ def loss_and_gradient(
             if terms[LOG_MSE] > 0:  # a crop's whole error is known behind its last row alone
                 for x in range(width):
                     squares += np.float64(errors[x]) * errors[x]
-    if terms[LOG_MSE] > 0 and not as_given:
-        count = len(places) * geometry[HEIGHT] * width
+    if terms[LOG_MSE] > 0 and op.as_given == 0:
+        count = len(places) * geometry.height * width
         mean = squares / count + terms[FLOOR]
         total += terms[LOG_MSE] * count * math.log(mean)
         factor = np.float32(2 * terms[LOG_MSE] * dloss / mean)
@@ -51,7 +61,7 @@ def loss_and_gradient(
 
 
 @compiled
-def _row(errors: Any, gradient: Any, dloss: Any, terms: Any) -> float:
+def _row(errors: Floats, gradient: Floats, dloss: np.float32, terms: Doubles) -> float:
     """Gradient of the terms that need one value each; their sum."""
     total, soft, factor = 0.0, np.float32(terms[EPSILON] ** 2), np.float32(terms[ABSOLUTE] * dloss)
     if terms[ABSOLUTE] > 0 and soft > 0:
@@ -75,7 +85,7 @@ def _row(errors: Any, gradient: Any, dloss: Any, terms: Any) -> float:
 
 
 @compiled
-def _absolute(values: Any) -> float:
+def _absolute(values: Floats) -> float:
     """Sum of magnitudes, in four chains that do not wait for each other."""
     a = b = c = d = 0.0
     whole = len(values) // 4 * 4
@@ -91,14 +101,21 @@ def _absolute(values: Any) -> float:
 
 @compiled
 def _add_errors(
-    op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, factor: Any
+    op: Loss,
+    work: Floats,
+    geometry: Geometry,
+    target: Floats,
+    places: Sequence[Place],
+    upscale: int,
+    factor: np.float32,
 ) -> None:
     """Add the errors times a factor to the gradient."""
     for c in range(len(places)):
-        row, column, channel = places[c, 0], places[c, 1], places[c, 2]
-        for y in range(geometry[HEIGHT]):
-            start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
-            made, gradient = work[op[1] // 4 + start :], work[op[2] // 4 + start :]
-            line = target[y * upscale + row]
-            for x in range(geometry[WIDTH]):
-                gradient[x] += (made[x] - line[x * upscale + column, channel]) * factor
+        place = places[c]
+        for y in range(geometry.height):
+            start = geometry.start + c * geometry.plane + y * geometry.pitch
+            made, gradient = work[op.source // 4 + start :], work[op.gradient // 4 + start :]
+            line = target[y * upscale + place.row]
+            for x in range(geometry.width):
+                error = made[x] - line[x * upscale + place.column, place.channel]
+                gradient[x] += error * factor
