@@ -39,6 +39,7 @@ PACKAGES = {
     "sesr_ref.train": "Training",
     "sesr_ref.evaluate": "Evaluation",
     "sesr_ref.verify": "Verification",
+    "sesr_ref.integers": "Integers",
     "sesr_ref.exchange": "Exchange",
     "sesr_ref.npu": "NPU cost model",
     "sesr_ref.network": "Layers",
@@ -56,6 +57,7 @@ ROOMS = {
     "ops": "Run and train",
     "images": "Images and scores",
     "evaluate": "Images and scores",
+    "integers": "Integers",
     "counting": "Cost",
     "npu": "Cost",
     "verify": "Verification",
@@ -156,24 +158,48 @@ def document_constants(
         lines[:] = [f"A {type(thing).__name__}."]
 
 
-OUTSIDE = {
-    "../CONTRIBUTING.md": "contributing.md",
-    "../CHANGELOG.md": "changelog.md",
-    "../weights/README.md": "weights.md",
-    "../examples": "gallery/index.rst",
+ELSEWHERE = {
+    "changelog": "CHANGELOG.md",
+    "contributing": "CONTRIBUTING.md",
+    "weights": "weights/README.md",
 }
-"""Links that pages have to files outside docs/, and the pages that those are here."""
+"""Pages whose text is in a file outside docs/."""
+LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
-def link_inside(app: Sphinx, page: str, source: list[str]) -> None:
-    """Turn a page's links to files outside docs/ into links to their pages."""
-    for outside, inside in OUTSIDE.items():
-        source[0] = source[0].replace(f"]({outside})", f"]({inside})")
+def read_source(app: Sphinx, page: str, source: list[str]) -> None:
+    """Give a page its text, and links that lead to pages: others become plain text."""
+    docs = Path(app.srcdir)
+    file = docs.parent / ELSEWHERE[page] if page in ELSEWHERE else docs / f"{page}.md"
+    if not file.exists():  # an example or a page of the reference
+        return
+    if page in ELSEWHERE:
+        source[0] = file.read_text("utf-8")
+        app.env.note_dependency(str(file))
+    parts = re.split(r"(^```.*?^```)", source[0], flags=re.MULTILINE | re.DOTALL)
+    parts[::2] = [  # what is between blocks of code
+        re.sub(r"(?<!!)\[([^]]*)" + LINK.pattern, lambda m: _on_site(docs, file, *m.groups()), part)
+        for part in parts[::2]
+    ]
+    source[0] = "".join(parts)
+    if page in ELSEWHERE:  # pictures
+        source[0] = source[0].replace("](docs/", "](")
+
+
+def _on_site(docs: Path, file: Path, text: str, target: str, anchor: str | None) -> str:
+    path = (file.parent / target).resolve()
+    pages = {docs.parent / name: f"{page}.md" for page, name in ELSEWHERE.items()}
+    pages[docs.parent / "examples"] = "gallery/index.rst"
+    if path in pages:
+        return f"[{text}]({pages[path]}{anchor or ''})"
+    if docs in path.parents:
+        return f"[{text}]({path.relative_to(docs)}{anchor or ''})"
+    return text
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the functions above."""
     app.connect("builder-inited", write_api)
     app.connect("autodoc-process-docstring", document_constants)
-    app.connect("source-read", link_inside)
+    app.connect("source-read", read_source)
     return {"parallel_read_safe": True}

@@ -93,6 +93,7 @@ def test_self_ensemble_turns_everything_back(quality: ModuleType, rng: np.random
     assert marks.sum() == 1
 
 
+@pytest.mark.slow
 def test_the_command_prints_both_shapes_and_draws(
     quality: ModuleType,
     tmp_path: Path,

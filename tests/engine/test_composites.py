@@ -292,6 +292,7 @@ def test_sesr_takes_each_block_and_collapses_to_the_papers_network(block: str) -
     assert sr.architecture(f"sesr-m5-{block.replace('_', '-')}-x2") == sr.sesr(block=block)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", published.BLOCKS)
 def test_each_block_is_proved(block: str, rng: np.random.Generator) -> None:
     net = sr.sesr(1, 3, expand=4, block=block)

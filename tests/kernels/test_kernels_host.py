@@ -220,6 +220,7 @@ def test_no_kernel_touches_memory_beyond_its_arrays(side: str) -> None:
     assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's memory protection")
 def test_arrays_that_are_too_small_are_noticed() -> None:
     done = python_program(str(ROOT / "tests" / "guarded.py"), "behind", "700")

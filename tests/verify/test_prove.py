@@ -104,6 +104,7 @@ def test_wrong_gradients_are_not_proved(rng: Rng, monkeypatch: pytest.MonkeyPatc
     assert all("gradient" in name for name in failed)
 
 
+@pytest.mark.slow
 def test_fractions_catch_what_floats_cannot(rng: Rng, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of 1e-30 in the closed form."""
     net = NETWORKS["paper"]
