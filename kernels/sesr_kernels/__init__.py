@@ -1,4 +1,8 @@
-"""Numba kernels of sesr_ref (extra ``fast``); this package never imports the engine."""
+"""Numba kernels of sesr_ref (extra ``fast``); this package never imports the engine.
+
+docs/kernels.md says how a network becomes machine code, ``python -m sesr_kernels.explain MODEL``
+shows it.
+"""
 
 from __future__ import annotations
 
