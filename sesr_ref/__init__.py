@@ -25,6 +25,7 @@ from sesr_ref.evaluate import upscale_image
 from sesr_ref.evaluate.metrics import psnr, ssim
 from sesr_ref.execute import backward, forward
 from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycbcr_to_rgb
+from sesr_ref.moved import install as _install_moved
 from sesr_ref.network import Composite, Network
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save
@@ -121,6 +122,8 @@ _LATER = {
         "sesr_ref.integers",
     ),
 }
+
+_install_moved()  # import paths of version 0.1
 
 
 def __getattr__(name: str) -> Any:

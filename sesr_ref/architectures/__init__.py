@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sesr_ref.architectures.abpn import abpn
 from sesr_ref.architectures.blocks import BLOCKS
@@ -26,6 +26,7 @@ from sesr_ref.architectures.span import span
 from sesr_ref.architectures.tpsr import tpsr
 from sesr_ref.architectures.vdsr import vdsr
 from sesr_ref.architectures.xlsr import xlsr
+from sesr_ref.moved import names_moved
 from sesr_ref.network import Network
 
 __all__ = [
@@ -168,3 +169,7 @@ def is_architecture(name: str) -> bool:
 
 def _matcher(pattern: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9]{1,3})", re.escape(pattern)))
+
+
+if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+    __getattr__ = names_moved(__name__)

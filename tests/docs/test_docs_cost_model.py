@@ -17,6 +17,7 @@ def missing(blocks: list[str], printed: str) -> list[str]:
     return [block.splitlines()[0] for block in blocks if block.strip() not in printed]
 
 
+@pytest.mark.slow
 def test_all_but_the_sweep_is_printed_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
     bench = runpy.run_path(str(ROOT / "bench" / "run_npu.py"))
     times = {model: bench["print_table_3"](model)[1] for model in bench["MODELS"]}

@@ -35,7 +35,10 @@ BICUBIC = {
 }
 
 
-@pytest.mark.parametrize(("folder", "upscale", "protocol"), BICUBIC)
+@pytest.mark.parametrize(
+    ("folder", "upscale", "protocol"),
+    [key if key[0] == "Set5" else pytest.param(*key, marks=pytest.mark.slow) for key in BICUBIC],
+)
 def test_bicubic_scores_as_the_field_knows_it(
     shared: Path, folder: str, upscale: int, protocol: str
 ) -> None:
