@@ -38,7 +38,7 @@ SIZES: dict[str, dict[str, int]] = {
     "etds-l-x{upscale}": {"blocks": 1, "features": 7},
     "span-x{upscale}": {"features": 3, "blocks": 2},
 }
-"""Options by the pattern of a name."""
+"""Options by the pattern of a name; a network that has none here is taken as it is."""
 SLOW = ("moremnas-d-x{upscale}",)
 """Those whose sizes no option reduces."""
 CASES = [(pattern, upscale) for pattern, family in NAMES.items() for upscale in family.upscales]
@@ -48,7 +48,7 @@ CASES = [(pattern, upscale) for pattern, family in NAMES.items() for upscale in 
 @functools.cache
 def small(pattern: str, upscale: int) -> sr.Network:
     """The reduced network of one of `CASES`."""
-    return NAMES[pattern].build(**SIZES[pattern], upscale=upscale)
+    return NAMES[pattern].build(**SIZES.get(pattern, {}), upscale=upscale)
 
 
 @functools.cache

@@ -61,7 +61,7 @@ class Family(NamedTuple):
     """
 
     build: Callable[..., Network]
-    source: str
+    source: str = ""
     known: tuple[Mapping[str, int], ...] = ({},)
     upscales: tuple[int, ...] = (2, 4)
 

@@ -46,8 +46,8 @@ def collapsed(pattern: str, upscale: int, dtype: str) -> tuple[Network, Any, Any
     return sr.collapsed(net), sr.collapse_params(net, params), x
 
 
-def test_every_pattern_of_names_is_among_the_small_networks() -> None:
-    assert set(SIZES) == set(NAMES)
+def test_every_name_builds_the_network_of_that_name() -> None:
+    assert set(SIZES) <= set(NAMES)
     built = {sr.architecture(name).name for name in sr.architectures()}
     assert built == set(sr.architectures())
 
