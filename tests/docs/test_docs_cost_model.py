@@ -49,7 +49,7 @@ def test_the_counts_of_the_papers_tables_are_printed_and_right(
     printed = capsys.readouterr().out
     for model in ("Bicubic", "FSRCNN, their set-up", "SESR-M7", "BTSRN", "LapSRN", "CARN-M"):
         assert printed.count(f"\n{model}") >= 2
-    assert printed.count("cited") == 7 - 1
+    assert printed.count("cited") == 1  # MOREMNAS-B
     assert "all within 1 %" in printed
 
 
