@@ -13,7 +13,7 @@ from sesr_ref.execute import backward, forward, output
 from sesr_ref.limits import tile_shape
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.ops.pointwise import LOSSES, Loss
+from sesr_ref.ops.losses import Loss, loss_named
 from sesr_ref.ops.table import REFERENCE, Ops
 from sesr_ref.tiles import HasTile, Tile, exact_margin, windows
 
@@ -94,6 +94,7 @@ def loss_and_grads(
     target: Array,
     ops: Ops = REFERENCE,
     loss: str = "l1",
+    log_share: float = 0.0,
 ) -> tuple[float, Params]:
     """The loss and the gradients of the network's own parameters, trained through the collapse.
 
@@ -111,8 +112,11 @@ def loss_and_grads(
     ops : Ops
         The implementation.
     loss : str
-        ``"l1"``, the mean absolute error over all elements, or ``"charbonnier"``, the same softened
-        at 0: the mean of ``sqrt(error**2 + 1e-6)``.
+        ``"l1"``, the mean absolute error over all elements; ``"charbonnier"``, the same softened
+        at 0: the mean of ``sqrt(error**2 + 1e-6)``; ``"l2"``, 25 times the mean squared error;
+        ``"log-mse"``, the mean over images of ``log(mean squared error + 1e-6)``.
+    log_share : float
+        So many times ``"log-mse"`` is added to the loss.
 
     Returns
     -------
@@ -124,16 +128,15 @@ def loss_and_grads(
     Raises
     ------
     ValueError
-        If parameters, images and targets do not fit, images or targets are not finite, or there is
-        no such loss.
+        If parameters, images and targets do not fit, images or targets are not finite, there is no
+        such loss, or its share is negative.
         Parameters that are not finite give a loss that is not, which is how `train` notices.
 
     Notes
     -----
     Bhardwaj et al. (MLSys 2022), section 3.3: the forward and backward pass see the small weights.
     """
-    if loss not in LOSSES:
-        raise ValueError(f"the loss must be one of {sorted(LOSSES)}, got {loss!r:.40}")
+    chosen = loss_named(loss, log_share)
     small, small_params = _collapsed_for(net, params, x, ops)
     if not isinstance(target, np.ndarray):
         raise ValueError(f"the target must be an array, got {type(target).__name__}")
@@ -149,8 +152,8 @@ def loss_and_grads(
         raise ValueError("the target holds NaN or infinite values")
     result = None
     if ops.gradients is not None:
-        result = ops.gradients(small, small_params, x, target, LOSSES[loss].epsilon)
-    value, dsmall = result or _loss_and_grads(small, small_params, x, target, ops, LOSSES[loss])
+        result = ops.gradients(small, small_params, x, target, chosen.terms)
+    value, dsmall = result or _loss_and_grads(small, small_params, x, target, ops, chosen)
     return value, collapse_with_vjp(net, params, dsmall)
 
 

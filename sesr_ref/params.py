@@ -6,8 +6,9 @@ description as ``network.json`` (UTF-8 bytes), so that a file says what it is.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ DESCRIPTION = "network.json"
 MAX_DESCRIPTION_BYTES = 4 << 20
 MAX_PARAMETERS = 1 << 28
 OTHER_FORMATS = (".onnx", ".safetensors", ".pth", ".pt")
+CHECKPOINT_META = "meta"
+MAX_META_BYTES = 64 << 20  # it holds a log
 DTYPES = ("float16", "float32", "float64")
 
 
@@ -125,7 +128,8 @@ def load(name: str | Path) -> tuple[Network, Params]:
     ----------
     name : str or path
         A shipped name, such as ``"sesr-m5-x2"`` (with its linear blocks) or
-        ``"sesr-m5-x2-collapsed"``, or a path to an .npz written by `save`.
+        ``"sesr-m5-x2-collapsed"``, or a path to an .npz written by `save`; of a training's
+        checkpoint.npz the moving average of its weights, if it has one, else the weights.
 
     Returns
     -------
@@ -161,6 +165,8 @@ def load(name: str | Path) -> tuple[Network, Params]:
 
 def _read(archive: Archive) -> tuple[Network, Params]:
     names = set(archive.names)
+    if DESCRIPTION not in names and {CHECKPOINT_META, "weights"} <= names:
+        return _read_checkpoint(archive)
     if DESCRIPTION not in names:
         raise ValueError(f"holds no {DESCRIPTION}: not written by sesr_ref.save")
     text = archive.read(DESCRIPTION, dtypes=("uint8",), limit=MAX_DESCRIPTION_BYTES).tobytes()
@@ -168,18 +174,61 @@ def _read(archive: Archive) -> tuple[Network, Params]:
         net = Network.from_json(text.decode())
     except UnicodeDecodeError:
         raise NetworkError(f"{DESCRIPTION} is not UTF-8") from None
-    shapes = net.param_shapes()
+    shapes = _shapes_of(net)
     if odd := sorted(names ^ {DESCRIPTION, *shapes}):
         state = "missing" if odd[0] in shapes else "not expected"
         raise ValueError(f"parameter {odd[0]!r} is {state}")
-    if (count := sum(math.prod(shape) for shape in shapes.values())) > MAX_PARAMETERS:
-        raise ValueError(f"{count} parameters, more than {MAX_PARAMETERS}")
     params: Params = {}
     for name, shape in shapes.items():
         array = archive.read(name, shape, DTYPES)
         _check_finite(name, array)
         params[name] = _at_least_float32(array)
     return net, params
+
+
+def _shapes_of(net: Network) -> Mapping[str, tuple[int, ...]]:
+    shapes = net.param_shapes()
+    if (count := sum(math.prod(shape) for shape in shapes.values())) > MAX_PARAMETERS:
+        raise ValueError(f"{count} parameters, more than {MAX_PARAMETERS}")
+    return shapes
+
+
+def _read_checkpoint(archive: Archive) -> tuple[Network, Params]:
+    """Read what a training would save if it ended where it stands."""
+    text = archive.read(CHECKPOINT_META, dtypes=("uint8",), limit=MAX_META_BYTES).tobytes()
+    try:
+        net = Network.from_json(json.dumps(json.loads(text)["network"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"a checkpoint that describes no network ({error})") from None
+    shapes = _shapes_of(net)
+    key = "average" if "average" in archive.names else "weights"
+    count = sum(math.prod(shape) for shape in shapes.values())
+    flat = archive.read(key, (count,), ("float32", "float64"))
+    _check_finite(key, flat)
+    return net, split(flat, shapes)
+
+
+def split(flat: Array, shapes: Mapping[str, tuple[int, ...]]) -> Params:
+    """Views of one flat vector, in the order of the shapes.
+
+    Parameters
+    ----------
+    flat : (n,) array
+        All parameters behind one another.
+    shapes : mapping
+        Of each.
+
+    Returns
+    -------
+    dict of arrays
+        Keyed as `shapes`.
+    """
+    views, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + math.prod(shape)
+        views[name] = flat[start:stop].reshape(shape)
+        start = stop
+    return views
 
 
 def _check_finite(name: str, array: Array) -> None:

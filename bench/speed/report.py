@@ -1,4 +1,4 @@
-"""How `run_speed.py` shows its rows: a line each, and Markdown for the README."""
+"""How `run_speed.py` shows its rows: a line each, and Markdown for docs/speed.md."""
 
 from __future__ import annotations
 

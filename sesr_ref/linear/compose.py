@@ -301,7 +301,11 @@ def _identity(channels: int, like: Values) -> Values:
 
 
 def collapse_body(
-    block: nw.Linear, channels: int, params: Params, arithmetic: Arithmetic = FLOAT
+    block: nw.Linear,
+    channels: int,
+    params: Params,
+    arithmetic: Arithmetic = FLOAT,
+    like: Values | None = None,
 ) -> Params:
     """Weight and bias of the convolution that a composite is.
 
@@ -315,13 +319,16 @@ def collapse_body(
         The block's own, by their short names.
     arithmetic : Arithmetic
         Of the sums of products.
+    like : array, optional
+        Its dtype is the result's where the composite has no parameters.
 
     Returns
     -------
     dict of arrays
         ``weight`` and, where it has one, ``bias``, as `sesr_ref.collapsed` describes them.
     """
-    found, like = block.facts(channels), _any_of(params)
+    found = block.facts(channels)
+    like = _any_of(params) if params or like is None else like
     walk = numbers_of(block, channels, params, like)
     kernel, bias = compose(block, channels, walk, like, arithmetic)
     return _convolution(found, kernel, bias)

@@ -20,8 +20,8 @@ class Ops:
     It answers None for what it cannot take (a dtype, a kind of layer); the operations then do.
     `margin` is what makes tiles exact then, ``margin(net)`` -> (pixels that a tile needs beyond its
     own on each side, multiple of pixels at which it begins).
-    `gradients` does so for a training step: ``gradients(net, params, x, target, epsilon)`` ->
-    (loss, dict), the loss being the mean of ``sqrt(error**2 + epsilon**2)``.
+    `gradients` does so for a training step: ``gradients(net, params, x, target, terms)`` ->
+    (loss, dict), the loss being the sum that `losses.Terms` states.
     `adam` changes as many weights as it can, with the bits of `optimiser.Adam`, and says how many.
     """
 

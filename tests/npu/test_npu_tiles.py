@@ -226,6 +226,7 @@ def test_impossible_sizes_strips_and_steps_are_named() -> None:
         depth_first(M5, 9, 9, sr.ETHOS_N78_4TOPS, step_rows=0)
 
 
+@pytest.mark.slow
 def test_no_tile_for_an_sram_that_holds_none() -> None:
     tiny = sr.Npu(name="tiny", sram_bytes=66_000)
     with pytest.raises(ValueError, match="too small for one stripe"):

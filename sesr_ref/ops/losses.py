@@ -1,0 +1,173 @@
+"""What training makes small, each with its gradient below, and their table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from sesr_ref.ops.arrays import Array
+
+
+def l1_loss(y: Array, target: Array) -> float:
+    """Mean absolute error over all elements; ValueError if the shapes differ or hold none."""
+    _check_pair(y, target)
+    return float(np.mean(np.abs(y - target), dtype=np.float64))
+
+
+def l1_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
+    """Gradient of `l1_loss` with respect to `y`; 0 where they are equal."""
+    _check_pair(y, target)
+    dy: Array = np.sign(y - target) * y.dtype.type(dloss / y.size)
+    return dy
+
+
+CHARBONNIER_EPSILON = 1e-3
+"""Where `charbonnier_loss` turns from square to absolute: a quarter of an 8-bit level."""
+
+
+def charbonnier_loss(y: Array, target: Array) -> float:
+    """Mean of ``sqrt(error**2 + epsilon**2)``: `l1_loss`, smooth at 0 (Lai et al., CVPR 2017)."""
+    _check_pair(y, target)
+    return float(np.mean(_softened(y - target), dtype=np.float64))
+
+
+def charbonnier_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
+    """Gradient of `charbonnier_loss` with respect to `y`."""
+    _check_pair(y, target)
+    error = y - target
+    dy: Array = error / _softened(error) * y.dtype.type(dloss / y.size)
+    return dy
+
+
+def _softened(error: Array) -> Array:
+    result: Array = np.sqrt(error * error + error.dtype.type(CHARBONNIER_EPSILON**2))
+    return result
+
+
+L2_SCALE = 25.0
+"""What `l2_loss` multiplies the mean squared error by.
+
+Its gradient is then that of `l1_loss` where an error is 1/50, five 8-bit levels, as a trained
+network's are.  Without it gradients are fifty times smaller, and Adam's epsilon of 1e-7, which is
+added to their size, slows down the weights with the smallest of them.
+"""
+
+
+def l2_loss(y: Array, target: Array) -> float:
+    """`L2_SCALE` times the mean squared error over all elements."""
+    _check_pair(y, target)
+    return float(L2_SCALE * np.mean(np.square(y - target), dtype=np.float64))
+
+
+def l2_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
+    """Gradient of `l2_loss` with respect to `y`."""
+    _check_pair(y, target)
+    dy: Array = (y - target) * y.dtype.type(2 * L2_SCALE * dloss / y.size)
+    return dy
+
+
+LOG_MSE_FLOOR = 1e-6
+"""Added to a crop's mean squared error ahead of its logarithm: about the rounding to 8 bits.
+
+Without it the few crops of an even sky would outweigh all others.
+"""
+
+
+def log_mse_loss(y: Array, target: Array) -> float:
+    """Mean over images of ``log(mean squared error + LOG_MSE_FLOOR)``: mean PSNR, negated."""
+    _check_pair(y, target)
+    return float(np.mean(np.log(_squares(y, target) + LOG_MSE_FLOOR)))
+
+
+def log_mse_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
+    """Gradient of `log_mse_loss` with respect to `y`."""
+    _check_pair(y, target)
+    factors = 2 * dloss / y.size / (_squares(y, target) + LOG_MSE_FLOOR)
+    dy: Array = (y - target) * factors.reshape(-1, 1, 1, 1).astype(y.dtype)
+    return dy
+
+
+def _squares(y: Array, target: Array) -> Array:
+    """Mean squared error of each image, in float64."""
+    squares: Array = np.square(y - target).reshape(len(y), -1).mean(1, dtype=np.float64)
+    return squares
+
+
+class Terms(NamedTuple):
+    """A loss as a sum, which is what the kernels take.
+
+    ``absolute * mean(sqrt(error**2 + epsilon**2)) + square * mean(error**2)
+    + log_mse * mean over images of log(mean(error**2) + floor)``
+    """
+
+    absolute: float = 0.0
+    epsilon: float = 0.0
+    square: float = 0.0
+    log_mse: float = 0.0
+    floor: float = LOG_MSE_FLOOR
+
+
+class Loss(NamedTuple):
+    """A function of output and target, its gradient for the output, and the same as terms."""
+
+    value: Callable[[Array, Array], float]
+    vjp: Callable[[float, Array, Array], Array]
+    terms: Terms
+
+
+LOSSES = {
+    "l1": Loss(l1_loss, l1_loss_vjp, Terms(absolute=1.0)),
+    "charbonnier": Loss(
+        charbonnier_loss, charbonnier_loss_vjp, Terms(absolute=1.0, epsilon=CHARBONNIER_EPSILON)
+    ),
+    "l2": Loss(l2_loss, l2_loss_vjp, Terms(square=L2_SCALE)),
+    "log-mse": Loss(log_mse_loss, log_mse_loss_vjp, Terms(log_mse=1.0)),
+}
+"""What `sesr_ref.loss_and_grads` can minimise, by name."""
+
+
+def loss_named(name: str, log_share: float = 0.0) -> Loss:
+    """Find a loss; with `log_share` times `log_mse_loss` added to it.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOSSES`.
+    log_share : float
+        Not negative.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        If there is no such loss, or the share is negative or not finite.
+    """
+    if name not in LOSSES:
+        raise ValueError(f"the loss must be one of {sorted(LOSSES)}, got {name!r:.40}")
+    if not 0 <= log_share < math.inf:
+        raise ValueError(f"log_share must be finite and not negative, got {log_share}")
+    return _with_share(LOSSES[name], log_share) if log_share else LOSSES[name]
+
+
+def _with_share(loss: Loss, share: float) -> Loss:
+    def value(y: Array, target: Array) -> float:
+        return loss.value(y, target) + share * log_mse_loss(y, target)
+
+    def vjp(dloss: float, y: Array, target: Array) -> Array:
+        return loss.vjp(dloss, y, target) + log_mse_loss_vjp(share * dloss, y, target)
+
+    return Loss(value, vjp, loss.terms._replace(log_mse=loss.terms.log_mse + share))
+
+
+def _check_pair(y: Array, target: Array) -> None:
+    if y.shape != target.shape or y.dtype != target.dtype or not y.size:
+        raise ValueError(
+            f"output and target must be alike and not empty, got {y.dtype} of shape {y.shape} "
+            f"and {target.dtype} of shape {target.shape}"
+        )
