@@ -43,17 +43,22 @@ def same_result(got: tuple[sr.Network, State], net: sr.Network, params: State) -
     np.testing.assert_allclose(sr.run(*got, x), sr.run(net, params, x), rtol=0, atol=1e-6)
 
 
-# One of each architecture whose convolutions no other one has.
-DISTINCT = [
-    name for name in sr.architectures() if name.split("-")[0] not in ("fsrcnn", "vdsr", "sesr")
-]
+# DRCN's factors of its sixteen results look like slopes: only names tell them.
+PLAIN = [name for name in sr.architectures() if not name.startswith(("sesr", "drcn"))]
 
 
-@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_network_with_a_name_is_known_by_its_convolutions(name: str) -> None:
-    net = sr.architecture(name)
+    net = sr.collapsed(sr.architecture(name))
     params = parameters(net)
-    back, got = from_state(foreign(net, params))
+    state = foreign(net, params)
+    try:
+        back, got = from_state(state)
+    except ValueError as error:  # those that differ by their enlargement alone
+        names = str(error).rpartition("--as (")[2].rstrip(")").split(", ")
+        assert name in names
+        assert {other.rpartition("-x")[0] for other in names} == {name.rpartition("-x")[0]}
+        back, got = from_state(state, architecture=name)
     assert back.param_shapes() == net.param_shapes()
     for ours, theirs in zip(params.values(), got.values(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -69,7 +69,7 @@ def test_every_shipped_network_as_a_module(
 def test_every_network_with_a_name_as_source(name: str) -> None:
     source = module_source(sr.architecture(name))
     compile(source, name, "exec")
-    assert max(map(len, source.splitlines())) <= 150
+    assert max(map(len, source.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("name", ["carn-m-x2", "lapsrn-x4", "vdsr-x2", "fsrcnn-x4"])

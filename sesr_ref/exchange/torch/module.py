@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ Tree = dict[str, Any]
 """Modules by name: what makes one, or the modules within it."""
 Rows = tuple[tuple[float, ...], ...]
 """A table of numbers that a module states once."""
+
+
+LINE_LENGTH = 100
 
 
 class Rule(NamedTuple):
@@ -151,8 +155,18 @@ def _forward(net: nw.Network) -> Iterator[str]:
         arguments = [variables[name] for name in inputs]
         called = RULES[type(layer)].called(layer, arguments, module)
         if not _is_copy(layer, inputs):
-            yield f"        {variables[layer.name]} = {called}"
+            yield from _statement(variables[layer.name], called)
     yield f"        return {variables[net.output]}"
+
+
+def _statement(name: str, value: str) -> Iterator[str]:
+    """An assignment, on several lines where it is long."""
+    if len(line := f"        {name} = {value}") <= LINE_LENGTH:
+        yield line
+        return
+    yield f"        {name} = ("
+    yield from (f"            {part}" for part in textwrap.wrap(value, LINE_LENGTH - 12))
+    yield "        )"
 
 
 TAKEN = {"x", "self", "torch", "nn", "F", *PARTS, *keyword.kwlist, *dir(builtins)}
