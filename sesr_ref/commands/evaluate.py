@@ -17,6 +17,7 @@ from sesr_ref.commands.models import (
     add_engine_option,
     add_model_option,
     engine_named,
+    foreign,
     load_model,
 )
 from sesr_ref.evaluate import PROTOCOLS, FolderScores, Method, bicubic, find_high, score_folder
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         if upscale < 1:
             raise ValueError(f"-s must be at least 1, got {upscale}")
     else:
-        net, params = load_model(args.model, args.upscale)
+        net, params = load_model(args.model, args.upscale, other=foreign(args))
         upscale, on_colours = net.upscale, net.channels > 1
         methods[net.name] = by_network(net, params, engine, args.tile)
     methods = {BASELINE: bicubic(upscale), **methods}

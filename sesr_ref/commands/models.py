@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from sesr_ref.architectures import architecture, is_architecture, sesr
 from sesr_ref.commands.console import notice
 from sesr_ref.engine import run
 from sesr_ref.exchange import load_any
+from sesr_ref.files import check_regular
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops, fast
@@ -28,6 +30,51 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-s", "--upscale", type=int, metavar="N", help="enlargement, 2 or 4 (default: the model's)"
     )
+    add_foreign_options(parser)
+
+
+class Foreign(NamedTuple):
+    """What a file of another program does not say of itself."""
+
+    output: str | None = None
+    architecture: Network | None = None
+
+
+PLAIN = Foreign()
+
+
+def add_model_argument(parser: argparse.ArgumentParser, text: str, **options: Any) -> None:
+    """``MODEL``, and what files of other programs need besides."""
+    parser.add_argument("model", metavar="MODEL", help=text, **options)
+    add_foreign_options(parser)
+
+
+def add_foreign_options(parser: argparse.ArgumentParser) -> None:
+    """``--output`` and ``--as``."""
+    group = parser.add_argument_group("models of other programs")
+    group.add_argument(
+        "--output", metavar="NAME", help="which of an ONNX model's outputs is the image"
+    )
+    group.add_argument(
+        "--as",
+        metavar="NAME|JSON",
+        dest="architecture",
+        help="which network a state dict is of: a name such as fsrcnn-x2, or a description's file",
+    )
+
+
+def foreign(args: argparse.Namespace) -> Foreign:
+    """Read these options."""
+    named = args.architecture
+    if named is None:
+        return Foreign(args.output)
+    found = described(named) if named.endswith(".json") else architecture(named)
+    return Foreign(args.output, found)
+
+
+def model_of(args: argparse.Namespace) -> tuple[Network, Params]:
+    """The network that ``MODEL`` stands for, and its parameters."""
+    return load_any(args.model, **foreign(args)._asdict())
 
 
 def add_engine_option(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +126,7 @@ def _trouble_with(ops: Ops) -> str:
 
 
 def load_model(
-    name: str | None, upscale: int | None = None, small: bool = True
+    name: str | None, upscale: int | None = None, small: bool = True, other: Foreign = PLAIN
 ) -> tuple[Network, Params]:
     """Load the network that ``-n`` and ``-s`` ask for.
 
@@ -92,6 +139,8 @@ def load_model(
     small : bool
         Whether a shipped network comes collapsed, which is how its scores were measured, or with
         its linear blocks.
+    other : Foreign
+        What a file of another program needs besides.
 
     Returns
     -------
@@ -110,19 +159,21 @@ def load_model(
                 f"no network for x{upscale or 2} is shipped (there is: {', '.join(shipped())}); "
                 "name a file with -n"
             )
-    net, params = load_any(smallest(name) if small else name)
+    net, params = load_any(smallest(name) if small else name, **other._asdict())
     if upscale is not None and net.upscale != upscale:
         raise ValueError(f"{name} enlarges by {net.upscale}, not {upscale}")
     return net, params
 
 
-def network_named(name: str) -> Network:
+def network_named(name: str, other: Foreign = PLAIN) -> Network:
     """Describe a shipped name, a file, or an architecture without weights such as sesr-m11-x4.
 
     Parameters
     ----------
     name : str
         A description's .json also serves.
+    other : Foreign
+        What a file of another program needs besides.
 
     Returns
     -------
@@ -138,8 +189,14 @@ def network_named(name: str) -> Network:
     if name not in shipped() and is_architecture(name):
         return architecture(name)
     if name.endswith(".json") and Path(name).is_file():
-        try:
-            return Network.from_json(Path(name).read_text("utf-8"))
-        except ValueError as error:  # also what is no UTF-8
-            raise ValueError(f"{name}: {error}") from None
-    return load_any(name)[0]
+        return described(name)
+    return load_any(name, **other._asdict())[0]
+
+
+def described(name: str) -> Network:
+    """Read a description's file; errors name it."""
+    try:
+        check_regular(Path(name))
+        return Network.from_json(Path(name).read_text("utf-8"))
+    except ValueError as error:  # also what is no UTF-8
+        raise ValueError(f"{name}: {error}") from None

@@ -25,6 +25,7 @@ from sesr_ref.commands.models import (
     add_engine_option,
     add_model_option,
     engine_named,
+    foreign,
     load_model,
 )
 from sesr_ref.evaluate import upscale_image
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     deaf = {format_of(job.target) for job in jobs} - HAVE_QUALITY
     if args.quality is not None and deaf:
         notice(f"--quality means nothing to {', '.join(sorted(deaf))}")
-    net, params = load_model(args.model, args.upscale)
+    net, params = load_model(args.model, args.upscale, other=foreign(args))
     work = Work(net, params, engine_named(args.engine), args, ignored)
     if ignored:
         notice(f"of no kind that is read, left out: {_some(ignored)}")

@@ -178,7 +178,7 @@ def _output_of(graph: Any, output: str | None) -> Any:
     outputs = {o.name: o for o in graph.output}
     names = f"{list(outputs)!r:.500}"
     if output is None and len(outputs) > 1:
-        raise ValueError(f"has the outputs {names}; say which one is the image (output=...)")
+        raise ValueError(f"has the outputs {names}; say which one is the image (--output NAME)")
     if output is not None and output not in outputs:
         raise ValueError(f"has no output {output!r:.200}, only {names}")
     return outputs[output or next(iter(outputs))]
