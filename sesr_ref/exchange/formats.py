@@ -48,7 +48,7 @@ def load_npz(path: Path, architecture: Architecture = None) -> tuple[Network, Pa
         raise ValueError(f"{path}: not an .npz file but {kind}")
     try:
         with open_npz(path) as archive:
-            own = npz.DESCRIPTION in archive.names
+            own = not {npz.DESCRIPTION, npz.CHECKPOINT_META}.isdisjoint(archive.names)
             arrays = {} if own else _arrays(archive)
         if not own:
             return from_state(arrays, None, architecture)
