@@ -42,7 +42,8 @@ def parameter(name: str, array: Stored, limit: float = MAX_WEIGHT) -> Array:
     if not largest <= limit:
         what = "not finite" if not np.isfinite(largest) else f"absurd: {largest:.3g}"
         raise ValueError(f"{name:.200} holds numbers that are {what} (at most {limit:g} is right)")
-    return np.ascontiguousarray(array, None if array.dtype == np.float64 else np.float32)
+    wide = np.float64 if array.dtype == np.float64 else np.float32
+    return np.array(array, wide, order="C")
 
 
 def finite(name: str, array: Stored) -> Array:

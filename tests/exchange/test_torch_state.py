@@ -17,8 +17,10 @@ import pytest
 import sesr_ref as sr
 from aimet import aimet_state
 from sesr_ref.exchange import load_state_dict, save_state_dict
-from sesr_ref.exchange.torch.pickle import Storage, Tensor, read_pickle
-from sesr_ref.exchange.torch.state_dict import WRAPPERS, read_state_dict
+from sesr_ref.exchange.torch.pickle import read_pickle
+from sesr_ref.exchange.torch.plain import Storage, Tensor
+from sesr_ref.exchange.torch.state_dict import read_state_dict
+from sesr_ref.exchange.torch.tensors import WRAPPERS
 
 Array = npt.NDArray[Any]
 
@@ -70,6 +72,7 @@ def test_a_state_below_a_usual_key_is_found(wrapper: str, tmp_path: Path) -> Non
         keyed(**{wrapper: BODY}),
         keyed(epoch=b"K\x07", best=TENSOR, optimizer=keyed(), **{wrapper: BODY}),
         keyed(checkpoint=b"N", model=keyed(**{wrapper: BODY})),
+        keyed(**({"params_ema": keyed(rate=b"K\x01")} | {wrapper: BODY})),
     ):
         got = read_state_dict(archive(tmp_path / "m.pth", b"\x80\x02" + content + b"."))
         assert list(got) == ["w"]

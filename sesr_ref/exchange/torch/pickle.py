@@ -12,90 +12,28 @@ import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
+
+from sesr_ref.exchange.refusal import require
+from sesr_ref.exchange.torch.plain import (
+    ALLOWED,
+    CALLS,
+    HARMLESS,
+    STORAGES,
+    Global,
+    Inert,
+    Storage,
+    each_of,
+    short,
+)
 
 MAX_PICKLE_BYTES = 16 << 20
 MAX_STEPS = 1 << 21
 """Most instructions of a pickle: some 200 for each of 10 000 tensors."""
-MAX_AXES = 32
-MAX_LENGTH = 1 << 48
-"""Longest axis, stride or offset, beyond any storage."""
 MAX_KEY = 1 << 60
 """Largest integer that may be a dictionary's key: Python hashes these to themselves."""
 
-STORAGES = {
-    "DoubleStorage": "f8",
-    "FloatStorage": "f4",
-    "HalfStorage": "f2",
-    "BFloat16Storage": "bf16",
-    "LongStorage": "i8",
-    "IntStorage": "i4",
-    "ShortStorage": "i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "b1",
-}
-"""PyTorch's storages and the numbers they hold."""
-
-
-class Global(NamedTuple):
-    """A name that the pickle refers to; never looked up."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        """Write it as in an import, cut where it is long."""
-        return f"{self.module:.80}.{self.name:.80}"
-
-
-class Storage(NamedTuple):
-    """Where a tensor's numbers are: the archive's member ``data/<key>``."""
-
-    key: str
-    dtype: str
-    length: int
-
-
-class Tensor(NamedTuple):
-    """What torch._utils._rebuild_tensor_v2 would be given."""
-
-    storage: Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class Inert(NamedTuple):
-    """What an allowed call or object would be that holds no tensor; nothing is kept of it."""
-
-    name: Global
-
-
 _MARK = object()
-_ORDERED_DICT = Global("collections", "OrderedDict")
-_TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
-_PARAMETER = Global("torch._utils", "_rebuild_parameter")
-HARMLESS = {
-    Global("_codecs", "encode"),
-    Global("argparse", "Namespace"),
-    Global("collections", "Counter"),
-    Global("collections", "defaultdict"),
-    Global("numpy", "dtype"),
-    Global("numpy._core.multiarray", "scalar"),
-    Global("numpy.core.multiarray", "scalar"),
-    Global("torch", "Size"),
-    Global("torch", "device"),
-    *(Global("builtins", name) for name in ("dict", "float", "int", "list", "set")),
-    *(Global("__builtin__", name) for name in ("dict", "float", "int", "list", "set")),
-}
-"""What checkpoints hold beside tensors: scores, sizes, the options of a run."""
-ALLOWED = {
-    *(_ORDERED_DICT, _TENSOR, _PARAMETER),
-    *HARMLESS,
-    *(Global("torch", name) for name in STORAGES),
-}
-"""Everything that a pickle may name."""
 
 
 @dataclass
@@ -105,7 +43,7 @@ class _Machine:
     storages: dict[str, Storage] = field(default_factory=dict)
 
     def pop(self, count: int = 1) -> list[Any]:
-        _require(len(self.stack) >= count, "takes more values than there are")
+        require(len(self.stack) >= count, "takes more values than there are")
         values = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return values
@@ -117,35 +55,6 @@ class _Machine:
                 del self.stack[i:]
                 return values
         raise ValueError("has no mark to go back to")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
-def short(value: object) -> str:
-    """A value in a few words; what it holds is not looked into.
-
-    Parameters
-    ----------
-    value : object
-        Of a pickle.
-
-    Returns
-    -------
-    str
-        At most about 200 characters.
-    """
-    if isinstance(value, Global):
-        return str(value)
-    if isinstance(value, (str, bytes)):
-        return repr(value[:60])
-    if value is None or isinstance(value, (bool, int, float)):
-        return f"{value!r:.60}"
-    if isinstance(value, (dict, list)) or type(value) is tuple:
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"
 
 
 def read_pickle(data: bytes | IO[bytes], storages: dict[str, Storage] | None = None) -> Any:
@@ -169,7 +78,7 @@ def read_pickle(data: bytes | IO[bytes], storages: dict[str, Storage] | None = N
         Naming the class or function that the pickle wants to use, or the instruction, and where.
     """
     if isinstance(data, bytes):
-        _require(
+        require(
             len(data) <= MAX_PICKLE_BYTES,
             f"a pickle of {len(data)} bytes, more than {MAX_PICKLE_BYTES}",
         )
@@ -203,7 +112,7 @@ def _push(machine: _Machine, value: Any) -> None:
 def _global(machine: _Machine, module: object, name: object) -> None:
     found = Global(module, name) if isinstance(module, str) and isinstance(name, str) else None
     what = str(found) if found else f"{short(module)}.{short(name)}"
-    _require(found in ALLOWED, f"refused: the pickle names {what}, only plain tensors are read")
+    require(found in ALLOWED, f"refused: the pickle names {what}, only plain tensors are read")
     _push(machine, found)
 
 
@@ -213,63 +122,23 @@ def _stack_global(machine: _Machine, argument: None) -> None:
 
 def _reduce(machine: _Machine, argument: None) -> None:
     function, arguments = machine.pop(2)
-    _require(
+    require(
         isinstance(function, Global) and isinstance(arguments, tuple),
         "refused: the pickle calls something that is no allowed name",
     )
     if function in HARMLESS:
         _push(machine, Inert(function))
         return
-    _require(function in CALLS, f"refused: the pickle calls {function}")
-    _require(len(arguments) <= 16, f"calls {function} with {len(arguments)} arguments")
+    require(function in CALLS, f"refused: the pickle calls {function}")
+    require(len(arguments) <= 16, f"calls {function} with {len(arguments)} arguments")
     _push(machine, CALLS[function](*arguments))
 
 
 def _new_object(machine: _Machine, argument: None) -> None:
     kind, _ = machine.pop(2)
     known = isinstance(kind, Global) and kind in HARMLESS
-    _require(known, f"refused: the pickle makes an object of {short(kind)}")
+    require(known, f"refused: the pickle makes an object of {short(kind)}")
     _push(machine, Inert(kind))
-
-
-def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
-    _require(not arguments, "refused: an OrderedDict made of something")
-    return {}
-
-
-def _rebuild_tensor(
-    storage: Any, offset: Any, size: Any, stride: Any, *unused: Any
-) -> Tensor:  # requires_grad, hooks and metadata change no number
-    tuples = type(size) is tuple and type(stride) is tuple and len(size) == len(stride) <= MAX_AXES
-    numbers = (offset, *size, *stride) if tuples else (None,)
-    _require(
-        isinstance(storage, Storage)
-        and all(type(n) is int and 0 <= n < MAX_LENGTH for n in numbers),
-        f"a tensor of {short(storage)} with offset {short(offset)}, size {_each(size)} and stride "
-        f"{_each(stride)}",
-    )
-    return Tensor(storage, offset, size, stride)
-
-
-def _each(value: object) -> str:
-    """A tuple's items in a few words each."""
-    if type(value) is not tuple or len(value) > 6:
-        return short(value)
-    return f"({', '.join(short(item) for item in value)})"
-
-
-def _rebuild_parameter(data: Any, *unused: Any) -> Tensor:
-    if not isinstance(data, Tensor):
-        raise ValueError("a parameter that is no tensor")
-    return data
-
-
-CALLS: dict[Global, Callable[..., Any]] = {
-    _ORDERED_DICT: _ordered_dict,
-    _TENSOR: _rebuild_tensor,
-    _PARAMETER: _rebuild_parameter,
-}
-"""What stands for the functions that a pickle may call."""
 
 
 def _persistent(machine: _Machine, argument: None) -> None:
@@ -277,23 +146,23 @@ def _persistent(machine: _Machine, argument: None) -> None:
     (value,) = machine.pop()
     whole = type(value) is tuple and (len(value) == 5 or (len(value) == 6 and value[5] is None))
     if not whole or value[0] != "storage":
-        raise ValueError(f"refused: a persistent id {_each(value)} that is no storage")
+        raise ValueError(f"refused: a persistent id {each_of(value)} that is no storage")
     _, kind, key, _, count = value[:5]
     named = isinstance(kind, Global) and kind.name in STORAGES and isinstance(key, str)
-    _require(
+    require(
         named and type(count) is int and count >= 0,
         f"a storage of {short(kind)}, {short(count)} numbers",
     )
     storage = Storage(key, STORAGES[kind.name], count)
     known = machine.storages.setdefault(key, storage)
-    _require(known == storage, f"states storage {short(key)} in two ways")
+    require(known == storage, f"states storage {short(key)} in two ways")
     _push(machine, storage)
 
 
 def _set_items(machine: _Machine, pairs: list[Any]) -> None:
     (target,) = machine.pop()
     inert = isinstance(target, Inert)
-    _require(
+    require(
         (inert or isinstance(target, dict)) and len(pairs) % 2 == 0,
         "sets items of something that is no dictionary",
     )
@@ -307,14 +176,14 @@ def _set_items(machine: _Machine, pairs: list[Any]) -> None:
 
 def _append(machine: _Machine, values: list[Any]) -> None:
     (target,) = machine.pop()
-    _require(isinstance(target, list), "appends to something that is no list")
+    require(isinstance(target, list), "appends to something that is no list")
     target.extend(values)
     _push(machine, target)
 
 
 def _build(machine: _Machine, argument: None) -> None:
     target, _ = machine.pop(2)
-    _require(  # a state dict's _metadata, which changes no number
+    require(  # a state dict's _metadata, which changes no number
         isinstance(target, (dict, Inert)), "refused: the pickle sets the state of an object"
     )
     _push(machine, target)
