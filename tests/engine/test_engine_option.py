@@ -34,7 +34,7 @@ def _kernels(network: Callable[..., Any]) -> Callable[[], Ops]:
     return lambda: replace(REFERENCE, name="fast", network=network)
 
 
-def test_kernels_that_work_are_taken(capsys: Capture) -> None:
+def test_working_kernels_are_used(capsys: Capture) -> None:
     need_kernels()
     models.engine_named("auto")  # may compile, and says so
     capsys.readouterr()
@@ -48,7 +48,7 @@ def test_kernels_that_work_are_taken(capsys: Capture) -> None:
     ("network", "trouble"),
     [(_wrong, "they compute something else"), (_broken, "RuntimeError: no compiler")],
 )
-def test_kernels_that_do_not_work_are_left_with_a_notice(
+def test_broken_kernels_are_not_used_and_a_notice_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, network: Callable[..., Any], trouble: str
 ) -> None:
     monkeypatch.setattr(models, "fast", _kernels(network))
@@ -58,7 +58,7 @@ def test_kernels_that_do_not_work_are_left_with_a_notice(
     assert models.engine_named("fast").name == "fast"  # as asked
 
 
-def test_without_numba_auto_is_the_reference_which_is_told_and_fast_names_the_extra(
+def test_without_numba_auto_falls_back_with_a_notice_and_fast_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setattr(models, "fast", _absent)
@@ -68,7 +68,7 @@ def test_without_numba_auto_is_the_reference_which_is_told_and_fast_names_the_ex
         models.engine_named("fast")
 
 
-def test_a_cache_that_may_not_be_looked_into_is_none(
+def test_an_unreadable_cache_counts_as_empty(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path
 ) -> None:
     def forbidden(self: Path, pattern: str) -> list[Path]:

@@ -172,12 +172,12 @@ def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
         ([node("Transpose", "x", "t", perm=[0, 1, 3, 2]), conv("t w", "y", 3)], "not NCHW"),
         ([node("Concat", "x x", "y", axis=2)], "axis 2 is not the channels'"),
         ([node("Cast", "x", "y", to=6)], "casts the image"),
-        ([node("DepthToSpace", "x", "y", blocksize=2)], "1 channels do not divide by 2**2"),
+        ([node("DepthToSpace", "x", "y", blocksize=2)], "1 channels are not a multiple of 2**2"),
         ([node("Resize", "x - uneven", "y")], "only height and width by one whole number"),
         ([node("Identity", "x", "y")], "the output 'y' is the input itself"),
         ([node("Identity", "k", "y")], "the output 'y' does not depend on the image"),
         ([node("Transpose", "x", "y", perm=[0, 1, 3, 2])], "axes in the order (0, 1, 3, 2)"),
-        ([conv("x wide", "y", 1)], "makes (16, 24, 4) of (16, 24, 1)"),
+        ([conv("x wide", "y", 1)], "must be (16, 24, 1) (upscale 1), got (16, 24, 4)"),
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_named_with_its_place(
