@@ -101,7 +101,7 @@ def naming(label: object, kinds: tuple[type[Exception], ...] = (ValueError,)) ->
     Parameters
     ----------
     label : object
-        What the error is about, such as a path; not repeated if the message begins with it.
+        What the error is about, such as a path; omitted if the message begins with it.
     kinds : tuple of types of Exception
         What to catch.
 
@@ -118,7 +118,7 @@ def naming(label: object, kinds: tuple[type[Exception], ...] = (ValueError,)) ->
         yield
     except kinds as error:
         text = in_one_line(error)
-        if not text.startswith((f"{label}: ", f"{label} ")):
+        if not text.startswith(tuple(f"{label}{end}" for end in (": ", " ", "/"))):
             text = f"{label}: {text}"
         raise (NetworkError if isinstance(error, NetworkError) else ValueError)(text) from None
 

@@ -1,7 +1,7 @@
-"""How each kind of layer passes errors on and which it adds, to the power 1 or 2.
+"""How each kind of layer propagates errors and which errors it adds, to the power 1 or 2.
 
-Power 1 adds up absolute values: what certainly holds.  Power 2 adds up squares: variances of
-independent errors.  Both are the same walk over the network, with ``|weight|**power``.
+Power 1 adds absolute values and gives guaranteed bounds.  Power 2 adds squares: variances of
+independent errors.  Both use the same walk over the network, with ``|weight|**power``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from sesr_ref.verify.bounds import winograd
 
 @dataclass(frozen=True)
 class Site:
-    """One layer at work: all that its rule may need.
+    """Everything that a layer's rule may need.
 
-    `x` and `y` are exact values, `size` is ``|x|`` and whatever the candidate's inputs may exceed
-    it by, `params` and `param_size` likewise; `reach` is how far each input may be off.
+    `x` and `y` are exact values; `size` is ``|x|`` plus the amount by which the candidate's inputs
+    may exceed it, and `param_size` likewise for `params`; `reach` is how far each input may be off.
     """
 
     power: int
@@ -38,11 +38,11 @@ class Site:
 
 
 class Rule(NamedTuple):
-    """How one kind of layer behaves.
+    """How errors arise in one kind of layer.
 
-    ``carry(layer, site, errors)``: the inputs' errors in the output.
+    ``carry(layer, site, errors)``: the error of the output due to the inputs' errors.
     ``rounding(layer, site)``: the number of roundings and the ``|terms|**power`` they apply to.
-    ``drift(layer, site, uncertain)``: what parameters known up to `uncertain` do to the output.
+    ``drift(layer, site, uncertain)``: the error of the output due to uncertain parameters.
     """
 
     carry: Callable[[Any, Site, Sequence[Array]], Array]
@@ -55,12 +55,12 @@ def _power(x: Array, power: int) -> Array:
 
 
 def _of_result(layer: nw.Layer, site: Site) -> tuple[int, Array]:
-    """One rounding, of the result."""
+    """The result is rounded once."""
     return 1, _power(site.y, site.power)
 
 
 def _exact(layer: nw.Layer, site: Site) -> tuple[int, Array]:
-    """Values are selected or moved: nothing is rounded."""
+    """Nothing is rounded: values are selected or moved."""
     return 0, np.zeros_like(site.y)
 
 
@@ -69,18 +69,18 @@ def _first(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
 
 
 FUNCTION_ROUNDINGS = 8
-"""Units of roundoff that an implementation's exponentials and error functions may be off by."""
+"""Error allowed in an implementation's exponentials and error functions, in units of roundoff."""
 
 
 def _smooth(steepest: Callable[[Array], Array]) -> Rule:
-    # steepest(nearest): the largest slope at values of at least that magnitude
+    # steepest(nearest): the largest slope at values of at least this magnitude
 
     def carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
         nearest = np.maximum(np.abs(site.x[0]) - site.reach[0], 0.0)
         return errors[0] * _power(steepest(nearest), site.power)
 
     def rounding(layer: nw.Layer, site: Site) -> tuple[int, Array]:
-        size = np.maximum(np.abs(site.y), site.size[0])  # x (1 + erf x) cancels below 0
+        size = np.maximum(np.abs(site.y), site.size[0])  # x (1 + erf x) has cancellation below 0
         return FUNCTION_ROUNDINGS, _power(size, site.power)
 
     return Rule(carry, rounding)
@@ -104,7 +104,7 @@ def _product_carry(layer: nw.Multiply, site: Site, errors: Sequence[Array]) -> A
 
 
 def _gain_of(layer: Any, params: Params) -> Array:
-    """Factor of each channel, as Gain and BatchNorm apply it."""
+    """Factor of each channel that Gain or BatchNorm applies."""
     if isinstance(layer, nw.Gain):
         return params["gain"]
     factor: Array = params["scale"] / np.sqrt(params["var"] + layer.eps)
@@ -116,7 +116,7 @@ def _gain_carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
 
 
 NORM_ROUNDINGS = 8
-"""Of a normalisation: root, quotient, products and sums, whether or not folded into two numbers."""
+"""Roundings of a normalisation: root, quotient, products and sums, folded or not."""
 
 
 def _norm_rounding(layer: nw.BatchNorm, site: Site) -> tuple[int, Array]:
@@ -127,7 +127,7 @@ def _norm_rounding(layer: nw.BatchNorm, site: Site) -> tuple[int, Array]:
 
 
 def _norm_drift(layer: nw.BatchNorm, site: Site, u: Params) -> Array:
-    """Of parameters known up to `u`: each one's share in the derivative, taken twice."""
+    """Error due to parameters uncertain by `u`: the first derivative in each, doubled."""
     power, factor = site.power, _power(_gain_of(layer, site.params), site.power)
     moved = _power(site.size[0], power) + _power(site.params["mean"], power)
     variance = site.params["var"] + layer.eps
@@ -139,7 +139,7 @@ def _norm_drift(layer: nw.BatchNorm, site: Site, u: Params) -> Array:
 
 
 def _stencil(layer: nw.Stencil, x: Array, params: Params) -> Array:
-    """As the layer, with ``taps`` that may be given as an array."""
+    """Compute the layer, with ``taps`` optionally given as an array."""
     taps = params.get("taps", np.asarray(layer.taps))
     return stencil.stencil(x, tuple(map(tuple, taps)), params.get("factor"), params.get("bias"))
 
@@ -183,7 +183,7 @@ def _powers(params: Params, power: int) -> Params:
 
 
 def _linear_rule(linear: Linear, terms: Callable[[Any, Params], int]) -> Rule:
-    """Rule of a weighted sum: ``linear(layer, x, params)`` with `terms` products a result."""
+    """Rule of a weighted sum ``linear(layer, x, params)`` of `terms` products per result."""
 
     def carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
         weight = {"weight": _power(site.params["weight"], site.power)}
@@ -217,12 +217,12 @@ def _winograd_rounding(site: Site) -> tuple[int, Array]:
 
 
 def _slope_of(layer: Any, params: Params) -> Array:
-    """Of a PReLU, (channels,); of the other activations, (1,)."""
+    """Slope of a PReLU, (channels,), or of another activation, (1,)."""
     return params["slope"] if "slope" in params else np.array([getattr(layer, "slope", 0.0)])
 
 
 def _activation_carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
-    """The branch's slope; where the branch is uncertain, the larger of both."""
+    """Multiply by the branch's slope; where the branch is uncertain, by the larger of both."""
     negative = np.abs(_slope_of(layer, site.param_size))
     x, reach = site.x[0], site.reach[0]
     gain = np.where(x > reach, 1.0, np.where(x < -reach, negative, np.maximum(negative, 1.0)))
@@ -230,7 +230,7 @@ def _activation_carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> A
 
 
 def _activation_rounding(layer: nw.Layer, site: Site) -> tuple[int, Array]:
-    """The product with the slope; it may also be taken where x is only just positive."""
+    """Rounding of the product with the slope, which may also be used where x is barely positive."""
     product = site.size[0] * np.abs(_slope_of(layer, site.param_size))
     return 1, np.where(site.x[0] > site.reach[0], 0.0, _power(product, site.power))
 
@@ -272,7 +272,7 @@ def _resample(layer: nw.Resize, x: Array, power: int, extra: float) -> Array:
 
 
 RESIZE_ROUNDINGS = 16
-"""Roundings that computing a resampling weight of size 1 may take, an axis."""
+"""Roundings allowed per axis in computing a resampling weight of size 1."""
 
 
 def _resize_rounding(layer: nw.Resize, site: Site) -> tuple[int, Array]:
