@@ -1,7 +1,7 @@
-"""Show what this does: enlarge a photograph, score it, prove the collapse, print the cost.
+"""Demonstrate the engine: enlarge a photograph, score it, check the collapse, print the cost.
 
 The photograph is reduced by the network's factor, enlarged again by the network and by bicubic
-interpolation, and both are compared with the original.  Without PHOTO it is scikit-image's coffee.
+interpolation, and both are compared with the original.  The default PHOTO is scikit-image's coffee.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FILES = ("enlarged.png", "side-by-side.png")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref demo``."""
-    parser.add_argument("photo", metavar="PHOTO", nargs="?", type=Path, help="an image of your own")
+    parser.add_argument("photo", metavar="PHOTO", nargs="?", type=Path, help="your own image")
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("demo-output"), help="folder to write"
     )
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demonstration; 1 if the network loses to bicubic or the collapse is not exact."""
+    """Run the demonstration; 1 if bicubic scores higher or the collapse is not exact."""
     _check_apart(args.photo, args.out)
     net, params = load_model(args.model, args.upscale, small=False)
     photo = modcrop(_photo(args.photo), net.upscale)
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_apart(photo: Path | None, out: Path) -> None:
     written = {os.path.realpath(out / name) for name in FILES}
     if photo is not None and os.path.realpath(photo) in written:
-        raise ValueError(f"{photo}: would be replaced by the result; name another folder with -o")
+        raise ValueError(f"{photo}: the result would replace it; choose another folder with -o")
 
 
 def _photo(path: Path | None) -> Pixels:
@@ -76,14 +76,14 @@ def _photo(path: Path | None) -> Pixels:
         shipped = resources.files("skimage.data").joinpath("coffee.png")
     except ModuleNotFoundError as error:
         raise ImportError(
-            "the photograph needs scikit-image (pip install scikit-image); or name one of your own"
+            "the photograph needs scikit-image (pip install scikit-image), or give your own PHOTO"
         ) from error
     with resources.as_file(shipped) as file:
         return read_image(file).pixels
 
 
 def _resized(image: Pixels, scale: float) -> Pixels:
-    """Resize, and clip floats as `imresize` does integers: what is shown has a black and white."""
+    """Resize, and clip floats to [0, 1] as `imresize` clips integers."""
     resized = imresize(image, scale)
     return resized.clip(0, 1) if resized.dtype.kind == "f" else resized
 
@@ -119,7 +119,7 @@ def collapse_difference(net: Network, params: Params, luma: Array) -> float:
 def _write(
     out: Path, overwrite: bool, low: Pixels, bicubic: Pixels, enlarged: Pixels, photo: Pixels
 ) -> list[Path]:
-    """The enlarged picture and a strip of crops: pixels, bicubic, network, original."""
+    """Write the enlarged picture and a strip of crops: pixels, bicubic, network, original."""
     out.mkdir(parents=True, exist_ok=True)
     upscale = len(photo) // len(low)
     nearest = low.repeat(upscale, 0).repeat(upscale, 1)
@@ -135,7 +135,7 @@ def _write(
 
 
 def _telling_place(photo: Pixels, bicubic: Pixels, enlarged: Pixels) -> tuple[slice, slice]:
-    """The window in which the network gains most on bicubic."""
+    """The window in which the network improves most on bicubic interpolation."""
     y = luma_of(photo)
     gain = np.square(luma_of(bicubic) - y) - np.square(luma_of(enlarged) - y)
     height, width = (min(CROP_PIXELS, size) for size in gain.shape)

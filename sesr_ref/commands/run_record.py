@@ -1,4 +1,4 @@
-"""OUT/run.json: with which commands a training was made, on which engine, and for how long."""
+"""OUT/run.json: the commands of a training, the engines that ran it, and how long it took."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NOTEWORTHY_HOURS = 1e-4
 
 @contextmanager
 def recorded(out: Path, engine: str) -> Iterator[None]:
-    """Add the part of a run that the block makes, also one that fails; nothing if it did nothing.
+    """Record the part of a run that the block trains, even if it fails; nothing if it is empty.
 
     Parameters
     ----------
     out : Path
-        Of the run.
+        Folder of the run.
     engine : str
-        Its name.
+        Name of the engine.
 
     Yields
     ------
@@ -54,7 +54,7 @@ def _stamp(out: Path) -> int | None:
 
 
 def _write(out: Path, parts: list[dict[str, Any]]) -> None:
-    """The first part's command stands for the run: others repeat it, or go on from it."""
+    """Write the parts; the first one's command counts for the run, as others only resume it."""
     engines = dict.fromkeys(str(part.get("engine")) for part in parts)
     facts = {"command": parts[0].get("command"), "engine": ", ".join(engines)}
     totals = {key: sum(_number(part.get(key)) for part in parts) for key in HOURS}
@@ -63,7 +63,7 @@ def _write(out: Path, parts: list[dict[str, Any]]) -> None:
 
 
 def _parts(out: Path) -> list[dict[str, Any]]:
-    """Earlier parts; the files of older versions state their last command and total hours."""
+    """Read the earlier parts; files of older versions state the last command and total hours."""
     try:
         facts = json.loads((out / "run.json").read_text("utf-8"))
         parts = facts.get("runs", [{key: facts[key] for key in ("command", "engine")} | facts])
@@ -77,14 +77,14 @@ def _number(value: object) -> float:
 
 
 def note_other_engine(out: Path, engine: str) -> None:
-    """Say so if a run is gone on with on another engine, whose rounding is another one.
+    """Print a notice if a run is resumed on another engine, which rounds differently.
 
     Parameters
     ----------
     out : Path
-        Of the run.
+        Folder of the run.
     engine : str
-        The name of the one it goes on with.
+        Name of the engine that resumes it.
     """
     meta = described(out / "checkpoint.npz")
     parts = _parts(out)
@@ -93,6 +93,6 @@ def note_other_engine(out: Path, engine: str) -> None:
     before = meta.get("engine") or (parts[-1].get("engine") if meta and parts else engine)
     if before != engine and not finished:
         notice(
-            f"gone on from with --engine {engine}, before {before}: the result is not that of one "
-            "run"
+            f"resuming with --engine {engine} a run trained with {before}: the result will differ "
+            "from that of an uninterrupted run"
         )

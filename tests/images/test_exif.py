@@ -103,7 +103,7 @@ def test_unsupported_files_of_a_folder_are_reported(
     (tmp_path / "in/.hidden").write_bytes(b"")
     assert main(["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--json"]) == 0
     output = capsys.readouterr()
-    assert "of no kind that is read, left out: b.heic\n" in output.err
+    assert "skipped, since the format is not supported: b.heic\n" in output.err
     assert [Path(name).name for name in json.loads(output.out)["ignored"]] == ["b.heic"]
 
 

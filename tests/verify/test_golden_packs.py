@@ -428,6 +428,6 @@ def test_the_command_announces_a_large_pack(
     assert not capsys.readouterr().err
     monkeypatch.setattr("sesr_ref.commands.golden.NOTICE_BYTES", 1000)
     assert main(["golden", "m.npz", "x.npy", "-o", "large"]) == 0
-    assert capsys.readouterr().err == "large: about 0 MB to write\n"
+    assert capsys.readouterr().err == "large: writing about 0 MB\n"
     assert main(["golden", "m.npz", "x.npy", "-o", "large"]) == 2
     assert capsys.readouterr().err.splitlines() == ["sesr-ref golden: large exists already"]
