@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref collapse``."""
     parser.add_argument("model", metavar="MODEL", help="shipped name or file")
     parser.add_argument("-o", "--out", type=Path, required=True, help=".npz to write")
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
 
 

@@ -32,6 +32,9 @@ from sesr_ref.npu import (
 )
 from sesr_ref.npu.variant import hardware_variant
 
+UNSET = (None, False)
+NPU_OPTIONS = ("estimator", "tile", "plot", "compose-shuffles")
+"""Options that have no effect without an NPU, as `argparse` calls them."""
 MARKED_SHARE = 0.5
 """The longest passes that together take this share of the time are marked."""
 INFERRED = (
@@ -123,23 +126,19 @@ def _check_options(args: argparse.Namespace) -> None:
     """Reject options that would have no effect, and a plot that could not be written."""
     given = {name.replace("_", "-") for name, value in vars(args).items() if value not in UNSET}
     hardware = bool(given & {"npu", "npu-file"})
-    without = {
+    ineffective = {
+        "without --npu or --npu-file": () if hardware else NPU_OPTIONS,
+        "with --npu or --npu-file": ("transposed",) if hardware else (),
         "with --tile": ("plot", "compose-shuffles") if "tile" in given else (),
         "without --plot": () if "plot" in given else ("overwrite",),
-        "with --npu or --npu-file": ("transposed",) if hardware else (),
-        "without --npu or --npu-file": () if hardware else NPU_OPTIONS,
     }
-    for condition, options in without.items():
+    for condition, options in ineffective.items():
         for option in options:
             if option in given:
                 name = {"estimator": "model"}.get(option, option)
                 raise ValueError(f"--{name} has no effect {condition}")
     if args.plot:
         check_free(Path(args.plot), args.overwrite, " (--overwrite replaces it)")
-
-
-UNSET = (None, False)
-NPU_OPTIONS = ("estimator", "tile", "plot", "compose-shuffles")
 
 
 def _tile(text: str) -> tuple[int, int] | None:

@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("demo-output"), help="folder to write"
     )
-    parser.add_argument("--overwrite", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     add_model_option(parser)
     add_engine_option(parser)
 
