@@ -67,7 +67,7 @@ def test_a_run_stops_when_asked_and_says_so(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--quick", "--stop-after", "-1") == 0
-    assert "the same command goes on" in capsys.readouterr().out
+    assert "run the same command to resume" in capsys.readouterr().out
     assert run("--quick") == 0
     report = json.loads((tmp_path / "speed.json").read_text())
     assert {"inference", "training", "memory", "training_memory"} <= report.keys()
@@ -191,7 +191,7 @@ def test_a_runtime_that_rejects_a_case_is_skipped_and_named_except_this_engine(
     args = argparse.Namespace(workers=dict.fromkeys(names, Refusing()))
     case = cases.Case("m5-x2", "360p", 1)
     assert not parts._takes(args, "LiteRT", case)
-    assert "m5-x2 360p: LiteRT does not take it: failed to reshape" in capsys.readouterr().err
+    assert "m5-x2 360p: LiteRT rejects it: failed to reshape" in capsys.readouterr().err
     with pytest.raises(RuntimeError):
         parts._takes(args, "sesr_ref fast", case)
 
