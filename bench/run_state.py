@@ -53,7 +53,9 @@ def go_on(
     for step in steps:
         rng = np.random.default_rng([recipe.seed, step])
         x, target = pairs.batch(rng, recipe.batch, recipe.crop)
-        _, dparams = sr.loss_and_grads(net, adam.params, x, target, ops)
+        _, dparams = sr.loss_and_grads(
+            net, adam.params, x, target, ops, recipe.loss, recipe.log_share
+        )
         adam.update(dparams, recipe.rate(step), step)
 
 

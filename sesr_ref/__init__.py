@@ -25,6 +25,7 @@ from sesr_ref.evaluate import upscale_image
 from sesr_ref.evaluate.metrics import psnr, ssim
 from sesr_ref.execute import backward, forward
 from sesr_ref.images import imresize, read_image, rgb_to_ycbcr, write_image, ycbcr_to_rgb
+from sesr_ref.moved import install as _install_moved
 from sesr_ref.network import Composite, Network
 from sesr_ref.ops.table import REFERENCE, Ops, fast
 from sesr_ref.params import initialise, load, save
@@ -32,6 +33,15 @@ from sesr_ref.train.warm_start import transfer
 
 if TYPE_CHECKING:
     from sesr_ref.exchange import from_onnx, load_any, to_onnx
+    from sesr_ref.exchange.tflite import from_tflite, to_tflite
+    from sesr_ref.integers import (
+        Grid,
+        Quantization,
+        calibrate,
+        forward_int,
+        quantize,
+        run_int,
+    )
     from sesr_ref.npu import (
         ETHOS_N78_4TOPS,
         ETHOS_N78_4TOPS_1MB,
@@ -47,12 +57,15 @@ __all__ = [
     "ETHOS_N78_4TOPS_1MB",
     "REFERENCE",
     "Composite",
+    "Grid",
     "Network",
     "Npu",
     "Ops",
+    "Quantization",
     "architecture",
     "architectures",
     "backward",
+    "calibrate",
     "carn_m",
     "collapse_params",
     "collapse_params_vjp",
@@ -65,7 +78,9 @@ __all__ = [
     "expanded",
     "fast",
     "forward",
+    "forward_int",
     "from_onnx",
+    "from_tflite",
     "fsrcnn",
     "imresize",
     "initialise",
@@ -76,13 +91,16 @@ __all__ = [
     "npu_named",
     "plan_tiles",
     "psnr",
+    "quantize",
     "read_image",
     "rgb_to_ycbcr",
     "run",
+    "run_int",
     "save",
     "sesr",
     "ssim",
     "to_onnx",
+    "to_tflite",
     "transfer",
     "upscale_image",
     "vdsr",
@@ -93,12 +111,19 @@ __all__ = [
 # Imported when first asked for, so that `import sesr_ref` stays quick.
 _LATER = {
     **dict.fromkeys(("from_onnx", "load_any", "to_onnx"), "sesr_ref.exchange"),
+    **dict.fromkeys(("from_tflite", "to_tflite"), "sesr_ref.exchange.tflite"),
     **dict.fromkeys(
         ("ETHOS_N78_4TOPS", "ETHOS_N78_4TOPS_1MB", "Npu", "estimate", "npu_named", "plan_tiles"),
         "sesr_ref.npu",
     ),
     **dict.fromkeys(("compare", "error_bounds"), "sesr_ref.verify"),
+    **dict.fromkeys(
+        ("Grid", "Quantization", "calibrate", "forward_int", "quantize", "run_int"),
+        "sesr_ref.integers",
+    ),
 }
+
+_install_moved()  # import paths of version 0.1
 
 
 def __getattr__(name: str) -> Any:

@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             parser.print_help()
             return 2
+        args.words = arguments
         _end_politely()
         code = int(args.run(args))
         sys.stdout.flush()  # raises here, not at exit, if the reader of the output has gone

@@ -16,7 +16,7 @@ from sesr_ref.layers.composite import INPUT, pads_itself, steps
 from sesr_ref.linear.compose import FLOAT, Arithmetic, collapse_body, collapse_body_vjp
 from sesr_ref.linear.numbers import Params as Values
 from sesr_ref.network import Add, Conv, Layer, Linear, LinearBlock, Network, NetworkError, Pad
-from sesr_ref.ops.arrays import Params
+from sesr_ref.ops.arrays import Array, Params
 
 Rewrite = Callable[[Linear, tuple[str, ...], int], list[Layer]]
 """``rule(composite, names of its inputs, channels of the first input)``."""
@@ -207,16 +207,20 @@ def collapse_params(net: Network, params: Params) -> Params:
 
 def collapse_with(net: Network, params: Params, arithmetic: Arithmetic = FLOAT) -> Params:
     """`collapse_params` in any arithmetic, for parameters that are known to fit."""
-    out = dict(params)
+    out, like = dict(params), next(iter(params.values()), None)
     for each in composites(net):
         for name in each.named(own := each.own(params)):
             del out[name]
-        out |= each.named(collapse_block(each.block, each.channels, own, arithmetic))
+        out |= each.named(collapse_block(each.block, each.channels, own, arithmetic, like))
     return {name: out[name] for name in collapsed(net).param_shapes()}
 
 
 def collapse_block(
-    block: Linear, channels: int, own: Values, arithmetic: Arithmetic = FLOAT
+    block: Linear,
+    channels: int,
+    own: Values,
+    arithmetic: Arithmetic = FLOAT,
+    like: Array | None = None,
 ) -> Values:
     """Collapse one composite.
 
@@ -230,13 +234,15 @@ def collapse_block(
         Its parameters by their short names.
     arithmetic : Arithmetic
         How sums of products are computed.
+    like : array, optional
+        If the composite has no parameters, the result has the dtype of this array.
 
     Returns
     -------
     dict of arrays
         ``weight`` and, if it has one, ``bias``.
     """
-    made = collapse_body(block, channels, own, arithmetic)
+    made = collapse_body(block, channels, own, arithmetic, like)
     return {"weight": made["weight"] + made["bias"]} if is_leaky(block) else made
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from sesr_ref.checks import check_input, check_params
 from sesr_ref.collapse import collapse_with, collapse_with_vjp, collapsed
 from sesr_ref.execute import backward, forward, output
-from sesr_ref.limits import check, one_of, tile_shape
+from sesr_ref.limits import check, tile_shape
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params, check_array, check_finite, check_like
-from sesr_ref.ops.pointwise import LOSSES, Loss
+from sesr_ref.ops.losses import Loss, loss_named
 from sesr_ref.ops.table import REFERENCE, Ops
 from sesr_ref.tiles import HasTile, Tile, exact_margin, windows
 
@@ -93,6 +93,7 @@ def loss_and_grads(
     target: Array,
     ops: Ops = REFERENCE,
     loss: str = "l1",
+    log_share: float = 0.0,
 ) -> tuple[float, Params]:
     """Compute the loss and the gradients of the network's own parameters, through the collapse.
 
@@ -110,8 +111,11 @@ def loss_and_grads(
     ops : Ops
         The implementation.
     loss : str
-        ``"l1"``, the mean absolute error over all elements, or ``"charbonnier"``, a smooth version
-        of it: the mean of ``sqrt(error**2 + 1e-6)``.
+        ``"l1"``, the mean absolute error over all elements; ``"charbonnier"``, a smooth version of
+        it: the mean of ``sqrt(error**2 + 1e-6)``; ``"l2"``, 25 times the mean squared error;
+        ``"log-mse"``, the mean over images of ``log(mean squared error + 1e-6)``.
+    log_share : float
+        Factor with which ``"log-mse"`` is added to the loss.
 
     Returns
     -------
@@ -123,15 +127,15 @@ def loss_and_grads(
     Raises
     ------
     ValueError
-        If parameters, images and targets do not fit, images or targets are not finite, or the loss
-        is unknown.  Parameters that are not finite do not raise: the loss is then not finite
-        either, which is how `train` notices.
+        If parameters, images and targets do not fit, images or targets are not finite, the loss is
+        unknown, or its share is negative.  Parameters that are not finite do not raise: the loss is
+        then not finite either, which is how `train` notices.
 
     Notes
     -----
     Bhardwaj et al. (MLSys 2022), section 3.3: the forward and backward pass see the small weights.
     """
-    one_of("the loss", loss, LOSSES)
+    chosen = loss_named(loss, log_share)
     small, small_params = _collapsed_for(net, params, x, ops)
     check_array("the target", target)
     expected = (x.shape[0], x.shape[1] * net.upscale, x.shape[2] * net.upscale, x.shape[3])
@@ -140,8 +144,8 @@ def loss_and_grads(
     check_finite("the target", target)
     result = None
     if ops.gradients is not None:
-        result = ops.gradients(small, small_params, x, target, LOSSES[loss].epsilon)
-    value, dsmall = result or _loss_and_grads(small, small_params, x, target, ops, LOSSES[loss])
+        result = ops.gradients(small, small_params, x, target, chosen.terms)
+    value, dsmall = result or _loss_and_grads(small, small_params, x, target, ops, chosen)
     return value, collapse_with_vjp(net, params, dsmall)
 
 

@@ -6,12 +6,13 @@ There is no tape: the backward pass needs only the named tensors of the forward 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.checks import check_runnable, layer_params
+from sesr_ref.moved import names_moved
 from sesr_ref.ops import pointwise, rearrange, stencil
 from sesr_ref.ops.arrays import Array, Params, check_same_dtype
 from sesr_ref.ops.table import REFERENCE, Ops
@@ -213,3 +214,7 @@ def backward(
         name: dparams[name] if name in dparams else np.zeros(value.shape, dy.dtype)
         for name, value in params.items()
     }
+
+
+if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+    __getattr__ = names_moved(__name__)

@@ -6,8 +6,9 @@ description as ``network.json`` (UTF-8 bytes), so that the file describes itself
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ DESCRIPTION = "network.json"
 MAX_DESCRIPTION_BYTES = 4 << 20
 MAX_PARAMETERS = 1 << 28
 OTHER_FORMATS = (".onnx", ".safetensors", ".pth", ".pt")
+CHECKPOINT_META = "meta"
+MAX_META_BYTES = 64 << 20  # it holds a log
 DTYPES = ("float16", "float32", "float64")
 
 
@@ -124,7 +127,8 @@ def load(name: str | Path) -> tuple[Network, Params]:
     ----------
     name : str or path
         A shipped name, such as ``"sesr-m5-x2"`` (with its linear blocks) or
-        ``"sesr-m5-x2-collapsed"``, or a path to an .npz written by `save`.
+        ``"sesr-m5-x2-collapsed"``, or a path to an .npz written by `save`; of a training's
+        checkpoint.npz the moving average of its weights, if it has one, else the weights.
 
     Returns
     -------
@@ -157,21 +161,64 @@ def load(name: str | Path) -> tuple[Network, Params]:
 
 def _read(archive: Archive) -> tuple[Network, Params]:
     names = set(archive.names)
+    if DESCRIPTION not in names and {CHECKPOINT_META, "weights"} <= names:
+        return _read_checkpoint(archive)
     if DESCRIPTION not in names:
         raise ValueError(f"no {DESCRIPTION} inside: sesr_ref.save did not write this file")
     text = archive.read(DESCRIPTION, dtypes=("uint8",), limit=MAX_DESCRIPTION_BYTES).tobytes()
     with naming(DESCRIPTION):
         net = Network.from_json(text.decode())
-    shapes = net.param_shapes()
+    shapes = _shapes_of(net)
     check_names("parameter", names - {DESCRIPTION}, shapes)
-    count = sum(math.prod(shape) for shape in shapes.values())
-    check(count <= MAX_PARAMETERS, "the number of parameters", f"at most {MAX_PARAMETERS}", count)
     params: Params = {}
     for name, shape in shapes.items():
         array = archive.read(name, shape, DTYPES)
         check_finite(name, array)
         params[name] = _at_least_float32(array)
     return net, params
+
+
+def _shapes_of(net: Network) -> Mapping[str, tuple[int, ...]]:
+    shapes = net.param_shapes()
+    count = sum(math.prod(shape) for shape in shapes.values())
+    check(count <= MAX_PARAMETERS, "the number of parameters", f"at most {MAX_PARAMETERS}", count)
+    return shapes
+
+
+def _read_checkpoint(archive: Archive) -> tuple[Network, Params]:
+    """Read the weights that a training would save if it ended at this checkpoint."""
+    text = archive.read(CHECKPOINT_META, dtypes=("uint8",), limit=MAX_META_BYTES).tobytes()
+    with naming("no network in this checkpoint", (ValueError, KeyError, TypeError, RecursionError)):
+        net = Network.from_json(json.dumps(json.loads(text)["network"]))
+    shapes = _shapes_of(net)
+    key = "average" if "average" in archive.names else "weights"
+    count = sum(math.prod(shape) for shape in shapes.values())
+    flat = archive.read(key, (count,), ("float32", "float64"))
+    check_finite(key, flat)
+    return net, split(flat, shapes)
+
+
+def split(flat: Array, shapes: Mapping[str, tuple[int, ...]]) -> Params:
+    """Cut one flat vector into arrays, in the order of the shapes.
+
+    Parameters
+    ----------
+    flat : (n,) array
+        All parameters one after another.
+    shapes : mapping
+        Shape of each parameter.
+
+    Returns
+    -------
+    dict of arrays
+        Views, keyed as `shapes`.
+    """
+    views, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + math.prod(shape)
+        views[name] = flat[start:stop].reshape(shape)
+        start = stop
+    return views
 
 
 def _at_least_float32(array: Array) -> Array:

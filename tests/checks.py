@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ import sesr_ref as sr
 from sesr_ref.ops.arrays import Params
 
 Array = npt.NDArray[Any]
+ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
 
 
@@ -21,6 +26,20 @@ def need_kernels() -> None:
     numba = pytest.importorskip("numba")
     if numba.config.DISABLE_JIT:
         pytest.skip("NUMBA_DISABLE_JIT is set", allow_module_level=True)
+
+
+def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a new interpreter that finds the project."""
+    return python_program("-c", code, *arguments, **environment)
+
+
+def python_program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a new interpreter that finds the project and the tests."""
+    path = os.pathsep.join(str(ROOT / part) for part in (".", "kernels", "weights", "tests"))
+    env = os.environ | {"PYTHONPATH": path} | environment
+    return subprocess.run(
+        [sys.executable, *arguments], env=env, capture_output=True, text=True, check=False
+    )
 
 
 def assert_equals_definition(got: Array, expected: Array, x: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one test process a core is enough
@@ -15,6 +16,14 @@ pytest_plugins = ["sesr_ref.testing"]
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pairs_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Trainings prepare their images here, not in the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SESR_PAIRS_DIR", str(tmp_path_factory.mktemp("pairs")))
+        yield
 
 
 @pytest.fixture

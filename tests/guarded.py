@@ -83,16 +83,17 @@ def run(behind: bool, small: int = 0) -> None:
     """
     from sesr_kernels.inference import plan as inference_plan
     from sesr_kernels.inference import run as inference
+    from sesr_kernels.machine import records
     from sesr_kernels.training import plan as training_plan
     from sesr_kernels.training import run as training
 
     guard: Any = Guarded(behind)
-    modules: list[Any] = [inference, inference_plan, training, training_plan]
+    modules: list[Any] = [records, inference, inference_plan, training, training_plan]
     for module in modules:
         module.np = guard
     shorter: list[Any] = [inference_plan, training_plan]
     for module in shorter:
-        module._aligned = lambda size: guard.aligned(size - small)
+        module.aligned = lambda size: guard.aligned(size - small)
     rng = np.random.default_rng(0)
     for net in RUNNABLE:
         for size in ((1, 1, 1), (2, 9, 30), (1, 21, 7)):

@@ -188,6 +188,16 @@ def charbonnier_loss(y: Array, target: Array) -> float:
     return math.fsum(math.hypot(a - b, 1e-3) for a, b in pairs) / y.size
 
 
+def l2_loss(y: Array, target: Array) -> float:
+    pairs = zip(y.flat, target.flat, strict=True)
+    return 25 * math.fsum((float(a) - float(b)) ** 2 for a, b in pairs) / y.size
+
+
+def log_mse_loss(y: Array, target: Array) -> float:
+    crops = zip(y, target, strict=True)
+    return math.fsum(math.log(l2_loss(a, b) / 25 + 1e-6) for a, b in crops) / len(y)
+
+
 def cubic(t: float, a: float) -> float:
     """Keys' kernel (1981), the one formula behind both kinds of bicubic."""
     t = abs(t)

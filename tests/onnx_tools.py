@@ -25,6 +25,16 @@ def random_params(net: sr.Network, rng: np.random.Generator, size: float = 0.1) 
     }
 
 
+def numbers(rng: np.random.Generator, *shape: int) -> Array:
+    """Small random weights."""
+    return rng.normal(0, 0.2, shape).astype(np.float32)
+
+
+def kinds(net: sr.Network) -> list[str]:
+    """What kind each layer is."""
+    return [type(layer).__name__ for layer in net.layers]
+
+
 def node(kind: str, inputs: str, output: str, **attributes: Any) -> Any:
     """A node; the names of its inputs are separated by spaces, "-" leaves one out."""
     names = ["" if name == "-" else name for name in inputs.split()]
@@ -74,12 +84,42 @@ def evaluated(path: Path, x: Array, nhwc: bool = False) -> Array:
     """The first output as onnx's own reference evaluator computes it, for an NHWC image."""
     from onnx.reference import ReferenceEvaluator
 
-    evaluator = ReferenceEvaluator(str(path))
+    evaluator = ReferenceEvaluator(str(path), new_ops=[_cropping_pad()])
     (name,) = evaluator.input_names
     fed = x if nhwc else x.transpose(0, 3, 1, 2)
     outputs: Any = evaluator.run(None, {name: fed})
     y: Array = np.asarray(outputs[0])
     return y if nhwc else y.transpose(0, 2, 3, 1)
+
+
+def _cropping_pad() -> Any:
+    """Pad with zeros that also cuts, which onnx's own does not."""
+    from onnx.reference.op_run import OpRun
+
+    class Pad(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, pads: Array, value: Any = None, mode: str = "") -> tuple[Array]:
+            ends = [(int(a), int(b)) for a, b in zip(pads[:4], pads[4:], strict=True)]
+            padded = np.pad(x, [(max(a, 0), max(b, 0)) for a, b in ends])
+            cut = [
+                slice(max(-a, 0), n - max(-b, 0))
+                for (a, b), n in zip(ends, padded.shape, strict=True)
+            ]
+            return (padded[tuple(cut)],)
+
+    return Pad
+
+
+def read(
+    folder: Path, nodes: Sequence[Any], constants: Mapping[str, Any], x: Array, **options: Any
+) -> sr.Network:
+    """Read a model; what it computes must be what onnx's own evaluator computes."""
+    proto = model(nodes, constants, channels=x.shape[3], **options)
+    path = saved(folder / "m.onnx", proto)
+    net, params = sr.from_onnx(path, find_blocks=False)
+    np.testing.assert_allclose(sr.run(net, params, x), evaluated(path, x), rtol=0, atol=3e-6)
+    return net
 
 
 def runtime(path: Path) -> Any:
@@ -99,3 +139,8 @@ def externalise(proto: Any, location: str, **stated: object) -> None:
     for key, value in {"location": location, **stated}.items():
         entry = tensor.external_data.add()
         entry.key, entry.value = key, str(value)
+
+
+def one(value: int) -> Any:
+    """A tensor of one integer."""
+    return onnx.numpy_helper.from_array(np.array([value]), "one")

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from sesr_ref.train.optimiser import Recipe
+
 PACKAGE = "sesr_weights"
 
 
 def recipe_of(run: Path, weights: str = "weights.npz") -> dict[str, Any]:
-    """Command, data, seed, steps and hours of a run.
+    """Command, data, seed, steps, pixels and hours of a run.
 
     Parameters
     ----------
@@ -30,23 +32,36 @@ def recipe_of(run: Path, weights: str = "weights.npz") -> dict[str, Any]:
     Raises
     ------
     OSError
-        If a file of the run is missing: run.json is written when the run ends or is interrupted.
+        If run.json, or both checkpoint.npz and log.jsonl are missing.
     ValueError
         If one is damaged.
     """
     facts = json.loads((run / "run.json").read_text("utf-8"))
-    with np.load(run / "checkpoint.npz") as checkpoint:
-        meta = json.loads(checkpoint["meta"].tobytes())
+    meta = _meta(run, facts["command"])
     scored = [row for row in meta["log"] if row["psnr_db"] is not None]
     best = max(scored, key=lambda row: row["psnr_db"]) if scored else None
+    step = best["step"] if best and weights == "best.npz" else meta["step"]
     return {
         "command": public_command(facts["command"]),
         "engine": facts["engine"],
         "hours": round(facts["hours"] + _hours_since(run, weights), 3),
-        "steps": best["step"] if best and weights == "best.npz" else meta["step"],
+        "steps": step,
         "seed": meta["recipe"]["seed"],
+        "pixels": pixels_of(facts["command"], step),
         "data": _sets(facts["command"]) | meta["data"],
     }
+
+
+def _meta(run: Path, command: str) -> dict[str, Any]:
+    """What the checkpoint says, or where a run has none any more its command and its log."""
+    if (run / "checkpoint.npz").exists():
+        with np.load(run / "checkpoint.npz") as checkpoint:
+            meta: dict[str, Any] = json.loads(checkpoint["meta"].tobytes())
+        return meta
+    lines = (run / "log.jsonl").read_text("utf-8").splitlines()
+    log = [json.loads(line) for line in lines]
+    seed = _options(shlex.split(command)).get("--seed", ["0"])
+    return {"log": log, "step": log[-1]["step"], "recipe": {"seed": int(seed[0])}, "data": {}}
 
 
 def _hours_since(run: Path, weights: str) -> float:
@@ -93,6 +108,27 @@ def _options(words: list[str]) -> dict[str, list[str]]:
         else:
             current.append(word)
     return options
+
+
+def pixels_of(command: str, steps: int) -> int:
+    """Low-resolution pixels that a run has seen, as far as its command tells.
+
+    Parameters
+    ----------
+    command : str
+        Of ``sesr-ref train``.
+    steps : int
+        Done.
+
+    Returns
+    -------
+    int
+    """
+    options = _options(shlex.split(command))
+    batch, crop = (
+        int(options.get(f"--{key}", [getattr(Recipe, key)])[0]) for key in ("batch", "crop")
+    )
+    return steps * batch * crop**2
 
 
 def _sets(command: str) -> dict[str, Any]:

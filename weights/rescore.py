@@ -16,7 +16,7 @@ from typing import Any
 import sesr_ref as sr
 from sesr_ref.commands.models import add_engine_option, engine_named
 from sesr_ref.shipped import shipped, smallest
-from ship import SETS, scores_of, write_manifest
+from ship import scores_of, write_manifest
 
 
 def rescored(entries: dict[str, Any], names: Sequence[str], data: Path, engine: str) -> list[str]:
@@ -34,10 +34,14 @@ def rescored(entries: dict[str, Any], names: Sequence[str], data: Path, engine: 
 
 
 def _changes(name: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    for key in SETS:
-        if before[key] != after[key]:
-            old, new = (f"{s[key]['psnr_db']:.4f}/{s[key]['ssim']:.4f}" for s in (before, after))
+    for key in sorted(after.keys() - {"protocol"}):
+        if before.get(key) != after[key]:
+            old, new = (_text(scores.get(key)) for scores in (before, after))
             yield f"{name} {key}: {old} -> {new}"
+
+
+def _text(score: dict[str, float] | None) -> str:
+    return f"{score['psnr_db']:.4f}/{score['ssim']:.4f}" if score else "not scored"
 
 
 def main() -> int:

@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,8 @@ from sesr_ref.shipped import COLLAPSED, shipped, smallest, weights_folder
 from state import remove_stale_state, write_state
 
 SETS = ("Set5", "Set14", "BSD100")
+FURTHER = ("Urban100", "Manga109", "DIV2K", "DIV2Kcrop100")
+"""Scored where they are there."""
 LARGEST_FLOAT32 = 1_300_000
 """Bytes; linear blocks that would take more are stored as float16."""
 
@@ -73,11 +77,38 @@ def validation_of(net: Network, params: Params, folder: Path, ops: Ops) -> dict[
     return facts
 
 
+def shipped_psnr(name: str, folder: Path, upscale: int, ops: Ops) -> float:
+    """PSNR of the shipped weights on a folder.
+
+    Parameters
+    ----------
+    name : str
+        Theirs.
+    folder : Path
+        Of images.
+    upscale : int
+        Theirs.
+    ops : Ops
+        The implementation that runs them.
+
+    Returns
+    -------
+    float
+        Measured; or what the manifest states where the files are not those that it describes: a
+        process was killed between writing the two, and shipping again mends that.
+    """
+    try:
+        model = sr.load(smallest(name))
+    except (ValueError, OSError):
+        return float(shipped()[name]["validation"]["psnr_db"])
+    return validation_psnr(folder, upscale, ops)(*model)
+
+
 def scores_of(model: Model, data: Path, protocol: str, ops: Ops) -> dict[str, Any]:
-    """Means over each test set."""
+    """Means over each test set that must be there, and the further ones that are."""
     upscale, methods = model[0].upscale, {"network": network(*model, ops)}
     scores: dict[str, Any] = {"protocol": f"{protocol}: {PROTOCOLS[protocol].text}; Y, border = s"}
-    for name in SETS:
+    for name in (*SETS, *(name for name in FURTHER if (data / name).is_dir())):
         mean = score_folder(data / name, methods, upscale, PROTOCOLS[protocol]).mean()
         scores[name] = {key: round(value, 4) for key, value in asdict(mean["network"]).items()}
     return scores
@@ -117,35 +148,99 @@ def write_manifest(entries: dict[str, Any]) -> None:
         stream.write((json.dumps(ordered, indent=2) + "\n").encode())
 
 
+@dataclass(frozen=True)
+class Judged:
+    """PSNR on the validation images of a run and of the weights shipped before; `entry` if taken.
+
+    `before_db` is None where nothing was shipped, or nothing was compared.
+    """
+
+    psnr_db: float
+    before_db: float | None
+    entry: dict[str, Any] | None
+
+
+def take(
+    run: Path,
+    name: str,
+    data: Path,
+    val: Path,
+    ops: Ops,
+    *,
+    weights: str = "weights.npz",
+    protocol: str = "y",
+    force: bool = False,
+    known: Mapping[str, Any] = MappingProxyType({}),
+) -> Judged:
+    """Write a run's weights into the package, unless the shipped ones are better.
+
+    Parameters
+    ----------
+    run : Path
+        The ``--out`` of ``sesr-ref train``.
+    name : str
+        To ship them by.
+    data, val : Path
+        Folder of test sets, folder of validation images.
+    ops : Ops
+        The implementation that runs networks.
+    weights : str
+        File in `run`.
+    protocol : str
+        Of the scores.
+    force : bool
+        Whether better weights are replaced.
+    known : mapping
+        Further facts for the entry's recipe.
+
+    Returns
+    -------
+    Judged
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or written.
+    ValueError
+        If the run is of another network than `name`, or damaged.
+    """
+    net, params = sr.load(run / weights)
+    net, before = named(name, net), None
+    facts = {
+        "recipe": {**recipe_of(run, weights), **known},
+        "validation": validation_of(net, params, val, ops),
+    }
+    psnr_db = facts["validation"]["psnr_db"]
+    if name in shipped() and not force:
+        before = shipped_psnr(name, val, net.upscale, ops)
+        if round(before, 3) > round(psnr_db, 3):
+            return Judged(psnr_db, before, None)
+    facts["scores"] = scores_of(small_of(net, stored(net, params)[1]), data, protocol, ops)
+    entry = write_files(net, params) | facts
+    write_manifest({**shipped(), name: entry})
+    return Judged(psnr_db, before, entry)
+
+
 def ship(args: argparse.Namespace) -> int:
     """Compare, score, write."""
     if args.state and args.weights != "weights.npz":
         raise ValueError(f"--state is of a run's end, not of {args.weights}")
-    net, params = sr.load(args.run / args.weights)
-    net, ops = named(args.name, net), engine_named(args.engine)
-    facts = {
-        "recipe": recipe_of(args.run, args.weights),
-        "validation": validation_of(net, params, args.val, ops),
-    }
-    if args.name in shipped() and not args.force:
-        before = validation_psnr(args.val, net.upscale, ops)(*sr.load(smallest(args.name)))
-        if round(before, 3) > round(facts["validation"]["psnr_db"], 3):
-            print(
-                f"{args.name}: {facts['validation']['psnr_db']:.3f} dB on {args.val.name}, the "
-                f"shipped weights have {before:.3f} dB; --force replaces them",
-                file=sys.stderr,
-            )
-            return 1
-    facts["scores"] = scores_of(
-        small_of(net, stored(net, params)[1]), args.data, args.protocol, ops
-    )
-    entry = write_files(net, params) | facts
-    write_manifest({**shipped(), args.name: entry})
+    judged = take(
+        args.run, args.name, args.data, args.val, engine_named(args.engine),
+        weights=args.weights, protocol=args.protocol, force=args.force,
+    )  # fmt: skip
+    if judged.entry is None:
+        print(
+            f"{args.name}: {judged.psnr_db:.3f} dB on {args.val.name}, the shipped weights have "
+            f"{judged.before_db:.3f} dB; --force replaces them",
+            file=sys.stderr,
+        )
+        return 1
     if args.state:
         write_state(args.run, args.name)
     else:
         remove_stale_state(args.name)
-    print(json.dumps(entry, indent=2))
+    print(json.dumps(judged.entry, indent=2))
     return 0
 
 

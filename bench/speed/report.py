@@ -1,4 +1,4 @@
-"""How `run_speed.py` prints its rows: one line each, and Markdown tables."""
+"""How `run_speed.py` prints its rows: one line each, and Markdown tables for docs/speed.md."""
 
 from __future__ import annotations
 

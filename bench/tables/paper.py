@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+Cell = tuple[float, float | None] | None
 SETS = ("Set5", "Set14", "BSD100", "Urban100", "Manga109", "DIV2K")
+
+CROPS = "DIV2Kcrop100"
+"""Of DIV2K's 100 validation images the central 256 x 256: no set of the paper."""
+CITED: dict[int, dict[str, dict[str, Cell]]] = {
+    2: {"ETDS-T": {CROPS: (33.647, None)}, "ECBSR-M4C16": {CROPS: (33.653, None)}},
+}
+"""Enlargement: model: its authors' published weights, measured elsewhere under protocol y."""
 
 _X2 = """
 Bicubic|33.68/.9307|30.24/.8693|29.56/.8439|26.88/.8408|30.82/.9349|32.45/.9043
@@ -36,8 +44,6 @@ BTSRN|31.85/-|28.20/-|27.47/-|25.74/-|-|-
 CARN-M|31.92/.8903|28.42/.7762|27.44/.7304|25.62/.7694|-|-
 SESR-XL|31.54/.8866|28.12/.7712|27.31/.7277|25.31/.7604|29.04/.8901|29.94/.8266
 """
-
-Cell = tuple[float, float | None] | None
 
 
 def _cell(text: str) -> Cell:

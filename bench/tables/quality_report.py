@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sesr_ref.evaluate import Score
 from sesr_ref.shipped import shipped
 from tables.macs_tables import TABLES
-from tables.paper import SCORES, Cell
+from tables.paper import CITED, CROPS, SCORES, Cell
 
 Results = dict[str, dict[str, Score]]
 """Method: test set: score."""
 NAME = re.compile(r"(?:(sesr-(?:m\d+|xl))-x\d(-npu)?|(fsrcnn)-x\d|bicubic)")
 
 
+FLOAT_LOW = ", float LR"
+"""Behind a method whose low-resolution images were not rounded to 8 bit."""
+
+
 def paper_row(name: str) -> str:
     """Row of the paper's tables beside which a network is read; "" if there is none."""
-    match = NAME.fullmatch(name)
+    match = NAME.fullmatch(name.removesuffix(FLOAT_LOW))
     if match is None:
         return ""
     if match[1]:
@@ -27,19 +33,25 @@ def paper_row(name: str) -> str:
 
 def is_variant(name: str) -> bool:
     """Whether a network differs from the one of its row: the hardware variant."""
-    return name.endswith("-npu")
+    return name.removesuffix(FLOAT_LOW).endswith("-npu")
 
 
-def cell(score: Score | None) -> str:
+def cell(score: Score | None, digits: int = 2) -> str:
     """``37.39/.9585``."""
-    return "-" if score is None else f"{score.psnr_db:.2f}/{score.ssim:.4f}".replace("/0.", "/.")
+    return printed(None if score is None else (score.psnr_db, score.ssim), digits)
 
 
-def printed(entry: Cell) -> str:
+def printed(entry: Cell, digits: int = 2) -> str:
     """The paper's cell, written the same way."""
     if entry is None:
         return "-"
-    return f"{entry[0]:.2f}/" + ("-" if entry[1] is None else f"{entry[1]:.4f}".lstrip("0"))
+    ssim = "-" if entry[1] is None else f"{entry[1]:.4f}".replace("0.", ".", 1)
+    return f"{entry[0]:.{digits}f}/{ssim}"
+
+
+def digits_for(name: str) -> int:
+    """Decimals of a set's scores: the paper has two, others were measured here and elsewhere."""
+    return 3 if name == CROPS else 2
 
 
 def rows_for(upscale: int, results: Results, sets: list[str]) -> list[tuple[str, ...]]:
@@ -48,16 +60,20 @@ def rows_for(upscale: int, results: Results, sets: list[str]) -> list[tuple[str,
     for model, cells in SCORES[upscale].items():
         rows.append((f"{model} (paper)", *(printed(cells.get(name)) for name in sets)))
         rows += [_row(name, results, sets) for name in results if paper_row(name) == model]
+    for model, cells in CITED.get(upscale, {}).items():
+        if cells.keys() & set(sets):
+            cited = (printed(cells.get(name), digits_for(name)) for name in sets)
+            rows.append((f"{model} (cited, measured elsewhere)", *cited))
     others = [name for name in results if paper_row(name) not in SCORES[upscale]]
     return rows + [_row(name, results, sets) for name in others]
 
 
 def _row(name: str, results: Results, sets: list[str]) -> tuple[str, ...]:
-    return (f"  {name}", *(cell(results[name].get(s)) for s in sets))
+    return (f"  {name}", *(cell(results[name].get(s), digits_for(s)) for s in sets))
 
 
 def markdown(upscale: int, results: Results, sets: list[str], suffix: str = "") -> str:
-    """README's table: the paper's rows of which there is one of ours, and ours.
+    """docs/scores.md's table: the paper's rows of which there is one of ours, and ours.
 
     Parameters
     ----------
@@ -84,7 +100,7 @@ def markdown(upscale: int, results: Results, sets: list[str], suffix: str = "") 
             paper = (printed(cells.get(name)) for name in sets)
             lines.append((text, thousands.get(model, "-"), *paper))
         for name in ours:
-            scores = (cell(results[name].get(s)) for s in sets)
+            scores = (cell(results[name].get(s), digits_for(s)) for s in sets)
             lines.append((_title(title, name, suffix), thousands.get(model, "-"), *scores))
     head = ["| " + " | ".join((f"x{upscale}", "parameters", *sets)) + " |"]
     head.append("|---" * (len(sets) + 2) + "|")
@@ -92,15 +108,23 @@ def markdown(upscale: int, results: Results, sets: list[str], suffix: str = "") 
 
 
 def _title(title: str, name: str, suffix: str) -> str:
+    suffix += FLOAT_LOW if name.endswith(FLOAT_LOW) else ""
+    name = name.removesuffix(FLOAT_LOW)
     if name == "bicubic":
-        return "bicubic, here"
+        return f"bicubic, here{suffix}"
     variant = " for NPUs (ReLU, no input residual)" if is_variant(name) else ""
     recipe = shipped().get(name, {}).get("recipe")
     note = ""
     if recipe:
-        steps = f"{recipe['steps']:,} steps".replace(",", " ")
-        note = f" ({steps}{_how(recipe['command'])})"
+        note = f" ({_length(recipe)}{_how(recipe['command'])})"
     return f"**{title}{variant}, here{suffix}**{note}"
+
+
+def _length(recipe: Mapping[str, Any]) -> str:
+    """How long a network was trained: all its stages' pixels, or the steps of its one run."""
+    if "stages" in recipe:
+        return f"{recipe['pixels'] / 1e9:.1f} Gpx"
+    return f"{recipe['steps']:,} steps".replace(",", " ")
 
 
 def _how(command: str) -> str:
@@ -135,7 +159,8 @@ def draw(path: Path, upscale: int, results: Results) -> None:
         side = "right" if kind == SESR else "left"
         axes.annotate(model, point, place, textcoords="offset points", size=8, ha=side)
     for name, scores in results.items():
-        if (model := paper_row(name)) in at and "Set14" in scores and not is_variant(name):
+        aside = is_variant(name) or name.endswith(FLOAT_LOW)
+        if (model := paper_row(name)) in at and "Set14" in scores and not aside:
             ours = scores["Set14"].psnr_db
             axes.plot(2 * [macs[model]], [at[model][1], ours], ":", color="C3")
             axes.plot(macs[model], ours, "*", color="C3", markersize=12)

@@ -1,4 +1,8 @@
-"""Numba kernels of sesr_ref (extra ``fast``); this package never imports the engine."""
+"""Numba kernels of sesr_ref (extra ``fast``); this package never imports the engine.
+
+docs/kernels.md says how a network becomes machine code, ``python -m sesr_kernels.explain MODEL``
+shows it.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +29,11 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     from sesr_kernels.inference.run import margin, network
     from sesr_kernels.machine.compiled import cache_folder
     from sesr_kernels.machine.threads import Threads
-    from sesr_kernels.operations import KERNELS
+    from sesr_kernels.operations import operations
     from sesr_kernels.training.run import gradients
 
     count = Threads(threads)
-    operations = {name: partial(kernel, threads=count) for name, kernel in KERNELS.items()}
-    return operations | {
+    return operations(count) | {
         "set_threads": count.set,
         "cache_folder": cache_folder,
         "network": partial(network, threads=count, winograd=winograd),

@@ -7,16 +7,17 @@ fit, so that the reference does the work or states the mistake.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sesr_kernels.blocks import elementwise
-from sesr_kernels.description.layers import Conv, ConvTranspose, Single
+from sesr_kernels.blocks import prelu as whole
 from sesr_kernels.description.packing import transposed
 from sesr_kernels.description.phases import phase_weight, phase_weight_vjp
-from sesr_kernels.inference.lowering import MAX_KERNEL_SIZE
+from sesr_kernels.description.single import Conv, ConvTranspose, Single
+from sesr_kernels.inference.rules import MAX_KERNEL_SIZE
 from sesr_kernels.inference.run import network
 from sesr_kernels.machine.threads import Threads
 from sesr_kernels.training.run import weight_gradients
@@ -26,9 +27,13 @@ Gradients = tuple[Array, Array, Array | None]
 
 
 def conv2d(
-    x: Array, weight: Array, bias: Array | None = None, groups: int = 1,
-    *, threads: Threads | None = None,
-) -> Array | None:  # fmt: skip
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    groups: int = 1,
+    *,
+    threads: Threads | None = None,
+) -> Array | None:
     """Convolve with stride 1 and zero 'same' padding; as `sesr_ref.ops.conv.conv2d`."""
     if not (_float32(x, weight, bias) and _fits(x, weight, bias, groups)):
         return None
@@ -43,9 +48,14 @@ def conv2d(
 
 
 def conv2d_vjp(
-    dy: Array, x: Array, weight: Array, bias: Array | None = None, groups: int = 1,
-    *, threads: Threads | None = None,
-) -> Gradients | None:  # fmt: skip
+    dy: Array,
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    groups: int = 1,
+    *,
+    threads: Threads | None = None,
+) -> Gradients | None:
     """Gradients of `conv2d`; as `sesr_ref.ops.conv.conv2d_vjp`."""
     if not (_float32(dy, x, weight, bias) and _fits(x, weight, bias, groups)):
         return None
@@ -62,9 +72,14 @@ def conv2d_vjp(
 
 
 def conv_transpose2d(
-    x: Array, weight: Array, bias: Array | None = None, stride: int = 2,
-    padding: int | None = None, *, threads: Threads | None = None,
-) -> Array | None:  # fmt: skip
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int = 2,
+    padding: int | None = None,
+    *,
+    threads: Threads | None = None,
+) -> Array | None:
     """As `sesr_ref.ops.conv.conv_transpose2d`."""
     crop = _crop(x, weight, bias, stride, padding)
     if crop is None:
@@ -75,9 +90,15 @@ def conv_transpose2d(
 
 
 def conv_transpose2d_vjp(
-    dy: Array, x: Array, weight: Array, bias: Array | None = None, stride: int = 2,
-    padding: int | None = None, *, threads: Threads | None = None,
-) -> Gradients | None:  # fmt: skip
+    dy: Array,
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int = 2,
+    padding: int | None = None,
+    *,
+    threads: Threads | None = None,
+) -> Gradients | None:
     """As `sesr_ref.ops.conv.conv_transpose2d_vjp`."""
     crop = _crop(x, weight, bias, stride, padding)
     n, height, width, _ = x.shape
@@ -86,8 +107,7 @@ def conv_transpose2d_vjp(
     if dy.shape != (n, height * stride, width * stride, weight.shape[3]):
         return None
     phases = np.ascontiguousarray(phase_weight(weight, stride, crop))
-    dphases = elementwise.depth_to_space_vjp(dy, stride, "DCR")
-    found = conv2d_vjp(dphases, x, phases, threads=threads)
+    found = conv2d_vjp(_phases(dy, stride), x, phases, threads=threads)
     if found is None:
         return None
     dweight = phase_weight_vjp(found[1], len(weight), stride, crop)
@@ -96,60 +116,30 @@ def conv_transpose2d_vjp(
     return found[0], dweight, dy.sum((0, 1, 2), np.float64).astype(np.float32)
 
 
-def prelu(x: Array, slope: Array, *, threads: Threads | None = None) -> Array | None:
+def prelu(x: Array, slope: Array) -> Array | None:
     """As `sesr_ref.ops.pointwise.prelu`."""
     if not _float32(x, slope) or slope.shape != x.shape[3:]:
         return None
-    return elementwise.prelu(x, slope)
+    return whole.prelu(x, slope)
 
 
-def prelu_vjp(
-    dy: Array, x: Array, slope: Array, *, threads: Threads | None = None
-) -> tuple[Array, Array] | None:
+def prelu_vjp(dy: Array, x: Array, slope: Array) -> tuple[Array, Array] | None:
     """As `sesr_ref.ops.pointwise.prelu_vjp`."""
     if not _float32(dy, x, slope) or dy.shape != x.shape or slope.shape != x.shape[3:]:
         return None
-    return elementwise.prelu_vjp(dy, x, slope)
+    return whole.prelu_vjp(dy, x, slope)
 
 
-def relu(x: Array, *, threads: Threads | None = None) -> Array | None:
-    """As `sesr_ref.ops.pointwise.relu`."""
-    return elementwise.relu(x) if _float32(x) else None
+SHARED = (conv2d, conv2d_vjp, conv_transpose2d, conv_transpose2d_vjp)
+"""Operations that threads share; the others run in the caller's."""
 
 
-def relu_vjp(dy: Array, x: Array, *, threads: Threads | None = None) -> Array | None:
-    """As `sesr_ref.ops.pointwise.relu_vjp`."""
-    return elementwise.relu_vjp(dy, x) if _float32(dy, x) and dy.shape == x.shape else None
-
-
-def depth_to_space(
-    x: Array, block: int, mode: str = "DCR", *, threads: Threads | None = None
-) -> Array | None:
-    """As `sesr_ref.ops.rearrange.depth_to_space`."""
-    if not _float32(x) or mode not in elementwise.MODES or x.shape[3] % block**2:
-        return None
-    return elementwise.depth_to_space(x, block, mode)
-
-
-def depth_to_space_vjp(
-    dy: Array, block: int, mode: str = "DCR", *, threads: Threads | None = None
-) -> Array | None:
-    """As `sesr_ref.ops.rearrange.depth_to_space_vjp`."""
-    if not _float32(dy) or mode not in elementwise.MODES:
-        return None
-    if dy.shape[1] % block or dy.shape[2] % block:
-        return None
-    return elementwise.depth_to_space_vjp(dy, block, mode)
-
-
-KERNELS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (
-        conv2d, conv2d_vjp, conv_transpose2d, conv_transpose2d_vjp, prelu, prelu_vjp, relu,
-        relu_vjp, depth_to_space, depth_to_space_vjp,
-    )
-}  # fmt: skip
-"""Operation: function with the reference's signature."""
+def operations(threads: Threads) -> dict[str, Callable[..., Any]]:
+    """Operation: function with the reference's signature."""
+    found: dict[str, Callable[..., Any]] = {
+        function.__name__: partial(function, threads=threads) for function in SHARED
+    }
+    return found | {"prelu": prelu, "prelu_vjp": prelu_vjp}
 
 
 def _float32(*arrays: Array | None) -> bool:
@@ -181,3 +171,12 @@ def _crop(
     crop = (k - stride + 1) // 2 if padding is None else padding
     fits = 1 <= stride <= k <= MAX_KERNEL_SIZE and 0 <= crop < k and weight.shape[2] == x.shape[3]
     return crop if fits and (bias is None or bias.shape == weight.shape[3:]) else None
+
+
+def _phases(dy: Array, stride: int) -> Array:
+    """Pixels of each block of an enlarged image to channels: what depth to space takes back."""
+    n, height, width, channels = dy.shape
+    blocks = dy.reshape(n, height // stride, stride, width // stride, stride, channels)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(
+        n, height // stride, width // stride, stride**2 * channels
+    )

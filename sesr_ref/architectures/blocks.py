@@ -101,7 +101,7 @@ def dbb(channels: int, features: int) -> Body:
     )
 
 
-def ecb(channels: int, features: int, expand: int) -> Body:
+def ecb(channels: int, features: int, expand: int, identity: bool = True) -> Body:
     """ECBSR's, with edge filters; widened to 2 x features (Zhang et al., ACM MM 2021, 3.2)."""
     body: list[Layer] = [
         Conv("square", features, 3, bias=True, inputs=("input",)),
@@ -111,7 +111,7 @@ def ecb(channels: int, features: int, expand: int) -> Body:
     for name, taps in (("sobel_x", SOBEL_X), ("sobel_y", SOBEL_Y), ("laplace", LAPLACE)):
         body.append(Conv(f"{name}_point", features, 1, bias=True, inputs=("input",)))
         body.append(Stencil(name, taps, factor=True, bias=True))
-    same = ("input",) if channels == features else ()
+    same = ("input",) if identity and channels == features else ()
     names = ("square", "narrow", "sobel_x", "sobel_y", "laplace", *same)
     return (*body, Add("output", inputs=names))
 
@@ -129,10 +129,10 @@ def repsr(channels: int, features: int, expand: int) -> Body:
     return (*body, Add("output", inputs=("first_project", "second_project", *same)))
 
 
-def conv3xc(channels: int, features: int, expand: int) -> Body:
+def conv3xc(channels: int, features: int, expand: int, widen: int = 0) -> Body:
     """SPAN's Conv3XC: 1 x 1, 3 x 3, 1 x 1, and a 1 x 1 beside them (Wan et al., NTIRE 2024)."""
     return (
-        Conv("widen", expand, 1, bias=True),
+        Conv("widen", widen or expand, 1, bias=True),  # of another width in SPAN's first one
         Conv("middle", expand, 3, bias=True),
         Conv("narrow", features, 1, bias=True),
         Conv("point", features, 1, bias=True, inputs=("input",)),

@@ -1,7 +1,9 @@
 """Demonstrate the engine: enlarge a photograph, score it, check the collapse, print the cost.
 
 The photograph is reduced by the network's factor, enlarged again by the network and by bicubic
-interpolation, and both are compared with the original.  The default PHOTO is scikit-image's coffee.
+interpolation, and both are compared with the original.  The default PHOTO is scikit-image's
+astronaut, with crops of her name tag and of a printed page; of another PHOTO the crops show where
+the network improves most.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import argparse
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,14 +23,28 @@ from sesr_ref.counting import cost
 from sesr_ref.evaluate import upscale_image
 from sesr_ref.evaluate.metrics import psnr
 from sesr_ref.execute import forward
-from sesr_ref.images import Pixels, imresize, luma_of, modcrop, read_image, write_image
+from sesr_ref.images import (
+    Pixels,
+    from_float,
+    imresize,
+    luma_of,
+    modcrop,
+    read_image,
+    to_float,
+    write_image,
+)
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.ops.table import Ops
 
 COLLAPSE_TOLERANCE = 1e-10
 """Largest difference of any tensor, relative to its largest value, in float64."""
 PROOF_PIXELS = 64
-CROP_PIXELS, CROP_ZOOM = 72, 4
+CROP_SIZE, CROP_ZOOM = (72, 96), 3
+LABEL_PIXELS, GAP_PIXELS = 18, 4
+PHOTOGRAPH = "astronaut.png"
+SHOWN = ((PHOTOGRAPH, (326, 262)), ("page.png", (46, 283)))
+"""Pictures of scikit-image and the top left of the crop that is shown: edges and letters."""
 FILES = ("enlarged.png", "side-by-side.png")
 
 
@@ -48,12 +64,15 @@ def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 1 if bicubic scores higher or the collapse is not exact."""
     _check_apart(args.photo, args.out)
     net, params = load_model(args.model, args.upscale, small=False)
-    photo = modcrop(_photo(args.photo), net.upscale)
-    low = _resized(photo, 1 / net.upscale)
-    bicubic = _resized(low, net.upscale)
-    enlarged = upscale_image(low, net, params, ops=engine_named(args.engine))
-    facts = _facts(net, params, photo, low, bicubic, enlarged)
-    files = _write(args.out, args.overwrite, low, bicubic, enlarged, photo)
+    ops = engine_named(args.engine)
+    if args.photo is not None:
+        shown = [_made(_photo(args.photo), net, params, ops)]
+        crops = [_crops(shown[0], _telling_place(shown[0]))]
+    else:
+        shown = [_made(_shipped(name), net, params, ops) for name, _ in SHOWN]
+        crops = [_crops(made, _place(*at)) for made, (_, at) in zip(shown, SHOWN, strict=True)]
+    facts = _facts(net, params, shown[0])
+    files = _write(args.out, args.overwrite, shown[0].enlarged, _sheet(crops, net.name))
     if args.json:
         print_json(facts | {"files": files})
     else:
@@ -68,18 +87,35 @@ def _check_apart(photo: Path | None, out: Path) -> None:
         raise ValueError(f"{photo}: the result would replace it; choose another folder with -o")
 
 
-def _photo(path: Path | None) -> Pixels:
-    if path is not None:
-        pixels = read_image(path).pixels
-        return pixels if pixels.ndim == 2 or pixels.shape[2] == 3 else pixels[..., :3]
+class Made(NamedTuple):
+    """A picture, its reduction, and what two methods make of that."""
+
+    photo: Pixels
+    low: Pixels
+    bicubic: Pixels
+    enlarged: Pixels
+
+
+def _made(picture: Pixels, net: Network, params: Params, ops: Ops) -> Made:
+    photo = modcrop(picture, net.upscale)
+    low = _resized(photo, 1 / net.upscale)
+    return Made(photo, low, _resized(low, net.upscale), upscale_image(low, net, params, ops))
+
+
+def _photo(path: Path) -> Pixels:
+    pixels = read_image(path).pixels
+    return pixels if pixels.ndim == 2 or pixels.shape[2] == 3 else pixels[..., :3]
+
+
+def _shipped(name: str) -> Pixels:
     try:
-        shipped = resources.files("skimage.data").joinpath("coffee.png")
+        shipped = resources.files("skimage.data").joinpath(name)
     except ModuleNotFoundError as error:
         raise ImportError(
             "the photograph needs scikit-image (pip install scikit-image), or give your own PHOTO"
         ) from error
     with resources.as_file(shipped) as file:
-        return read_image(file).pixels
+        return _photo(file)
 
 
 def _resized(image: Pixels, scale: float) -> Pixels:
@@ -88,19 +124,17 @@ def _resized(image: Pixels, scale: float) -> Pixels:
     return resized.clip(0, 1) if resized.dtype.kind == "f" else resized
 
 
-def _facts(
-    net: Network, params: Params, photo: Pixels, low: Pixels, bicubic: Pixels, enlarged: Pixels
-) -> dict[str, Any]:
-    y = luma_of(photo)
-    height, width = low.shape[:2]
+def _facts(net: Network, params: Params, made: Made) -> dict[str, Any]:
+    y = luma_of(made.photo)
+    height, width = made.low.shape[:2]
     costs = cost(net, height, width)
     return {
         "model": net.name,
         "low": [width, height],
         "high": [width * net.upscale, height * net.upscale],
-        "psnr_db": psnr(y, luma_of(enlarged), border=net.upscale),
-        "bicubic_psnr_db": psnr(y, luma_of(bicubic), border=net.upscale),
-        "collapse_difference": collapse_difference(net, params, luma_of(low)),
+        "psnr_db": psnr(y, luma_of(made.enlarged), border=net.upscale),
+        "bicubic_psnr_db": psnr(y, luma_of(made.bicubic), border=net.upscale),
+        "collapse_difference": collapse_difference(net, params, luma_of(made.low)),
         "parameters": costs.parameters,
         "slopes": costs.slopes,
         "macs": costs.macs,
@@ -116,35 +150,61 @@ def collapse_difference(net: Network, params: Params, luma: Array) -> float:
     return max(float(np.abs(a - large[k]).max() / np.abs(a).max()) for k, a in small.items())
 
 
-def _write(
-    out: Path, overwrite: bool, low: Pixels, bicubic: Pixels, enlarged: Pixels, photo: Pixels
-) -> list[Path]:
-    """Write the enlarged picture and a strip of crops: pixels, bicubic, network, original."""
+def _write(out: Path, overwrite: bool, enlarged: Pixels, sheet: Pixels) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
-    upscale = len(photo) // len(low)
-    nearest = low.repeat(upscale, 0).repeat(upscale, 1)
-    rows, columns = _telling_place(photo, bicubic, enlarged)
-    crops = [
-        image[rows, columns].repeat(CROP_ZOOM, 0).repeat(CROP_ZOOM, 1)
-        for image in (nearest, bicubic, enlarged, photo)
-    ]
     files = [out / name for name in FILES]
     write_image(files[0], enlarged, overwrite=overwrite)
-    write_image(files[1], np.concatenate(crops, axis=1), overwrite=overwrite)
+    write_image(files[1], sheet, overwrite=overwrite)
     return files
 
 
-def _telling_place(photo: Pixels, bicubic: Pixels, enlarged: Pixels) -> tuple[slice, slice]:
+Place = tuple[slice, slice]
+
+
+def _place(top: int, left: int) -> Place:
+    return slice(top, top + CROP_SIZE[0]), slice(left, left + CROP_SIZE[1])
+
+
+def _telling_place(made: Made) -> Place:
     """The window in which the network improves most on bicubic interpolation."""
-    y = luma_of(photo)
-    gain = np.square(luma_of(bicubic) - y) - np.square(luma_of(enlarged) - y)
-    height, width = (min(CROP_PIXELS, size) for size in gain.shape)
+    y = luma_of(made.photo)
+    gain = np.square(luma_of(made.bicubic) - y) - np.square(luma_of(made.enlarged) - y)
+    height, width = (min(pair) for pair in zip(CROP_SIZE, gain.shape, strict=True))
     places = [
         (slice(top, top + height), slice(left, left + width))
         for top in range(0, gain.shape[0] - height + 1, 8)
         for left in range(0, gain.shape[1] - width + 1, 8)
     ]
     return max(places, key=lambda place: float(gain[place].sum()))
+
+
+def _crops(made: Made, place: Place) -> list[Pixels]:
+    """One place of the pixels that were given, of both enlargements and of the original."""
+    upscale = len(made.photo) // len(made.low)
+    nearest = made.low.repeat(upscale, 0).repeat(upscale, 1)
+    return [image[place] for image in (nearest, made.bicubic, made.enlarged, made.photo)]
+
+
+def _sheet(rows: list[list[Pixels]], model: str) -> Pixels:
+    """The crops side by side, each pixel several pixels wide, a label above each column."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = (CROP_ZOOM * max(r[0].shape[axis] for r in rows) for axis in (0, 1))
+    size = 4 * (width + GAP_PIXELS) - GAP_PIXELS, len(rows) * (height + GAP_PIXELS) + LABEL_PIXELS
+    picture = Image.new("RGB", size, "white")
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    for column, label in enumerate(("pixels given", "bicubic", model, "original")):
+        left = column * (width + GAP_PIXELS)
+        pen.text((left, 1), label, "black", font=font)
+        for i, row in enumerate(rows):
+            large = _bytes(row[column]).repeat(CROP_ZOOM, 0).repeat(CROP_ZOOM, 1)
+            top = LABEL_PIXELS + i * (height + GAP_PIXELS)
+            picture.paste(Image.fromarray(large).convert("RGB"), (left, top))
+    return np.asarray(picture)
+
+
+def _bytes(crop: Pixels) -> Pixels:
+    return from_float(to_float(crop), "uint8")
 
 
 def _print(facts: dict[str, Any], files: list[Path]) -> None:

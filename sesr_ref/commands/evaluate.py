@@ -1,5 +1,7 @@
 """Score a network on a folder of images: PSNR and SSIM on Y, beside bicubic interpolation.
 
+A network on RGB is scored by the Y of its result, as the field does.
+
 DIR holds images, or HR/ with LRbicx2/ or LRbicx4/ beside it.  Low-resolution images that are not
 given are made by MATLAB's imresize.  A file of one channel is taken as Y.
 """
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref evaluate``."""
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images")
     add_model_option(parser)
-    texts = "; ".join(f"{name}: {p.text}" for name, p in PROTOCOLS.items())
+    texts = "; ".join(f"{name}: {p.text}, {p.colours}" for name, p in PROTOCOLS.items())
     parser.add_argument(
         "--protocol", choices=list(PROTOCOLS), default="y", help=f"{texts} (default y)"
     )
@@ -51,13 +53,14 @@ def run(args: argparse.Namespace) -> int:
     images = len(find_high(args.data))
     engine = engine_named(args.engine)
     methods: dict[str, Method] = {}
+    on_colours = False
     if args.model == BASELINE:
         upscale = 2 if args.upscale is None else args.upscale
         if upscale < 1:
             raise ValueError(f"-s must be at least 1, got {upscale}")
     else:
         net, params = load_model(args.model, args.upscale)
-        upscale = net.upscale
+        upscale, on_colours = net.upscale, net.channels > 1
         methods[net.name] = by_network(net, params, engine, args.tile)
     methods = {BASELINE: bicubic(upscale), **methods}
     with progress(images, "scoring") as show:
@@ -67,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(args.data, engine.name, scores)
     else:
-        _print_table(args.data, scores)
+        _print_table(args.data, scores, on_colours)
     return 0
 
 
@@ -76,7 +79,7 @@ def _print_json(data: Path, engine: str, scores: FolderScores) -> None:
         "data": str(data),
         "upscale": scores.upscale,
         "border": scores.border,
-        "protocol": asdict(scores.protocol),
+        "protocol": asdict(scores.protocol) | {"colours": scores.protocol.colours},
         "low_resolution": scores.low_from,
         "engine": engine,
         "mean": {method: asdict(score) for method, score in scores.mean().items()},
@@ -87,7 +90,7 @@ def _print_json(data: Path, engine: str, scores: FolderScores) -> None:
     })  # fmt: skip
 
 
-def _print_table(data: Path, scores: FolderScores) -> None:
+def _print_table(data: Path, scores: FolderScores, on_colours: bool) -> None:
     mean = scores.mean()
     columns = ["image", *(f"{method} {unit}" for method in mean for unit in ("dB", "SSIM"))]
     lines = [*scores.images.items(), (f"mean of {len(scores.images)}", mean)]
@@ -96,9 +99,10 @@ def _print_table(data: Path, scores: FolderScores) -> None:
         for name, image in lines
     ]
     protocol = scores.protocol
+    text = f"{protocol.text}; {protocol.colours}" if on_colours else protocol.text
     print_table(
         f"{data.name} x{scores.upscale}: PSNR and SSIM on Y, protocol {protocol.name} "
-        f"({protocol.text}), border {scores.border}, low resolution from {scores.low_from}",
+        f"({text}), border {scores.border}, low resolution from {scores.low_from}",
         columns,
         rows,
     )

@@ -28,14 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", type=Path, required=True, help=f"file to write: {', '.join(FORMATS)}"
     )
     parser.add_argument(
-        "--expanded", action="store_true",
+        "--expanded",
+        action="store_true",
         help="keep linear blocks uncollapsed (in ONNX: as two convolutions and an addition)",
-    )  # fmt: skip
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument(
-        "--mode", choices=("DCR", "CRD"),
+        "--mode",
+        choices=("DCR", "CRD"),
         help="write every depth-to-space in TensorFlow's or PyTorch's order (default: its own)",
-    )  # fmt: skip
+    )
     onnx = parser.add_argument_group("ONNX")
     onnx.add_argument(
         "--size", type=_size, metavar="HxW|dynamic", help="input size (default: dynamic)"
@@ -63,11 +65,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         net, params = _export_weights(args, net, params, SAVERS[suffix])
     facts = {
-        "file": args.out, "network": net.name, "upscale": net.upscale, "channels": net.channels,
+        "file": args.out,
+        "network": net.name,
+        "upscale": net.upscale,
+        "channels": net.channels,
         "parameters": sum(math.prod(shape) for shape in net.param_shapes().values()),
-        "dtype": args.dtype, "bytes": args.out.stat().st_size,
+        "dtype": args.dtype,
+        "bytes": args.out.stat().st_size,
         **({"opset": OPSET, "size": args.size or "dynamic"} if suffix == ".onnx" else {}),
-    }  # fmt: skip
+    }
     if args.json:
         print_json(facts)
     else:
@@ -105,9 +111,15 @@ def _export_onnx(args: argparse.Namespace, net: Network, params: Params) -> tupl
     else:
         net, params = collapsed_exactly(net, params)
     to_onnx(
-        args.out, net, params, size=args.size, dtype=args.dtype, mode=args.mode,
-        every_tensor=args.every_tensor, overwrite=args.overwrite,
-    )  # fmt: skip
+        args.out,
+        net,
+        params,
+        size=args.size,
+        dtype=args.dtype,
+        mode=args.mode,
+        every_tensor=args.every_tensor,
+        overwrite=args.overwrite,
+    )
     return net, params
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,14 @@ HOURS = ("hours", "cpu_hours")
 NOTEWORTHY_HOURS = 1e-4
 
 
+EVERY_SECONDS = 60.0
+"""Interval at which run.json is written during a run: at most so much of a killed run is lost."""
+
+
 @contextmanager
-def recorded(out: Path, engine: str) -> Iterator[None]:
+def recorded(
+    out: Path, engine: str, words: Sequence[str], change: Mapping[str, Any] | None = None
+) -> Iterator[Callable[[], None]]:
     """Record the part of a run that the block trains, even if it fails; nothing if it is empty.
 
     Parameters
@@ -29,23 +34,46 @@ def recorded(out: Path, engine: str) -> Iterator[None]:
         Folder of the run.
     engine : str
         Name of the engine.
+    words : sequence of str
+        The command without the program's name.
+    change : mapping, optional
+        Change of the run's length, if this part makes one.
 
     Yields
     ------
-    None
+    function
+        Call it during the work.
     """
-    before = _stamp(out)
+    earlier, before, first = _parts(out), _stamp(out), _step(out)
     begun, cpu_begun = time.monotonic(), time.process_time()
+    command = shlex.join(["sesr-ref", *words]).replace(" --resume", "")
+    written: float | None = None
+
+    def write() -> None:
+        nonlocal written
+        written = time.monotonic()
+        part = {
+            "command": command, "engine": engine, "hours": (written - begun) / 3600,
+            "cpu_hours": (time.process_time() - cpu_begun) / 3600, "steps": _step(out) - first,
+        }  # fmt: skip
+        _write(out, [*earlier, part | ({"length": dict(change)} if change else {})])
+
+    def tick() -> None:
+        if written is None or time.monotonic() - written > EVERY_SECONDS:
+            write()
+
     try:
-        yield
+        yield tick
     finally:
         hours = (time.monotonic() - begun) / 3600
-        cpu_hours = (time.process_time() - cpu_begun) / 3600
-        command = shlex.join(["sesr-ref", *sys.argv[1:]]).replace(" --resume", "")
-        part = {"command": command, "engine": engine, "hours": hours, "cpu_hours": cpu_hours}
         missing = not (out / "run.json").is_file()
         if out.is_dir() and (hours > NOTEWORTHY_HOURS or missing or _stamp(out) != before):
-            _write(out, [*_parts(out), part])
+            write()
+
+
+def _step(out: Path) -> int:
+    step = described(out / "checkpoint.npz").get("step", 0)
+    return step if isinstance(step, int) else 0
 
 
 def _stamp(out: Path) -> int | None:
@@ -70,6 +98,35 @@ def _parts(out: Path) -> list[dict[str, Any]]:
         return [dict(part) for part in parts]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
+
+
+def stored_words(out: Path) -> list[str]:
+    """Read the options of the last part of a run.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the run.
+
+    Returns
+    -------
+    list of str
+        Without the names of the program and the command.
+
+    Raises
+    ------
+    OSError
+        If there is no run.json.
+    ValueError
+        If it does not state a command of ``sesr-ref train``.
+    """
+    path = out / "run.json"
+    path.read_bytes()
+    command = (_parts(out) or [{}])[-1].get("command")
+    words = shlex.split(command) if isinstance(command, str) else []
+    if words[:2] != ["sesr-ref", "train"]:
+        raise ValueError(f"{path} does not state a command of sesr-ref train")
+    return words[2:]
 
 
 def _number(value: object) -> float:

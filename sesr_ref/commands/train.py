@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sesr_ref.architectures import fsrcnn, sesr
-from sesr_ref.architectures.options import ACTIVATIONS
 from sesr_ref.commands.console import duration, notice, progress
-from sesr_ref.commands.models import add_engine_option, engine_named
+from sesr_ref.commands.models import engine_named
 from sesr_ref.commands.run_record import note_other_engine, recorded
+from sesr_ref.commands.train_options import add_arguments, network_for, recipe_for
+from sesr_ref.commands.train_resume import finish, other_length, steps_for, with_stored
 from sesr_ref.evaluate import find_high, validation_psnr
 from sesr_ref.exchange import load_any
 from sesr_ref.extras import need
@@ -28,95 +28,29 @@ from sesr_ref.files import sha256_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
-from sesr_ref.train import Progress, check_folder, train
+from sesr_ref.train import Progress, check_folder, prepared, train
+from sesr_ref.train.checkpoint import described
 from sesr_ref.train.data import Pairs, find_images, training_pairs
-from sesr_ref.train.optimiser import CHOICES, Recipe
+from sesr_ref.train.optimiser import Recipe
 from sesr_ref.train.warm_start import Fit, Misfit, fit, transfer
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``sesr-ref train``."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of training images")
-    parser.add_argument("--out", type=Path, required=True, help="folder for what the run writes")
-    parser.add_argument("--val", type=Path, help="folder of images that choose best.npz")
-    parser.add_argument(
-        "--cache", type=Path, help="folder for the prepared images, for several runs (OUT/cache)"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.npz")
-    parser.add_argument(
-        "--start-from", metavar="MODEL", help="transfer its fitting parameters (x2 to x4)"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of NumPy and the kernels")
-    add_engine_option(parser)
-    _add_network_options(parser.add_argument_group("network"))
-    _add_recipe_options(parser.add_argument_group("recipe"))
-
-
-SESR_OPTIONS = (
-    "blocks", "features", "expand", "block_bias", "input_residual", "short_residuals",
-    "linear_blocks",
-)  # fmt: skip
-"""None unless given, so that what FSRCNN does not have is not ignored in silence."""
-
-
-def _add_network_options(group: Any) -> None:
-    group.add_argument("--architecture", choices=("sesr", "fsrcnn"), default="sesr")
-    group.add_argument("--blocks", type=int, help="3 x 3 blocks, the paper's m (5)")
-    group.add_argument("--features", type=int, help="channels, the paper's f (16)")
-    group.add_argument(
-        "--upscale", type=int, default=2,
-        help="2 (default), 4, 8 or another power of two; FSRCNN: 1 to 9",
-    )  # fmt: skip
-    group.add_argument("--expand", type=int, help="channels in a block, p (256)")
-    group.add_argument("--activation", choices=sorted(ACTIVATIONS), default="prelu")
-    group.add_argument("--block-bias", choices=("none", "true"), help="biases of blocks (none)")
-    for name, text in (
-        ("input-residual", "the input is added to the output (default)"),
-        ("short-residuals", "residuals over the 3 x 3 blocks (default); without: ExpandNets"),
-        ("linear-blocks", "linear blocks (default); without: plain convolutions"),
-    ):
-        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
-
-
-def _add_recipe_options(group: Any) -> None:
-    texts = {
-        "steps": "480000", "batch": "crops a step (32)",
-        "crop": "low-resolution pixels a side (64)",
-        "lr": "peak learning rate (5e-4)", "warmup": "steps up to the peak (0)",
-        "seed": "of the start and every batch (0)",
-        "average": "decay of a moving average of the weights (0: none)",
-        "slope": "of every PReLU at the start (0)",
-        "checkpoint_every": "steps (1000)", "validate_every": "steps (1000)",
-    }  # fmt: skip
-    for key, text in texts.items():
-        default = getattr(Recipe, key)
-        flag = f"--{key.replace('_', '-')}"
-        group.add_argument(flag, type=type(default), default=default, metavar="N", help=text)
-    words = {
-        "schedule": "of the learning rate", "loss": "what is made small",
-        "init": "variance of the first weights",
-        "collapse_dtype": "precision in which blocks are collapsed at every step",
-    }  # fmt: skip
-    for key, text in words.items():
-        default = getattr(Recipe, key)
-        group.add_argument(
-            f"--{key.replace('_', '-')}", choices=CHOICES[key], default=default,
-            help=f"{text} ({default})",
-        )  # fmt: skip
-    group.add_argument(
-        "--amsgrad", action=argparse.BooleanOptionalAction, default=False,
-        help="never let the second moment shrink",
-    )  # fmt: skip
+__all__ = ["add_arguments", "run"]
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; 0 also for a finished run that is resumed."""
-    recipe = Recipe(**{f.name: getattr(args, f.name) for f in fields(Recipe)})
-    net = _network(args)
+    if args.finish:
+        return finish(args.finish)
+    if args.resume not in {True, False}:
+        args = with_stored(args)
+    if missing := [f"--{key}" for key in ("data", "out") if getattr(args, key) is None]:
+        raise ValueError(f"the following arguments are required: {', '.join(missing)}")
+    before = described(args.out / "checkpoint.npz") if args.resume else {}
+    recipe = recipe_for(args, steps_for(args.steps, before))
+    net = network_for(args)
     check_folder(args.out, args.resume)  # before anything that takes time, like what follows
     start = _start(args, net)
-    checkpoint = args.out / "checkpoint.npz"
-    if args.resume and not checkpoint.exists():
+    if args.resume and not (args.out / "checkpoint.npz").exists():
         notice(f"{args.out}: no checkpoint yet, starting afresh")
     find_images(args.data)
     if args.val:
@@ -124,15 +58,30 @@ def run(args: argparse.Namespace) -> int:
     ops = engine_named(args.engine)
     note_other_engine(args.out, ops.name)
     with _threads(args.threads, ops):
-        validation = _validation(args.val, net, ops)
-        pairs = _pairs(args)
-        with recorded(args.out, ops.name), progress(recipe.steps, "training") as update:
-            train(
-                net, pairs, args.out, recipe, start=start, ops=ops, resume=args.resume,
-                report=_reporter(update), **validation,
-            )  # fmt: skip
+        _train(args, net, recipe, ops, start, other_length(before, recipe))
     print(f"{recipe.steps} steps done: {args.out / 'weights.npz'}")
     return 0
+
+
+def _train(
+    args: argparse.Namespace, net: Network, recipe: Recipe, ops: Ops, start: Params | None,
+    length: dict[str, int],
+) -> None:  # fmt: skip
+    validation, pairs = _validation(args.val, net, ops), _pairs(args)
+    with (
+        recorded(args.out, ops.name, args.words, length) as tick,
+        progress(recipe.steps, "training") as update,
+    ):
+        show = _reporter(update)
+
+        def report(now: Progress) -> None:
+            tick()
+            show(now)
+
+        train(
+            net, pairs, args.out, recipe, start=start, ops=ops, resume=args.resume, report=report,
+            **validation,
+        )  # fmt: skip
 
 
 def _start(args: argparse.Namespace, net: Network) -> Params | None:
@@ -161,18 +110,6 @@ def _way_out(misfit: Misfit) -> str:
     return " (--no-short-residuals leaves them out, --short-residuals has them)"
 
 
-def _network(args: argparse.Namespace) -> Network:
-    given = {key: value for key in SESR_OPTIONS if (value := getattr(args, key)) is not None}
-    if args.architecture == "sesr":
-        if args.linear_blocks is False and args.expand is not None:
-            raise ValueError("--expand does not apply to --no-linear-blocks")
-        return sesr(upscale=args.upscale, activation=args.activation, **given)
-    for key, value in given.items():
-        option = f"--{'no-' if value is False else ''}{key.replace('_', '-')}"
-        raise ValueError(f"{option} does not apply to --architecture {args.architecture}")
-    return fsrcnn(args.upscale, args.activation)
-
-
 def _pairs(args: argparse.Namespace) -> Pairs:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -181,11 +118,28 @@ def _pairs(args: argparse.Namespace) -> Pairs:
             def report(done: int, total: int, name: str) -> None:
                 update(0, f"image {done} of {total}: {name}")
 
-            cache = args.cache or args.out / "cache"
-            pairs = training_pairs(args.data, args.upscale, args.crop, cache, report)
+            flags = args.data, args.upscale, args.crop
+            pairs = training_pairs(*flags, _cache(args), report, args.low)
+    prepared.prune()
     for warning in caught:
         notice(f"warning: {warning.message}")
     return pairs
+
+
+def _cache(args: argparse.Namespace) -> Path:
+    """``--cache``, what an older run has in OUT, or the data set's own in the user's folder."""
+    own: Path = args.out / "cache"
+    if args.cache or own.is_dir():
+        return args.cache or own
+    shared = prepared.folder_for(args.data)
+    try:
+        shared.mkdir(parents=True, exist_ok=True)
+        if os.access(shared, os.W_OK):
+            return shared
+    except OSError:  # no home, or a full disk
+        pass
+    notice(f"{shared} cannot be written: the prepared images go to {own}")
+    return own
 
 
 def _validation(folder: Path | None, net: Network, ops: Ops) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from statistics import fmean
 import numpy as np
 
 from sesr_ref.engine import run
-from sesr_ref.evaluate.enlarge import BLACK, WHITE
+from sesr_ref.evaluate.enlarge import BLACK, SPACES, WHITE
 from sesr_ref.evaluate.metrics import psnr, ssim
 from sesr_ref.evaluate.sets import find_high, read_low
 from sesr_ref.images import DEFAULT_MAX_PIXELS, from_float, imresize, luma_of, modcrop
@@ -35,13 +35,19 @@ class Protocol:
     rounded_images : bool
         Whether low-resolution images, and enlarged RGB ones, are rounded to their file's integers.
     rounded_luma : bool
-        Whether Y is rounded to 8 bit before it is scored, and before a network sees it.
+        Whether Y is rounded to 8 bit before it is scored, and before a network on Y sees it.
     """
 
     name: str
     text: str
     rounded_images: bool
     rounded_luma: bool
+
+    @property
+    def colours(self) -> str:
+        """What is scored of a network on RGB: the field's rule, in a few words."""
+        result = "8-bit result" if self.rounded_images else "result"
+        return f"a network on RGB by the Y of its {result}"
 
 
 PROTOCOLS = {
@@ -68,9 +74,12 @@ def bicubic(upscale: int) -> Method:
 
 
 def network(net: Network, params: Params, ops: Ops = REFERENCE, tile: Tile | None = None) -> Method:
-    """Enlarge by a network on Y; its output is clipped to the codes that images of the kind have.
+    """Enlarge by a network; its output is clipped to the codes that images of the kind have.
 
     Those are 16..235 for Y of colours, and 0..255 for grey files, whose one channel is taken for Y.
+    A network on RGB sees and makes colours in 0..255, grey files as three equal channels whose mean
+    comes back; what is scored is the Y of its result, rounded as an image where the protocol rounds
+    images.
 
     Returns
     -------
@@ -79,18 +88,29 @@ def network(net: Network, params: Params, ops: Ops = REFERENCE, tile: Tile | Non
     Raises
     ------
     ValueError
-        For a network that is not on Y.
+        For a network that is neither on Y nor on RGB.
     """
-    if net.channels != 1:
-        raise ValueError(f"scores are of Y: {net.name} works on {net.channels} channels, not on 1")
+    if net.channels not in SPACES:
+        raise ValueError(
+            f"scores are of Y: {net.name} works on {net.channels} channels; needed is 1 (Y) or "
+            "3 (RGB)"
+        )
 
-    def enlarge(low: Pixels, protocol: Protocol) -> Array:
+    def on_luma(low: Pixels, protocol: Protocol) -> Array:
         luma = _stored(luma_float64(low), protocol).astype(np.float32)
         high = run(net, params, luma[None, ..., None], ops, tile)[0, ..., 0]
         black, white = (0.0, 1.0) if low.ndim == 2 or low.shape[2] == 1 else (BLACK, WHITE)
         return np.clip(high.astype(np.float64), black, white)
 
-    return enlarge
+    def on_colours(low: Pixels, protocol: Protocol) -> Array:
+        space, image = SPACES[3], low.reshape(*low.shape[:2], -1)
+        planes = space.encode(image / PEAKS[low.dtype]).astype(np.float32)
+        high = run(net, params, planes[None], ops, tile)[0].astype(np.float64)
+        shown = space.decode(np.clip(high, space.black, space.white), image.shape[2])
+        pixels = from_float(shown, low.dtype) if protocol.rounded_images else shown
+        return luma_float64(pixels)
+
+    return on_luma if net.channels == 1 else on_colours
 
 
 @dataclass(frozen=True)

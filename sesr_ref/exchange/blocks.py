@@ -113,11 +113,14 @@ def _skip(
 
 def _block(pair: Pair, inputs: tuple[str, ...]) -> LinearBlock:
     return LinearBlock(
-        pair.output, pair.project.features, pair.expand.side, pair.expand.features,
+        pair.output,
+        pair.project.features,
+        pair.expand.side,
+        pair.expand.features,
         residual=pair.skip is not None,
         bias="true" if pair.expand.bias or pair.project.bias else "none",
         inputs=inputs,
-    )  # fmt: skip
+    )
 
 
 def _block_params(pair: Pair, params: Params) -> Params:

@@ -63,10 +63,13 @@ def _sesr(shapes: Shapes) -> nw.Network:
         raise ValueError(f"head reads {channels} channels; the paper's network reads Y alone")
     biased = "head.project_bias" in shapes or "head.bias" in shapes
     return sesr(
-        _count(shapes), features, upscale, expand,
+        _count(shapes),
+        features,
+        upscale,
+        expand,
         activation="prelu" if "act0.slope" in shapes else "relu",
         block_bias="true" if biased else "none",
-    )  # fmt: skip
+    )
 
 
 def _sesr_collapsed(shapes: Shapes) -> nw.Network:

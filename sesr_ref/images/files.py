@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from sesr_ref.images.colour import PEAKS, Pixels, rgb_to_luma, to_float
 from sesr_ref.images.formats import DEFAULT_MAX_PIXELS, Image, check_storable, format_of
 from sesr_ref.images.resample import check_image, check_range
 from sesr_ref.limits import naming, whole_number
+from sesr_ref.moved import names_moved
 from sesr_ref.ops.arrays import Array
 
 OVERSHOOT = 0.5
@@ -146,3 +148,7 @@ def write_image(
     check_storable(path, pixels.shape)
     with atomic_write(Path(path), overwrite) as stream:
         encode(stream, format_of(path), pixels, icc_profile, exif, quality)
+
+
+if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+    __getattr__ = names_moved(__name__)

@@ -301,7 +301,11 @@ def _identity(channels: int, like: Values) -> Values:
 
 
 def collapse_body(
-    block: nw.Linear, channels: int, params: Params, arithmetic: Arithmetic = FLOAT
+    block: nw.Linear,
+    channels: int,
+    params: Params,
+    arithmetic: Arithmetic = FLOAT,
+    like: Values | None = None,
 ) -> Params:
     """Compute weight and bias of the convolution that a composite equals.
 
@@ -315,13 +319,16 @@ def collapse_body(
         The block's parameters by their short names.
     arithmetic : Arithmetic
         How sums of products are computed.
+    like : array, optional
+        If the composite has no parameters, the result has the dtype of this array.
 
     Returns
     -------
     dict of arrays
         ``weight`` and, if it has one, ``bias``, as `sesr_ref.collapsed` describes them.
     """
-    found, like = block.facts(channels), _any_of(params)
+    found = block.facts(channels)
+    like = _any_of(params) if params or like is None else like
     walk = numbers_of(block, channels, params, like)
     kernel, bias = compose(block, channels, walk, like, arithmetic)
     return _convolution(found, kernel, bias)

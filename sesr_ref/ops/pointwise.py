@@ -1,10 +1,8 @@
-"""Operations on each value alone, sums of tensors, the loss; each with its gradient below."""
+"""Operations on each value alone, sums of tensors; each with its gradient below."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -344,62 +342,3 @@ def clip_vjp(dy: Array, x: Array, low: float, high: float) -> Array:
     check_same_dtype(dy, x.shape, x)
     dx: Array = dy * ((x >= x.dtype.type(low)) & (x <= x.dtype.type(high)))
     return dx
-
-
-def l1_loss(y: Array, target: Array) -> float:
-    """Mean absolute error over all elements; ValueError if shapes differ or are empty."""
-    _check_pair(y, target)
-    return float(np.mean(np.abs(y - target), dtype=np.float64))
-
-
-def l1_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
-    """Gradient of `l1_loss` with respect to `y`; 0 where they are equal."""
-    _check_pair(y, target)
-    dy: Array = np.sign(y - target) * y.dtype.type(dloss / y.size)
-    return dy
-
-
-CHARBONNIER_EPSILON = 1e-3
-"""Error where `charbonnier_loss` turns from square to absolute: a quarter of an 8-bit level."""
-
-
-def charbonnier_loss(y: Array, target: Array) -> float:
-    """Mean of ``sqrt(error**2 + epsilon**2)``: `l1_loss`, smooth at 0 (Lai et al., CVPR 2017)."""
-    _check_pair(y, target)
-    return float(np.mean(_softened(y - target), dtype=np.float64))
-
-
-def charbonnier_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
-    """Gradient of `charbonnier_loss` with respect to `y`."""
-    _check_pair(y, target)
-    error = y - target
-    dy: Array = error / _softened(error) * y.dtype.type(dloss / y.size)
-    return dy
-
-
-def _softened(error: Array) -> Array:
-    result: Array = np.sqrt(error * error + error.dtype.type(CHARBONNIER_EPSILON**2))
-    return result
-
-
-class Loss(NamedTuple):
-    """A mean of ``sqrt(error**2 + epsilon**2)``, its gradient, and its epsilon."""
-
-    value: Callable[[Array, Array], float]
-    vjp: Callable[[float, Array, Array], Array]
-    epsilon: float
-
-
-LOSSES = {
-    "l1": Loss(l1_loss, l1_loss_vjp, 0.0),
-    "charbonnier": Loss(charbonnier_loss, charbonnier_loss_vjp, CHARBONNIER_EPSILON),
-}
-"""Losses that `sesr_ref.loss_and_grads` computes, by name."""
-
-
-def _check_pair(y: Array, target: Array) -> None:
-    if y.shape != target.shape or y.dtype != target.dtype or not y.size:
-        raise ValueError(
-            "output and target must have one shape and dtype and not be empty, got "
-            f"{y.dtype} of shape {y.shape} and {target.dtype} of shape {target.shape}"
-        )

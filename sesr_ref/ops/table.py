@@ -21,8 +21,8 @@ class Ops:
     returns None for what it does not support (a dtype, a kind of layer); the single operations then
     run.  `margin` says what makes its tiles exact: ``margin(net)`` -> (pixels that a tile needs
     beyond its own on each side, multiple of pixels at which it starts).
-    `gradients` computes a training step: ``gradients(net, params, x, target, epsilon)`` ->
-    (loss, dict), or None; the loss is the mean of ``sqrt(error**2 + epsilon**2)``.
+    `gradients` computes a training step: ``gradients(net, params, x, target, terms)`` ->
+    (loss, dict), or None; the loss is the sum that `losses.Terms` states.
     `adam` updates as many weights as it can, with the same bits as `optimiser.Adam`, and returns
     how many.
     """

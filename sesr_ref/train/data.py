@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sesr_ref.files import atomic_write
 from sesr_ref.images import SUFFIXES, from_float, imresize, luma_of, modcrop, read_image
+from sesr_ref.images.colour import PEAKS
 from sesr_ref.ops.arrays import Array
+from sesr_ref.train import prepared
 
 Bytes = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
+"""uint8, or float32 in [0, 1]."""
 Report = Callable[[int, int, str], None]
 """``report(done, total, name)``, called as long work proceeds."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Luma (BT.601 studio range, 8 bit) of images, small and large, in one order.
+    """Luma (BT.601 studio range) of images, small and large, in one order.
 
-    `low` holds (height, width) arrays, `high` their originals, `upscale` times as large.
+    `low` holds (height, width) arrays of 8 bit or of float32 in [0, 1], `high` their originals in
+    8 bit, `upscale` times as large.
     """
 
     upscale: int
-    low: Sequence[Bytes]
+    low: Sequence[Samples]
     high: Sequence[Bytes]
 
     def summary(self) -> dict[str, int | str]:
@@ -69,7 +73,7 @@ class Pairs:
         """
         places = np.array([(h - crop + 1) * (w - crop + 1) for h, w in self._sizes()])
         size = crop * self.upscale
-        x = np.empty((count, crop, crop), np.uint8)
+        x = np.empty((count, crop, crop), self.low[0].dtype)
         target = np.empty((count, size, size), np.uint8)
         chosen = rng.choice(len(places), count, p=places / places.sum())
         for i, image in enumerate(chosen):
@@ -81,13 +85,14 @@ class Pairs:
             x[i] = turned(self.low[image][top : top + crop, left : left + crop], turn)
             target[i] = turned(self.high[image][up : up + size, along : along + size], turn)
         scale = np.float32(1 / 255)
-        return x[..., None] * scale, target[..., None] * scale
+        small = x if x.dtype == np.float32 else x * scale
+        return small[..., None], target[..., None] * scale
 
     def _sizes(self) -> list[tuple[int, int]]:
         return [(low.shape[0], low.shape[1]) for low in self.low]
 
 
-def turned(image: Bytes, turn: int) -> Bytes:
+def turned(image: Samples, turn: int) -> Samples:
     """One of the eight flips and rotations of a square image; `turn` 0 is the image itself."""
     flipped = image[:, ::-1] if turn & 4 else image
     return np.rot90(flipped, turn & 3)
@@ -95,13 +100,15 @@ def turned(image: Bytes, turn: int) -> Bytes:
 
 LOW = re.compile(r"(?:^|[_-])LR(?:bic|BI|BD|DN|x?\d|[^A-Za-z0-9]|$)")
 """In names of folders of low-resolution images, such as DIV2K_train_LR_bicubic and LRbicx2."""
+VALID = re.compile(r"(?:^|_)valid(?:_|$)", re.IGNORECASE)
+"""In names of folders of validation images, such as DIV2K_valid_HR."""
 
 
 def find_images(folder: Path) -> list[Path]:
     """Images in a folder and below, sorted.
 
-    Hidden files are left out, and so are folders of low-resolution images: those with a part "LR"
-    in their names.
+    Hidden files are left out, folders of low-resolution images (a part of the name is "LR") and
+    folders of validation images (a part is "valid"): to train on such a one, name it itself.
 
     Returns
     -------
@@ -113,16 +120,26 @@ def find_images(folder: Path) -> list[Path]:
     FileNotFoundError
         If there is no such folder or no image in it.
     """
+    found, left_out = _search(folder)
+    if not found:
+        rest = f", {', '.join(left_out)} left out" if left_out else ""
+        raise FileNotFoundError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}){rest}")
+    return found
+
+
+def _search(folder: Path) -> tuple[list[Path], list[str]]:
+    """Images to train on, and names of the folders of validation images beside them."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and _wanted(path.relative_to(folder))
-    ]
-    if not found:
-        raise FileNotFoundError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))})")
-    return found
+    found, left_out = [], set()
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.suffix.lower() in SUFFIXES and path.is_file() and _wanted(inside):
+            valid = [part for part in inside.parts[:-1] if VALID.search(part)]
+            left_out.update(valid)
+            if not valid:
+                found.append(path)
+    return found, sorted(left_out)
 
 
 def _wanted(path: Path) -> bool:
@@ -131,7 +148,12 @@ def _wanted(path: Path) -> bool:
 
 
 def training_pairs(
-    folder: Path, upscale: int, crop: int, cache: Path, report: Report | None = None
+    folder: Path,
+    upscale: int,
+    crop: int,
+    cache: Path,
+    report: Report | None = None,
+    low: str = "8bit",
 ) -> Pairs:
     """Luma pairs of every image in a folder that is as large as a crop.
 
@@ -147,6 +169,9 @@ def training_pairs(
         Folder for the pairs, which are made once for the same files and mapped into memory.
     report : function, optional
         Told how far the work is.
+    low : {"8bit", "float"}
+        Whether low-resolution images and their luma are rounded, as files hold them, or the luma is
+        reduced in float and kept so.
 
     Returns
     -------
@@ -160,16 +185,21 @@ def training_pairs(
         If none is as large as a crop, or one cannot be read.
     """
     paths = find_images(folder)
-    key = _cache_key(paths, folder, upscale)
-    flat, index = cache / f"pairs-{key}.npy", cache / f"pairs-{key}.json"
-    if (pairs := _cached(flat, index, upscale)) is None:
-        _write_cache(paths, upscale, flat, index, report)
-        pairs = _mapped(flat, json.loads(index.read_text("utf-8")), upscale)
-    large = [i for i, low in enumerate(pairs.low) if min(low.shape) >= crop]
+    flat = cache / f"pairs-{_cache_key(paths, folder, upscale, low)}.npy"
+    couples = prepared.mapped(flat, LOW_DTYPES[low])
+    if couples is None:
+        cache.mkdir(parents=True, exist_ok=True)
+        prepared.write(flat, _couples(paths, upscale, low, report))
+        couples = prepared.mapped(flat, LOW_DTYPES[low]) or []
+    large = [couple for couple in couples if min(couple[0].shape) >= crop]
     if not large:
         raise ValueError(
             f"{folder}: none of its {len(paths)} images has {crop * upscale} pixels a side, "
             f"as crops of {crop} at x{upscale} need"
+        )
+    if left_out := _search(folder)[1]:
+        warnings.warn(
+            f"{folder}: {', '.join(left_out)} is left out, being for validation", stacklevel=2
         )
     if skipped := len(paths) - len(large):
         warnings.warn(
@@ -177,67 +207,61 @@ def training_pairs(
             "a side and are skipped",
             stacklevel=2,
         )
-    return Pairs(upscale, [pairs.low[i] for i in large], [pairs.high[i] for i in large])
+    return Pairs(upscale, [couple[0] for couple in large], [couple[1] for couple in large])
 
 
-def _cache_key(paths: Sequence[Path], folder: Path, upscale: int) -> str:
+LOW_DTYPES: dict[str, npt.DTypeLike] = {"8bit": np.uint8, "float": np.float32}
+"""Of small images, by the name of their kind."""
+
+
+def _cache_key(paths: Sequence[Path], folder: Path, upscale: int, low: str) -> str:
     stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
-    text = json.dumps([str(folder.resolve()), upscale, stats])
+    kind = [] if low == "8bit" else [low]
+    text = json.dumps([str(folder.resolve()), upscale, stats, *kind])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _write_cache(
-    paths: Sequence[Path], upscale: int, flat: Path, index: Path, report: Report | None
-) -> None:
-    """One file of all samples behind one another, and where each image lies in it."""
-    flat.parent.mkdir(parents=True, exist_ok=True)
-    entries: list[dict[str, Any]] = []
-    offset = 0
-    with atomic_write(flat) as stream:
-        for done, path in enumerate(paths):
-            if report:
-                report(done, len(paths), path.name)
-            low, high = luma_pair(path, upscale)
-            entries.append({"offset": offset, "low": low.shape, "high": high.shape})
-            for image in (low, high):
-                stream.write(np.ascontiguousarray(image).tobytes())
-                offset += image.size
-    with atomic_write(index) as stream:
-        stream.write(json.dumps(entries).encode())
+def _couples(
+    paths: Sequence[Path], upscale: int, low: str, report: Report | None
+) -> Iterator[tuple[Samples, Bytes]]:
+    for done, path in enumerate(paths):
+        if report:
+            report(done, len(paths), path.name)
+        yield luma_pair(path, upscale, low)
 
 
-def _cached(flat: Path, index: Path, upscale: int) -> Pairs | None:
-    """What an earlier run left, or None where there is nothing or it is damaged."""
-    try:
-        return _mapped(flat, json.loads(index.read_text("utf-8")), upscale)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def luma_pair(path: Path, upscale: int, low: str = "8bit") -> tuple[Samples, Bytes]:
+    """One image's luma, cut to a multiple of `upscale`, and its reduction ahead of it.
 
+    Parameters
+    ----------
+    path : Path
+        Of an image.
+    upscale : int
+        The reduction.
+    low : {"8bit", "float"}
+        As `training_pairs` takes it.
 
-def _mapped(flat: Path, entries: list[dict[str, Any]], upscale: int) -> Pairs:
-    samples: Bytes = (
-        np.memmap(flat, np.uint8, "r") if flat.stat().st_size else np.empty(0, np.uint8)
-    )
-    low, high = [], []
-    for entry in entries:
-        start = int(entry["offset"])
-        middle = start + int(np.prod(entry["low"]))
-        end = middle + int(np.prod(entry["high"]))
-        if not 0 <= start <= middle <= end <= len(samples):
-            raise ValueError("the index does not fit the samples")
-        low.append(samples[start:middle].reshape(entry["low"]))
-        high.append(samples[middle:end].reshape(entry["high"]))
-    return Pairs(upscale, low, high)
+    Returns
+    -------
+    low : (height, width) uint8 or float32 array
+        Floats are in [0, 1].
+    high : (upscale * height, upscale * width) uint8 array
 
-
-def luma_pair(path: Path, upscale: int) -> tuple[Bytes, Bytes]:
-    """One image's luma, cut to a multiple of `upscale`, and its reduction, both 8 bit."""
+    Raises
+    ------
+    ValueError
+        If the image cannot be read or is transparent.
+    """
     pixels = read_image(path).pixels
     if min(pixels.shape[:2]) < upscale:
-        return np.empty((0, 0), np.uint8), np.empty((0, 0), np.uint8)
+        return np.empty((0, 0), LOW_DTYPES[low]), np.empty((0, 0), np.uint8)
     pixels = modcrop(pixels, upscale)
-    low = imresize(pixels, 1 / upscale)
     try:
-        return from_float(luma_of(low), np.uint8), from_float(luma_of(pixels), np.uint8)
+        high = from_float(luma_of(pixels), np.uint8)
+        if low == "float":
+            luma = luma_of(pixels / PEAKS[pixels.dtype])
+            return imresize(luma, 1 / upscale).astype(np.float32), high
+        return from_float(luma_of(imresize(pixels, 1 / upscale)), np.uint8), high
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -77,7 +77,8 @@ def train(
     ops : Ops
         The implementation.
     resume : bool
-        Go on from ``checkpoint.npz`` if there is one.
+        Go on from ``checkpoint.npz`` if there is one.  Its run may have been meant to have more
+        or fewer steps: the schedule is from here on that of the recipe given now.
     report : function, optional
         Told of each step.
 
@@ -93,14 +94,16 @@ def train(
     NotADirectoryError, FileExistsError
         As `check_folder` does, or if another run writes there.
     ValueError
-        If the checkpoint is of another network, recipe, data or validation set, or damaged.
+        If the checkpoint is of another network, recipe, data or validation set, beyond the
+        recipe's steps, or damaged; or the recipe names a layer that has no parameters.
     KeyboardInterrupt
         After Ctrl-C, once a checkpoint is written.
     """
     check_folder(out, resume)
     out.mkdir(parents=True, exist_ok=True)
     start = start or initialise(net, recipe.seed, recipe.init, recipe.slope)
-    adam = Adam(start, recipe.amsgrad, recipe.average)
+    start = {name: start[name] for name in net.param_shapes()}  # the order of every checkpoint
+    adam = Adam(start, recipe.amsgrad, recipe.average, dict(recipe.lr_factors))
     validation = dict(validated_on) if validate else None
     run = Run(net, out, recipe, adam, ops, pairs.summary(), validation)
     with _alone_in(out), _stop_requests() as stop:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from sesr_ref.ops.arrays import Array, Params
-from sesr_ref.ops.pointwise import LOSSES
-from sesr_ref.params import INITS
+from sesr_ref.ops.losses import LOSSES
+from sesr_ref.params import INITS, split
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
@@ -25,6 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss": tuple(LOSSES),
     "init": tuple(INITS),
     "collapse_dtype": ("float32", "float64"),
+    "low": ("8bit", "float"),
 }
 """What a recipe's words may be."""
 
@@ -54,11 +56,18 @@ class Recipe:
     checkpoint_every, validate_every : int
         Steps; 0 means at the end alone.
     loss : str
-        A key of `sesr_ref.ops.pointwise.LOSSES`.
+        A key of `sesr_ref.ops.losses.LOSSES`.
     init, slope
         As `sesr_ref.initialise` takes them.
     collapse_dtype : str
         float32, or float64 to collapse (and take the collapse's gradient) in, then round.
+    log_share : float
+        So many times `sesr_ref.ops.losses.log_mse_loss` is added to the loss.
+    low : str
+        What the network sees: low-resolution luma as 8-bit images hold it, or as `imresize` of the
+        luma in float gives it.
+    lr_factors : tuple of (str, float)
+        Layers whose learning rate is so many times that of the others.
     """
 
     steps: int = 480_000
@@ -76,6 +85,9 @@ class Recipe:
     init: str = "glorot"
     slope: float = 0.0
     collapse_dtype: str = "float32"
+    log_share: float = 0.0
+    low: str = "8bit"
+    lr_factors: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         for key in ("steps", "batch", "crop"):
@@ -90,6 +102,11 @@ class Recipe:
             raise ValueError(f"slope must be finite, got {self.slope}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}")
+        if not 0 <= self.log_share < math.inf:
+            raise ValueError(f"log_share must be finite and not negative, got {self.log_share}")
+        for layer, factor in self.lr_factors:
+            if not 0 <= factor < math.inf:
+                raise ValueError(f"lr_factors of {layer} must not be negative, got {factor}")
         for key, known in CHOICES.items():
             if (got := getattr(self, key)) not in known:
                 raise ValueError(f"{key} must be one of {list(known)}, got {got!r:.40}")
@@ -115,8 +132,15 @@ class Adam:
 
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7  # Keras' defaults, the official code's
 
-    def __init__(self, params: Params, amsgrad: bool = False, average: float = 0.0) -> None:
+    def __init__(
+        self,
+        params: Params,
+        amsgrad: bool = False,
+        average: float = 0.0,
+        lr_factors: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self.shapes = {name: array.shape for name, array in params.items()}
+        self.spans = _spans(self.shapes, lr_factors)
         flat = np.concatenate([array.ravel() for array in params.values()])
         self.state: dict[str, Array] = {"weights": flat, "mean": np.zeros_like(flat)}
         self.state["square"] = np.zeros_like(flat)
@@ -137,24 +161,48 @@ class Adam:
         return self._views("average" if "average" in self.state else "weights")
 
     def _views(self, key: str) -> Params:
-        views, start = {}, 0
-        for name, shape in self.shapes.items():
-            stop = start + math.prod(shape)
-            views[name] = self.state[key][start:stop].reshape(shape)
-            start = stop
-        return views
+        return split(self.state[key], self.shapes)
 
     def update(
         self, dparams: Params, rate: float, step: int, kernel: Callable[..., int] | None = None
-    ) -> None:
-        """Change the weights by one step; `step` counts from 0; `kernel` is `Ops.adam`."""
+    ) -> float:
+        """Change the weights by one step; returns the gradient's length.
+
+        Parameters
+        ----------
+        dparams : dict of arrays
+            Gradients, keyed as the parameters.
+        rate : float
+            Learning rate, ahead of the factors of single layers.
+        step : int
+            Counts from 0.
+        kernel : function, optional
+            `Ops.adam`.
+
+        Returns
+        -------
+        float
+            Root of the sum of the squares of all gradients.
+        """
         d = np.concatenate([dparams[name].ravel() for name in self.shapes])
         d = d.astype(self.state["weights"].dtype, copy=False)
-        factors = self._factors(rate, step)
-        done = kernel(self.state, d, factors) if kernel else 0
+        length = math.sqrt(float(np.dot(d, d)))
+        for span, factor in self.spans:
+            state = {key: values[span] for key, values in self.state.items()}
+            self._update_span(state, d[span], self._factors(factor * rate, step), kernel)
+        return length
+
+    def _update_span(
+        self,
+        state: dict[str, Array],
+        d: Array,
+        factors: tuple[float, ...],
+        kernel: Callable[..., int] | None,
+    ) -> None:
+        done = kernel(state, d, factors) if kernel else 0
         for start in range(done, len(d), CHUNK):
             part = slice(start, start + CHUNK)
-            self._update({k: v[part] for k, v in self.state.items()}, d[part], factors)
+            self._update({k: v[part] for k, v in state.items()}, d[part], factors)
 
     def _factors(self, rate: float, step: int) -> tuple[float, ...]:
         """What a step multiplies by: the bias of both moments goes into the rate."""
@@ -179,3 +227,22 @@ class Adam:
         state["weights"] -= d
         if "average" in state:
             state["average"] += (state["weights"] - state["average"]) * memory
+
+
+def _spans(
+    shapes: Mapping[str, tuple[int, ...]], lr_factors: Mapping[str, float]
+) -> list[tuple[slice, float]]:
+    """Parts of the flat vector that share a factor of the learning rate."""
+    layers = {name: name.rpartition(".")[0] for name in shapes}
+    if odd := sorted(set(lr_factors) - set(layers.values())):
+        known = ", ".join(dict.fromkeys(layers.values()))
+        raise ValueError(f"no layer {odd[0]} has parameters, only {known}")
+    spans: list[tuple[slice, float]] = []
+    stop = 0
+    for name, shape in shapes.items():
+        start, stop = stop, stop + math.prod(shape)
+        factor = float(lr_factors.get(layers[name], 1.0))
+        if spans and spans[-1][1] == factor:
+            start = spans.pop()[0].start
+        spans.append((slice(start, stop), factor))
+    return spans

@@ -43,6 +43,7 @@ class Run:
         self.step = 0
         self.best: float | None = None
         self.losses: list[float] = []
+        self.lengths: list[float] = []
         self.log: list[dict[str, Any]] = []
         self.checkpoint = out / "checkpoint.npz"
 
@@ -51,9 +52,10 @@ class Run:
 
     def advance(self, pairs: Pairs) -> float:
         loss, dparams = self._gradients(pairs)
-        self.adam.update(dparams, self.recipe.rate(self.step), self.step, self.ops.adam)
-        self.step += 1
+        rate = self.recipe.rate(self.step)
+        self.lengths.append(self.adam.update(dparams, rate, self.step, self.ops.adam))
         self.losses.append(loss)
+        self.step += 1
         return loss
 
     def _gradients(self, pairs: Pairs) -> tuple[float, Params]:
@@ -63,7 +65,9 @@ class Run:
         if self.recipe.collapse_dtype != "float32":
             params = {k: v.astype(self.recipe.collapse_dtype) for k, v in params.items()}
         with np.errstate(over="ignore", invalid="ignore"):  # the loss will tell
-            loss, dparams = loss_and_grads(self.net, params, x, target, self.ops, self.recipe.loss)
+            loss, dparams = loss_and_grads(
+                self.net, params, x, target, self.ops, self.recipe.loss, self.recipe.log_share
+            )
         if not math.isfinite(loss):
             raise self._diverged(f"the loss is {loss} at step {self.step}")
         return loss, dparams
@@ -78,9 +82,13 @@ class Run:
         if not self.due(self.recipe.validate_every):
             return None
         psnr_db = self._score(validate, pairs) if validate else None
-        row = {"step": self.step, "loss": float(np.mean(self.losses)), "psnr_db": psnr_db}
+        row = {
+            "step": self.step, "loss": float(np.mean(self.losses)), "psnr_db": psnr_db,
+            "rate": self.recipe.rate(self.step - 1), "grad_norm": _mean(self.lengths),
+        }  # fmt: skip
         self.log.append(row)
         self.losses.clear()
+        self.lengths.clear()
         with atomic_write(self.out / "log.jsonl") as stream:
             stream.write("".join(json.dumps(line) + "\n" for line in self.log).encode())
         if psnr_db is not None and (self.best is None or psnr_db > self.best):
@@ -110,6 +118,7 @@ class Run:
         self._check_finite(self.adam.state)
         meta = self._identity() | {
             "step": self.step, "best": self.best, "losses": self.losses, "log": self.log,
+            "grad_norms": [x if math.isfinite(x) else None for x in self.lengths],
             "validation": self.validation, "engine": self.ops.name,
         }  # fmt: skip
         write_checkpoint(self.checkpoint, meta, self.adam.state)
@@ -126,7 +135,8 @@ class Run:
 
     def _take(self, arrays: dict[str, Any], meta: dict[str, Any]) -> None:
         """Go on from a checkpoint's content once it is known to be sound."""
-        meta["recipe"] = asdict(Recipe()) | meta["recipe"]  # older ones lack the newest fields
+        older = json.loads(json.dumps(asdict(Recipe())))  # which lacks the newest fields
+        meta["recipe"] = older | meta["recipe"] | {"steps": self.recipe.steps}
         meta["data"] = self.data | meta["data"]
         for key, own in self._identity().items():
             if (got := meta[key]) != own:
@@ -139,8 +149,9 @@ class Run:
             if not sound or not np.isfinite(arrays[key]).all():
                 raise ValueError(f"{key} must be {own.size} finite numbers of {own.dtype}")
         if not (isinstance(meta["step"], int) and 0 <= meta["step"] <= self.recipe.steps):
-            raise ValueError(f"step must be 0 to {self.recipe.steps}, got {meta['step']!r:.40}")
+            raise ValueError(f"it is of step {meta['step']!r:.40}, not 0 to {self.recipe.steps}")
         self.losses, self.log = list(meta["losses"]), list(meta["log"])
+        self.lengths = [math.inf if x is None else x for x in meta.get("grad_norms", [])]
         self.adam.state, self.step, self.best = arrays, meta["step"], meta["best"]
 
     def _check_validation(self, before: dict[str, str] | None) -> None:
@@ -154,7 +165,13 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         recipe = asdict(replace(self.recipe, checkpoint_every=0))
         network = json.loads(self.net.to_json())
-        return {"network": network, "recipe": recipe, "data": self.data}
+        return {"network": network, "recipe": json.loads(json.dumps(recipe)), "data": self.data}
+
+
+def _mean(values: list[float]) -> float | None:
+    """None where there are none, or not all are finite, which JSON cannot state."""
+    mean = float(np.mean(values)) if values else math.inf
+    return mean if math.isfinite(mean) else None
 
 
 def _difference(got: Any, own: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ from sesr_ref.layers.composite import INPUT
 from sesr_ref.limits import check
 from sesr_ref.linear.compose import Step, magnitudes, numbers_of, roundings
 from sesr_ref.linear.numbers import Affine, Taps, dense, diagonal_blocks
+from sesr_ref.linear.part import part_of
 from sesr_ref.network import Add, Concat, Layer, Linear, LinearBlock, Network, Slice
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.receptive import halo
@@ -33,6 +34,8 @@ from sesr_ref.verify.golden.exact import FIXED, Anything, conv2d, fractions
 
 SMALL = 3
 """Channels of the small case in rational arithmetic; a block has twice as many inside."""
+FEW = 2
+"""The same for composites, whose bodies are longer."""
 GRADIENT_ROUNDINGS = 1 << 10
 """By how many units of roundoff of a block's largest gradient the gradients may differ."""
 
@@ -216,6 +219,8 @@ def _rational(net: Network, params: Params, rng: np.random.Generator) -> Iterato
         block, channels, own = each.block, each.channels, each.own(params)
         if isinstance(block, LinearBlock):
             block, channels, own = _cut_down(block, own)
+        else:
+            block, channels, own = part_of(block, channels, own, FEW)
         exact = {key: fractions(array) for key, array in own.items()}
         x = fractions(rng.integers(-99, 99, (1, 4, 5, channels)) / 8)
         small = collapse_block(block, channels, exact, FIXED)
@@ -267,10 +272,10 @@ def _weights(net: Network, params: Params, dtype: str) -> Iterator[Check]:
         block, channels, own = each.block, each.channels, each.own(params)
         if is_leaky(block):
             continue
-        weight = _by_algorithm(block, channels, own)
-        terms = magnitudes(block, channels, own, 1)["weight"] + np.abs(
-            got := small[f"{block.name}.weight"]
-        )
+        weight, sizes = _by_algorithm(block, channels, own), magnitudes(block, channels, own, 1)
+        terms = sizes["weight"] + np.abs(got := small[f"{block.name}.weight"])
+        if "bias" in sizes:  # the algorithm subtracts it again from what rounding it left
+            terms = terms + sizes["bias"]
         allowed = 2 * roundings(block, channels) * unit * terms
         found = diagonal_blocks(weight, block.facts(channels).groups)
         yield compared(f"{block.name}: weight", got, found, allowed, dtype)

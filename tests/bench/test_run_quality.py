@@ -1,4 +1,4 @@
-"""bench/run_quality.py: whose row is whose, the README's tables, self-ensemble, Figure 1(a)."""
+"""bench/run_quality.py: whose row is whose, tables of docs/scores.md, ensemble, Figure 1(a)."""
 
 from __future__ import annotations
 
@@ -93,6 +93,7 @@ def test_self_ensemble_turns_everything_back(quality: ModuleType, rng: np.random
     assert marks.sum() == 1
 
 
+@pytest.mark.slow
 def test_the_command_prints_both_shapes_and_draws(
     quality: ModuleType,
     tmp_path: Path,
@@ -117,6 +118,55 @@ def test_the_command_prints_both_shapes_and_draws(
     assert quality.main() == 2
 
 
+def test_further_sets_are_found_where_people_have_them(quality: ModuleType, tmp_path: Path) -> None:
+    for name in ("Set5", "Manga109", "Urban100/HR", "DIV2K/DIV2K_valid_HR", "DIV2Kcrop100", "mine"):
+        (tmp_path / name).mkdir(parents=True)
+    assert quality.sets_in(tmp_path) == {
+        "Set5": tmp_path / "Set5", "Urban100": tmp_path / "Urban100",
+        "Manga109": tmp_path / "Manga109", "DIV2K": tmp_path / "DIV2K/DIV2K_valid_HR",
+        "DIV2Kcrop100": tmp_path / "DIV2Kcrop100",
+    }  # fmt: skip
+    (tmp_path / "DIV2K/DIV2K_valid_HR").rmdir()
+    assert quality.sets_in(tmp_path)["DIV2K"] == tmp_path / "DIV2K"
+    (tmp_path / "DIV2K").rename(tmp_path / "DIV2K_valid_HR")
+    assert quality.sets_in(tmp_path)["DIV2K"] == tmp_path / "DIV2K_valid_HR"
+
+
+def test_crops_of_validation_images_are_called_that_beside_what_is_cited(
+    quality: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], rng: np.random.Generator,
+) -> None:  # fmt: skip
+    (tmp_path / "DIV2Kcrop100").mkdir()
+    image = rng.integers(0, 256, (28, 30, 3), dtype=np.uint8)
+    write_image(tmp_path / "DIV2Kcrop100" / "a.png", image)
+    options = ["run_quality", "--data", str(tmp_path), "--engine", "reference", "--models",
+               "sesr-m3-x2", "--upscale", "2", "--float-low"]  # fmt: skip
+    monkeypatch.setattr("sys.argv", options)
+    assert quality.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "DIV2Kcrop100: the 100 central crops of DIV2K validation" in lines[0]
+    assert "float LR: nothing rounded" in lines[0]
+    rows = {line.rsplit(None, 1)[0].strip(): line.split()[-1] for line in lines[1:]}
+    assert rows["ETDS-T (cited, measured elsewhere)"] == "33.647/-"
+    assert rows["ECBSR-M4C16 (cited, measured elsewhere)"] == "33.653/-"
+    ours, unrounded = rows["sesr-m3-x2"], rows["sesr-m3-x2, float LR"]
+    assert ours != unrounded
+    assert len(ours.partition("/")[0].partition(".")[2]) == 3
+    order = [line.strip().partition("  ")[0] for line in lines]
+    at = order.index("SESR-M3 (paper)")
+    assert order[at + 1 : at + 3] == ["sesr-m3-x2", "sesr-m3-x2, float LR"]
+    monkeypatch.setattr("sys.argv", [*options, "--markdown"])
+    assert quality.main() == 0
+    assert "| **SESR-M3, here, float LR** (" in capsys.readouterr().out
+
+
+def test_stages_state_their_pixels_and_single_runs_their_steps(report: ModuleType) -> None:
+    command = "sesr-ref train --no-short-residuals --start-from x"
+    one = {"steps": 12000, "pixels": 5, "command": command}
+    assert report._length(one) == "12 000 steps"
+    assert report._length(one | {"stages": [{}], "pixels": 32.24e9}) == "32.2 Gpx"
+
+
 def test_stated_scores_are_the_manifests(
     quality: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,11 +182,11 @@ def test_stated_scores_are_the_manifests(
         quality.main()
 
 
-def test_the_readme_states_the_manifests_scores(
+def test_the_page_states_the_manifests_scores(
     quality: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["run_quality", "--stated", "--markdown"])
     assert quality.main() == 0
     printed = [line for line in capsys.readouterr().out.splitlines() if ", here** (" in line]
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
-    assert [line for line in readme.splitlines() if ", here** (" in line] == printed
+    page = (Path(__file__).resolve().parents[2] / "docs" / "scores.md").read_text("utf-8")
+    assert [line for line in page.splitlines() if ", here** (" in line] == printed

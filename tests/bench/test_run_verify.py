@@ -13,6 +13,7 @@ pytest.importorskip("onnx")
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_bench_accepts_the_reference_and_draws_its_histogram(tmp_path: Path) -> None:
     imageio = pytest.importorskip("imageio.v3")
     rng = np.random.default_rng(0)

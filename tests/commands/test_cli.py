@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import subprocess
 import sys
@@ -258,3 +260,34 @@ def test_json_has_no_numbers_that_json_cannot_represent(capsys: Capture) -> None
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.2, "1:15"), (7322, "2:02:02")])
 def test_durations_are_printed_in_minutes_and_hours(seconds: float, text: str) -> None:
     assert console.duration(seconds) == text
+
+
+def test_info_without_a_model_lists_networks_with_weights_and_without(capsys: Capture) -> None:
+    assert cli.main(["info"]) == 0
+    listed, _, known = capsys.readouterr().out.partition("Known by name")
+    assert "sesr-m5-x2-npu" in listed
+    names = {"sesr-m11-x{2,4}", "btsrn-code-x{2,4}", "ecbsr-m16c64-x{2,4}", "span-x{2,4}"}
+    assert names <= set(" ".join(known.split()).partition("): ")[2].split(", "))
+
+
+def test_info_counts_every_architecture(capsys: Capture) -> None:
+    assert cli.main(["info", "--architectures"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("for an output of 1280 x 720")
+    (row,) = (line for line in lines if line.startswith("etds-t-x{2,4} "))
+    assert " ".join(row.split()[1:]) == "RGB 13.82 / 3.185 21.17 / 1.219 Chao et al. 2023"
+    assert cli.main(["info", "--architectures", "--json"]) == 0
+    found = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert set(found) == set(sr.architectures())
+    assert (found["xlsr-x4"]["parameters"], found["xlsr-x4"]["channels"]) == (27664, 3)
+    assert cli.main(["info", "xlsr-x4", "--architectures"]) == 2
+    assert "leave the other arguments out" in capsys.readouterr().err
+
+
+def test_info_counts_the_parameters_inside_a_block(capsys: Capture) -> None:
+    assert cli.main(["info", "ecbsr-m4c8-x2", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row["parameters"] for row in facts["layers"]}
+    shapes = sr.architecture("ecbsr-m4c8-x2").param_shapes().items()
+    assert rows["block0"] == sum(math.prod(s) for k, s in shapes if k.startswith("block0."))
+    assert facts["parameters"] == sum(rows.values())

@@ -74,6 +74,7 @@ def test_tiles_are_searched_or_given(capsys: pytest.CaptureFixture[str]) -> None
     assert set(facts["whole"]["models"]) == {"roofline", "calibrated", "physical", "ideal"}
 
 
+@pytest.mark.slow
 def test_a_plot_is_written_whole_and_not_over_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,7 @@ def test_the_table_has_heads_and_the_sizes_are_stated(here: Path, capsys: Captur
     assert any(line.endswith(" weights + 4 slopes") for line in lines)
     assert lines[-1].startswith("wrote out/enlarged.png (90 x 80) and out/side-by-side.png (pixels")
     assert sr.read_image("out/enlarged.png").pixels.shape == (80, 90, 3)
-    assert sr.read_image("out/side-by-side.png").pixels.shape == (288, 4 * 288, 3)
+    assert sr.read_image("out/side-by-side.png").pixels.shape == (18 + 220, 4 * 274 - 4, 3)
 
 
 def test_a_photograph_of_floats_is_taken(here: Path) -> None:
@@ -46,6 +46,17 @@ def test_a_photograph_of_floats_is_taken(here: Path) -> None:
     sr.write_image("checks.tif", checks.astype(np.float32))
     assert demo("checks.tif", "-o", "out") in (0, 1)
     assert sr.read_image("out/enlarged.png").pixels.shape == (40, 44)
+
+
+def test_without_a_photograph_it_shows_two_of_scikit_image(here: Path) -> None:
+    pytest.importorskip("skimage")
+    assert demo("-o", "out") == 1
+    sheet = sr.read_image("out/side-by-side.png").pixels
+    assert sheet.shape == (18 + 2 * 220, 4 * 292 - 4, 3)
+    for top in (18, 18 + 220):  # the originals, each pixel three wide
+        crop = sheet[top : top + 216, 3 * 292 :]
+        assert np.array_equal(crop[::3, ::3].repeat(3, 0).repeat(3, 1), crop)
+        assert np.ptp(crop) > 150
 
 
 def test_json_counts_what_info_counts(here: Path, capsys: Capture) -> None:

@@ -62,10 +62,16 @@ def test_the_json_says_what_was_written(model: Path, tmp_path: Path, capsys: Cap
     facts = json.loads(capsys.readouterr().out)
     net = sr.collapsed(sr.load(model)[0])
     assert facts == {
-        "file": str(out), "network": net.name, "upscale": 4, "channels": 1,
+        "file": str(out),
+        "network": net.name,
+        "upscale": 4,
+        "channels": 1,
         "parameters": sum(int(np.prod(s)) for s in net.param_shapes().values()),
-        "dtype": "float32", "bytes": out.stat().st_size, "opset": 17, "size": [9, 14],
-    }  # fmt: skip
+        "dtype": "float32",
+        "bytes": out.stat().st_size,
+        "opset": 17,
+        "size": [9, 14],
+    }
     dims = onnx.load(out).graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_value for d in dims] == [1, 1, 9, 14]
 

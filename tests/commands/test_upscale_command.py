@@ -300,6 +300,7 @@ def test_an_unwritable_folder_is_named(here: Path, capsys: Capture) -> None:
     assert "out: Permission denied" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
 def test_a_name_that_is_not_valid_text_is_printed_all_the_same(here: Path) -> None:
     folder = os.fsdecode(b"in\xff")
@@ -328,6 +329,7 @@ def _start(*arguments: str, code: str = "") -> subprocess.Popen[str]:
 SMALL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on file sizes")
 def test_a_file_that_cannot_be_finished_is_not_left_behind(here: Path) -> None:
     sr.write_image("a.png", _pixels(200, 150))

@@ -17,6 +17,7 @@ def missing(blocks: list[str], printed: str) -> list[str]:
     return [block.splitlines()[0] for block in blocks if block.strip() not in printed]
 
 
+@pytest.mark.slow
 def test_all_but_the_sweep_is_printed_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
     bench = runpy.run_path(str(ROOT / "bench" / "run_npu.py"))
     times = {model: bench["print_table_3"](model)[1] for model in bench["MODELS"]}
@@ -48,7 +49,7 @@ def test_the_counts_of_the_papers_tables_are_printed_and_right(
     printed = capsys.readouterr().out
     for model in ("Bicubic", "FSRCNN, their set-up", "SESR-M7", "BTSRN", "LapSRN", "CARN-M"):
         assert printed.count(f"\n{model}") >= 2
-    assert printed.count("cited") == 7 - 1
+    assert printed.count("cited") == 1  # MOREMNAS-B
     assert "all within 1 %" in printed
 
 

@@ -15,7 +15,7 @@ import naive
 import sesr_ref as sr
 from generate import images, networks, parameters, seeds
 from sesr_ref.network import Conv, LinearBlock, Network, NetworkError
-from sesr_ref.ops.pointwise import l1_loss, l1_loss_vjp
+from sesr_ref.ops.losses import l1_loss, l1_loss_vjp
 
 Array = npt.NDArray[Any]
 SIZE = st.integers(1, 5)

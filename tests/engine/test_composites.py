@@ -17,6 +17,7 @@ from sesr_ref import network as nw
 from sesr_ref.architectures import blocks as published
 from sesr_ref.collapse import collapse_block
 from sesr_ref.linear.compose import collapse_body, compose_vjp, magnitudes
+from sesr_ref.linear.part import part_of
 from sesr_ref.network import Add, BatchNorm, Composite, Conv, Network, NetworkError, Stencil
 from sesr_ref.verify.proof import impulse_response, prove, run_body
 
@@ -292,6 +293,7 @@ def test_sesr_takes_each_block_and_collapses_to_the_papers_network(block: str) -
     assert sr.architecture(f"sesr-m5-{block.replace('_', '-')}-x2") == sr.sesr(block=block)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", published.BLOCKS)
 def test_each_block_is_proved(block: str, rng: np.random.Generator) -> None:
     net = sr.sesr(1, 3, expand=4, block=block)
@@ -360,6 +362,49 @@ def test_any_body_of_linear_layers_is_one_convolution(body: Any, seed: int) -> N
     np.testing.assert_allclose(
         run_body(block, 3, own, x), y, rtol=1e-9, atol=1e-9 * (1 + np.abs(y).max())
     )
+
+
+@pytest.mark.parametrize("name", [n for n in BODIES if n != "repvgg grouped"])
+def test_a_part_is_a_body_of_the_same_layers_and_parameters(
+    name: str, rng: np.random.Generator
+) -> None:
+    make, border = BODIES[name]
+    count = 8
+    block = Composite("b", make(count, count), border)
+    own = parameters(block, count, rng)
+    part, channels, few = part_of(block, count, own, 3)
+    assert isinstance(part, Composite)
+    assert [layer.name for layer in part.layers] == [layer.name for layer in block.layers]
+    assert part.facts(channels).radius == block.facts(count).radius
+    assert sum(a.size for a in few.values()) < sum(a.size for a in own.values())
+    for key, shape in part.param_shapes(channels).items():
+        np.testing.assert_array_equal(few[key], own[key][tuple(map(slice, shape))])
+
+
+def test_a_body_of_which_no_part_fits_is_kept_whole(rng: np.random.Generator) -> None:
+    halves = nw.Slice("a", 0, 4), nw.Slice("b", 4, 8, inputs=("input",))
+    block = Composite(
+        "b", (*halves, nw.Concat("c", inputs=("a", "b")), Add("d", inputs=("c", "input")))
+    )
+    assert part_of(block, 8, {}, 3) == (block, 8, {})
+
+
+def test_a_composite_without_parameters_has_the_dtype_of_the_others() -> None:
+    layers = (Composite("a", (nw.Scale("b", -1.5),)), Conv("c", 3, 1))
+    net = Network("n", 1, 3, layers)
+    params = sr.initialise(net)
+    small = sr.collapse_params(net, params)
+    assert small["a.weight"].dtype == np.float32
+    x = np.full((1, 2, 3, 3), 0.5, np.float32)
+    np.testing.assert_array_equal(sr.forward(sr.collapsed(net), small, x)["a"], -1.5 * x)
+    assert not [check for check in prove(net, params) if not check.passed]
+
+
+def test_biases_much_larger_than_weights_are_no_false_alarm(rng: np.random.Generator) -> None:
+    net = of_one_block(composite("ecb"), 4, 4)
+    params = sr.initialise(net)
+    params = {k: v + np.float32(100 * k.endswith("bias")) for k, v in params.items()}
+    assert not [check for check in prove(net, params) if not check.passed]
 
 
 def test_a_shared_composite_collapses_and_trains_once(rng: np.random.Generator) -> None:

@@ -158,10 +158,12 @@ def peak_bytes(blocks: int, tile: Any) -> int:
     return int(done.stdout) * 1024
 
 
+@pytest.mark.slow
 def test_1080p_to_4k_takes_less_than_a_gibibyte() -> None:
     assert peak_bytes(5, None) < 1 << 30
 
 
+@pytest.mark.slow
 def test_1080p_to_4k_in_tiles_takes_a_fraction_of_that() -> None:
     assert peak_bytes(1, (270, 480)) < 1 << 28
 
@@ -169,21 +171,26 @@ def test_1080p_to_4k_in_tiles_takes_a_fraction_of_that() -> None:
 # --- loss_and_grads ---
 
 
-@pytest.mark.parametrize("name", ["l1", "charbonnier"])
-def test_gradients_are_the_losses_derivative(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [("l1", 0.0), ("charbonnier", 0.0), ("l2", 0.0), ("log-mse", 0.0), ("l1", 0.1)],
+)
+def test_gradients_are_the_losses_derivative(name: str, share: float) -> None:
     for bias, dialect in (("none", "paper"), ("true", "paper"), ("true", "arm"), ("leaky", "arm")):
         net = small_sesr(dialect=dialect, block_bias=bias)
         params, x = parameters(net, 4), images((2, 5, 4, 1), 5)
         params = {name: 0.3 * value for name, value in params.items()}  # most pixels inside [0, 1]
         target = images((2, 10, 8, 1), 6)
-        loss, grads = sr.loss_and_grads(net, params, x, target, loss=name)
+        loss, grads = sr.loss_and_grads(net, params, x, target, loss=name, log_share=share)
         assert type(loss) is float
         rng, step = np.random.default_rng(7), 1e-6
         v = {name: rng.standard_normal(value.shape) for name, value in params.items()}
         moved: list[dict[str, Array]] = [
             {n: params[n] + s * v[n] for n in params} for s in (step, -step)
         ]
-        ahead, behind = (sr.loss_and_grads(net, p, x, target, loss=name)[0] for p in moved)
+        ahead, behind = (
+            sr.loss_and_grads(net, p, x, target, loss=name, log_share=share)[0] for p in moved
+        )
         got = sum(np.vdot(grads[name], v[name]) for name in params)
         assert got == pytest.approx((ahead - behind) / (2 * step), rel=1e-3)
 
@@ -279,8 +286,8 @@ def test_targets_that_do_not_fit_are_rejected(x: Array, target: Array, message: 
 
 def test_an_unknown_loss_is_rejected() -> None:
     net, x = small_sesr(), images((1, 5, 4, 1), 1)
-    with pytest.raises(ValueError, match=r"the loss must be one of .*charbonnier.*, got 'l2'"):
-        sr.loss_and_grads(net, parameters(net, 0), x, images((1, 10, 8, 1), 2), loss="l2")
+    with pytest.raises(ValueError, match=r"the loss must be one of .*charbonnier.*, got 'l3'"):
+        sr.loss_and_grads(net, parameters(net, 0), x, images((1, 10, 8, 1), 2), loss="l3")
 
 
 def test_a_tile_may_be_a_numpy_integer() -> None:

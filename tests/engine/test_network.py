@@ -23,6 +23,7 @@ def network(*layers: nw.Layer, upscale: int = 1, channels: int = 1) -> Network:
 # --- what is accepted ---
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(networks())
 def test_json_loses_nothing(net: Network) -> None:
@@ -292,6 +293,7 @@ def changed(data: st.DataObject, description: Any) -> str:
     return json.dumps(description)
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(st.data())
 def test_changed_descriptions_raise_only_network_errors(data: st.DataObject) -> None:

@@ -35,7 +35,10 @@ BICUBIC = {
 }
 
 
-@pytest.mark.parametrize(("folder", "upscale", "protocol"), BICUBIC)
+@pytest.mark.parametrize(
+    ("folder", "upscale", "protocol"),
+    [key if key[0] == "Set5" else pytest.param(*key, marks=pytest.mark.slow) for key in BICUBIC],
+)
 def test_bicubic_scores_are_the_published_ones(
     shared: Path, folder: str, upscale: int, protocol: str
 ) -> None:
@@ -107,9 +110,44 @@ def test_grey_images_of_black_and_white_are_not_clipped_to_studio_range(tmp_path
     assert scores["network"].psnr_db == pytest.approx(scores["bicubic"].psnr_db, abs=0.5)
 
 
-def test_networks_on_colours_are_not_scored() -> None:
-    net = Network("colours", 2, 3, (Resize("resize", 2),))
-    with pytest.raises(ValueError, match=r"scores are of Y: colours works on 3 channels, not on 1"):
+COLOURS = Network("colours", 2, 3, (Resize("resize", 2),))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_network_on_rgb_is_scored_by_the_y_of_its_result(folder: Path, protocol: str) -> None:
+    rule = PROTOCOLS[protocol]
+    scores = score_folder(folder, {"n": network(COLOURS, {})}, 2, rule).images
+    for name, pixels in (("colour", _pixels()[:, :26]), ("grey", _pixels(25, 31, ())[:24, :30])):
+        high = pixels if rule.rounded_images else pixels / 255
+        low = sr.imresize(high, 0.5)
+        shown = np.clip(sr.imresize(low / (255 if rule.rounded_images else 1), 2), 0, 1)
+        shown = from_float(shown, np.uint8) / 255 if rule.rounded_images else shown
+        reference, luma = luma_of(pixels / 255), luma_of(shown)
+        if rule.rounded_luma:
+            reference, luma = (from_float(y, np.uint8) / 255 for y in (reference, luma))
+        assert scores[name]["n"].psnr_db == pytest.approx(sr.psnr(reference, luma, 2), abs=2e-3)
+        assert scores[name]["n"].ssim == pytest.approx(sr.ssim(reference, luma, 2), abs=1e-5)
+
+
+def test_bicubic_as_a_network_on_rgb_scores_as_the_baseline(folder: Path) -> None:
+    methods = {
+        "bicubic": bicubic(2),
+        "n": network(COLOURS, {}),
+        "tiles": network(COLOURS, {}, tile=5),
+    }
+    for scores in score_folder(folder, methods, 2).images.values():
+        assert scores["n"].psnr_db == pytest.approx(scores["bicubic"].psnr_db, abs=0.05)
+        assert scores["tiles"] == scores["n"]
+
+
+def test_a_network_on_rgb_is_validated_while_it_trains(folder: Path) -> None:
+    mean = score_folder(folder, {"n": network(COLOURS, {})}, 2).mean()["n"]
+    assert validation_psnr(folder, 2)(COLOURS, {}) == pytest.approx(mean.psnr_db, abs=1e-9)
+
+
+def test_networks_on_other_channels_are_not_scored() -> None:
+    net = Network("two", 2, 2, (Resize("resize", 2),))
+    with pytest.raises(ValueError, match=r"scores are of Y: two works on 2 channels; needed is 1"):
         network(net, {})
 
 
@@ -206,6 +244,23 @@ def test_the_command_prints_a_table_that_names_its_protocol(
     expected = score_folder(folder, {"bicubic": bicubic(2)}, 2).mean()["bicubic"]
     assert f"{expected.psnr_db:.3f}  " in lines[-1]
     assert f"{expected.ssim:.4f}  " in lines[-1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_command_says_how_a_network_on_rgb_is_scored(
+    folder: Path, tmp_path: Path, capsys: Capture, protocol: str
+) -> None:
+    net = sr.architecture("abpn-m1c3-x2")
+    sr.save(tmp_path / "rgb.npz", net, sr.initialise(net))
+    arguments = ["--data", str(folder), "-n", str(tmp_path / "rgb.npz"), "--engine", "reference"]
+    assert main(["evaluate", *arguments, "--protocol", protocol]) == 0
+    rule = PROTOCOLS[protocol]
+    lines = capsys.readouterr().out.splitlines()
+    assert f"protocol {protocol} ({rule.text}; a network on RGB by the Y of its " in lines[0]
+    assert ("8-bit result)" in lines[0]) == rule.rounded_images
+    assert "abpn-m1c3-x2 dB" in lines[1]
+    assert main(["evaluate", *arguments, "--protocol", protocol, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["protocol"]["colours"] == rule.colours
 
 
 def test_the_command_prints_json(folder: Path, model: str, capsys: Capture) -> None:

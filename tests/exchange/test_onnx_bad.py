@@ -14,6 +14,7 @@ import sesr_ref as sr
 from onnx_tools import conv, node
 from sesr_ref import cli
 from sesr_ref.exchange.onnx import file as onnx_file
+from sesr_ref.exchange.onnx.fold import MAX_FOLDED_BYTES
 
 onnx = tools.onnx
 
@@ -142,7 +143,7 @@ def test_unsupported_types_of_constants_are_named(kind: str, tmp_path: Path) -> 
 
 
 def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
-    proto = tools.model([node("Identity", "x", "y")], {}, kind="UINT8")
+    proto = tools.model([node("Identity", "x", "y")], {}, kind="INT16")
     assert "input 'x' has ONNX type" in refusal(tools.saved(tmp_path / "m.onnx", proto))
 
 
@@ -150,19 +151,22 @@ def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
     ("nodes", "message"),
     [
         (
-            [conv("x w", "a", 3), node("BatchNormalization", "a s s s s", "b")],
-            "node 1 (BatchNormalization '/b/BatchNormalization'): operator BatchNormalization is",
+            [conv("x w", "a", 3), node("InstanceNormalization", "a s s", "b")],
+            "node 1 (InstanceNormalization '/b/InstanceNormalization'): operator InstanceNorm",
         ),
         ([node("Softplus", "x", "y")], "node 0 (Softplus '/y/Softplus')"),
         ([node("Relu", "x", "y", domain="custom")], "operator custom.Relu is not supported"),
-        ([node("Mul", "x x", "y")], "Mul of two tensors that depend on the image"),
+        ([node("Div", "x x", "y")], "only division by constants other than 0"),
+        ([node("Max", "x x", "y")], "only Max of an image and one number is supported"),
         ([node("Div", "k x", "y")], "only division by constants other than 0"),
         ([conv("x x", "y", 1)], "input 1 ('x') must be a constant"),
         ([conv("x w", "y", 3, strides=[2, 2])], "strides [2, 2]; only 1"),
         ([conv("x w", "y", 3, dilations=[2, 2])], "dilations [2, 2]; only 1"),
-        ([conv("x w", "y", 1)], "kernel 3 with pads [0, 0, 0, 0]"),
+        ([conv("x w", "y", 1)], "makes (14, 22, 1) of (16, 24, 1)"),
         ([node("Resize", "x", "y")], "states 0 scale(s) for 4 axes"),
-        ([conv("x flat", "y", 1)], "only square kernels"),
+        ([conv("x flat", "y", 1)], "with (0, 1, 0, 1) pixels cut off"),
+        ([node("ConvTranspose", "x flat", "y")], "of transposed ones only square is supported"),
+        ([conv("x even", "y", 2)], "kernel (2, 2) with pads [1, 1, 1, 1] and auto_pad NOTSET"),
         ([conv("x four", "y", 3)], "weight (4, 4, 3, 3) in 1 group(s) does not fit 1 input"),
         ([conv("x w four1", "y", 3)], "input 2 ('four1') must be a float tensor of 1 axes"),
         ([conv("x nan", "y", 3)], "numbers that are not finite"),
@@ -179,28 +183,38 @@ def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
         ([node("Transpose", "x", "y", perm=[0, 1, 3, 2])], "axes in the order (0, 1, 3, 2)"),
         ([conv("x wide", "y", 1)], "must be (16, 24, 1) (upscale 1), got (16, 24, 4)"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_understood_is_named_with_its_place(
     nodes: list[Any], message: str, tmp_path: Path
 ) -> None:
     constants = {
-        "w": W, "k": ONE, "s": np.ones(1, "f4"), "flat": np.ones((1, 1, 1, 3), "f4"),
-        "four": FOUR, "four1": np.ones((1, 1), "f4"), "nan": W * np.float32("nan"),
-        "pixels": np.ones((4, 4), "f4"), "uneven": np.array([1, 1, 2, 3], "f4"),
+        "w": W,
+        "k": ONE,
+        "s": np.ones(1, "f4"),
+        "flat": np.ones((1, 1, 1, 3), "f4"),
+        "four": FOUR,
+        "four1": np.ones((1, 1), "f4"),
+        "nan": W * np.float32("nan"),
+        "pixels": np.ones((4, 4), "f4"),
+        "uneven": np.array([1, 1, 2, 3], "f4"),
         "wide": np.ones((4, 1, 1, 1), "f4"),
-    }  # fmt: skip
+        "even": np.ones((1, 1, 2, 2), "f4"),
+    }
     assert message in refusal(tools.saved(tmp_path / "m.onnx", tools.model(nodes, constants)))
 
 
 def test_a_rearrangement_that_is_no_depth_to_space_is_named(tmp_path: Path) -> None:
     nodes = [
-        conv("x w", "a", 1), node("Reshape", "a six", "r"),
-        node("Transpose", "r", "t", perm=[0, 1, 2, 4, 3, 5]), node("Reshape", "t four", "y"),
-    ]  # fmt: skip
+        conv("x w", "a", 1),
+        node("Reshape", "a six", "r"),
+        node("Transpose", "r", "t", perm=[0, 1, 2, 4, 3, 5]),
+        node("Reshape", "t four", "y"),
+    ]
     constants = {
-        "w": np.ones((4, 1, 1, 1), "f4"), "six": np.array([1, 1, 2, 2, 3, 3]),
+        "w": np.ones((4, 1, 1, 1), "f4"),
+        "six": np.array([1, 1, 2, 2, 3, 3]),
         "four": np.array([1, 1, 6, 6]),
-    }  # fmt: skip
+    }
     proto = tools.model(nodes, constants, shape=[1, 1, 3, 3])
     assert "which is no depth-to-space" in refusal(tools.saved(tmp_path / "m.onnx", proto))
 
@@ -220,11 +234,45 @@ def test_groups_that_become_zeros_do_not_take_memory_without_end(tmp_path: Path)
     assert "is too large without groups" in refusal(tools.saved(tmp_path / "m.onnx", proto))
 
 
-def test_constants_do_not_grow_by_arithmetic(tmp_path: Path) -> None:
-    nodes = [node("Gather", "big many", "huge", axis=0), node("Add", "x huge", "y")]
-    constants = {"big": np.ones((1, 3000), "f4"), "many": np.zeros(3000, np.int64)}
-    message = refusal(tools.saved(tmp_path / "m.onnx", tools.model(nodes, constants)))
-    assert "node 0 (Gather '/huge/Gather')" in message
+FAR = np.array([1 << 20, 1 << 20])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        node("Gather", "big many", "huge", axis=0),
+        node("Expand", "one far", "huge"),
+        node("Tile", "flat far", "huge"),
+        node("ConstantOfShape", "far", "huge"),
+        node("Range", "none end step", "huge"),
+        node("Mul", "tall big", "huge"),
+    ],
+)
+def test_constants_do_not_grow_by_arithmetic(made: Any, tmp_path: Path) -> None:
+    constants = {
+        "big": np.ones((1, 30_000), "f4"),
+        "many": np.zeros(30_000, np.int64),
+        "far": FAR,
+        "one": ONE,
+        "flat": np.ones((1, 1), "f4"),
+        "none": np.float32(0),
+        "step": np.float32(1e-9),
+        "end": ONE,
+        "tall": np.ones((30_000, 1), "f4"),
+    }
+    proto = tools.model([made, node("Add", "x huge", "y")], constants)
+    message = refusal(tools.saved(tmp_path / "m.onnx", proto))
+    assert f"node 0 ({made.op_type} '/huge/{made.op_type}'): constants that" in message
+    assert f"take more than {MAX_FOLDED_BYTES} bytes" in message
+
+
+def test_constants_do_not_grow_by_their_number(tmp_path: Path) -> None:
+    kinds = [onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT]
+    casts = [node("Cast", f"c{i}", f"c{i + 1}", to=kinds[i % 2]) for i in range(100)]
+    nodes = [*casts, node("Mul", "x c100", "y")]
+    proto = tools.model(nodes, {"c0": np.ones((1 << 20, 1), "f4")})
+    message = refusal(tools.saved(tmp_path / "m.onnx", proto))
+    assert "node 32 (Cast '/c33/Cast'): constants that are computed" in message
 
 
 @pytest.mark.parametrize("shape", [["n", "c", "h", "w"], [1, 1 << 40, 4, 4], [1, 1, 4], None])

@@ -63,15 +63,20 @@ def test_one_bias_of_two_makes_the_other_zero(rng: np.random.Generator) -> None:
         (nw.Conv("a", 6, 3, groups=3), nw.Conv("b", 3, 1)),  # grouped
         (nw.Conv("a", 2, 3), nw.Conv("b", 3, 1)),  # collapsed it would cost more
         (  # somebody else reads the middle
-            nw.Conv("a", 5, 3), nw.Conv("b", 3, 1), nw.Conv("c", 3, 3, inputs=("a",)),
+            nw.Conv("a", 5, 3),
+            nw.Conv("b", 3, 1),
+            nw.Conv("c", 3, 3, inputs=("a",)),
             nw.Add("y", inputs=("b", "c")),
         ),
         (  # shared weights must stay what they are shared as
-            nw.Conv("a", 5, 3), nw.Conv("b", 3, 1), nw.ReLU("r"),
-            nw.Conv("a2", 5, 3, shares="a"), nw.Conv("b2", 3, 1, shares="b"),
+            nw.Conv("a", 5, 3),
+            nw.Conv("b", 3, 1),
+            nw.ReLU("r"),
+            nw.Conv("a2", 5, 3, shares="a"),
+            nw.Conv("b2", 3, 1, shares="b"),
         ),
     ],
-)  # fmt: skip
+)
 def test_other_pairs_stay_convolutions(
     layers: tuple[nw.Layer, ...], rng: np.random.Generator
 ) -> None:
@@ -102,9 +107,11 @@ def test_other_additions_are_no_short_residual(skip: nw.Add, rng: np.random.Gene
 
 def test_a_skip_that_is_read_before_the_addition_is_none(rng: np.random.Generator) -> None:
     layers = (
-        nw.Conv("a", 5, 3), nw.Conv("b", 3, 1), nw.Add("s", inputs=("b", "input")),
+        nw.Conv("a", 5, 3),
+        nw.Conv("b", 3, 1),
+        nw.Add("s", inputs=("b", "input")),
         nw.Add("y", inputs=("s", "b")),
-    )  # fmt: skip
+    )
     net = nw.Network("plain", 1, 3, layers)
     params = params_of(net, rng)
     found, got = find_linear_blocks(net, params)

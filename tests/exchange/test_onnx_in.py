@@ -11,7 +11,7 @@ import pytest
 import onnx_tools as tools
 import sesr_ref as sr
 from aimet import aimet_state
-from onnx_tools import conv, node
+from onnx_tools import conv, node, numbers
 from sesr_ref import network as nw
 from sesr_ref.exchange.onnx.operators import RULES
 from sesr_ref.exchange.state import from_state
@@ -31,10 +31,6 @@ def check(
     got = sr.run(net, params, x.astype(np.float32))
     np.testing.assert_allclose(got, expected.astype(np.float32), rtol=0, atol=atol)
     return net, params
-
-
-def numbers(rng: np.random.Generator, *shape: int) -> Array:
-    return rng.normal(0, 0.2, shape).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +58,12 @@ def test_our_own_expanded_export_comes_back_as_the_same_network(
 
 
 def test_every_operator_in_the_table_is_exercised_here() -> None:
-    source = Path(__file__).read_text("utf-8") + Path(tools.__file__).read_text("utf-8")
+    files = [*Path(__file__).parent.glob("test_onnx_*.py"), Path(tools.__file__)]
+    source = "".join(path.read_text("utf-8") for path in files)
     assert [kind for kind in RULES if f'"{kind}"' not in source] == []
 
 
-def test_per_channel_constants_become_depthwise_convolutions(
+def test_per_channel_constants_become_gains_and_depthwise_convolutions(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     nodes = [
@@ -80,26 +77,33 @@ def test_per_channel_constants_become_depthwise_convolutions(
         node("Sub", "doubled x", "difference"),
     ]
     constants = {
-        "mean": numbers(rng, 1, 3, 1, 1), "factor": numbers(rng, 3, 1, 1),
-        "deviation": numbers(rng, 3, 1, 1) + 1, "one": np.ones(1, "f4"), "half": np.float32(0.5),
-    }  # fmt: skip
+        "mean": numbers(rng, 1, 3, 1, 1),
+        "factor": numbers(rng, 3, 1, 1),
+        "deviation": numbers(rng, 3, 1, 1) + 1,
+        "one": np.ones(1, "f4"),
+        "half": np.float32(0.5),
+    }
     path = tools.saved(tmp_path / "m.onnx", tools.model(nodes, constants, channels=3))
     net, _ = check(path, rng.random((2, 5, 4, 3), dtype=np.float32), upscale=1)
     depthwise = [la for la in net.layers if isinstance(la, nw.Conv)]
-    assert [(la.kernel_size, la.groups) for la in depthwise] == [
-        (1, 3)
-    ] * 3  # the last Add is a bias
-    kinds = [type(la) for la in net.layers[-6:]]
-    assert kinds == [nw.Scale, nw.Shift, nw.Scale, nw.Scale, nw.Scale, nw.Add]
+    assert [(la.kernel_size, la.groups, la.bias) for la in depthwise] == [(1, 3, True)] * 2
+    kinds = [type(la) for la in net.layers]
+    assert kinds == [
+        *(nw.Conv, nw.Gain, nw.Gain, nw.Conv),
+        *(nw.Scale, nw.Shift, nw.Scale, nw.Scale, nw.Scale, nw.Add),
+    ]
 
 
 def test_a_bias_added_after_a_convolution_becomes_its_bias(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     nodes = [
-        conv("x w", "a", 3), node("Add", "a b", "biased"),
-        conv("biased v", "c", 1), node("Add", "c b", "forked"), node("Add", "forked c", "y"),
-    ]  # fmt: skip
+        conv("x w", "a", 3),
+        node("Add", "a b", "biased"),
+        conv("biased v", "c", 1),
+        node("Add", "c b", "forked"),
+        node("Add", "forked c", "y"),
+    ]
     constants = {"w": numbers(rng, 3, 3, 3, 3), "b": numbers(rng, 3, 1, 1)}
     constants["v"] = numbers(rng, 3, 3, 1, 1)
     path = tools.saved(tmp_path / "m.onnx", tools.model(nodes, constants, channels=3))
@@ -116,20 +120,33 @@ def test_a_bias_added_after_a_convolution_becomes_its_bias(
 
 def test_activations_groups_sums_and_joins(tmp_path: Path, rng: np.random.Generator) -> None:
     nodes = [
-        conv("x w", "a", 3, group=3), node("Relu", "a", "r"),
+        conv("x w", "a", 3, group=3),
+        node("Relu", "a", "r"),
         node("Conv", "r g b", "c", group=2, auto_pad="SAME_UPPER"),
-        node("LeakyRelu", "c", "l", alpha=0.3), node("PRelu", "l one", "p"),
-        node("PRelu", "p each", "q"), node("Clip", "q - high", "k"),
-        node("Clip", "k zero", "z"), node("Clip", "z low high", "m"),
-        node("Identity", "m", "i"), node("Dropout", "i", "d"), node("Cast", "d", "t", to=1),
-        node("Concat", "t r", "j", axis=-3), conv("j last", "o", 5),
+        node("LeakyRelu", "c", "l", alpha=0.3),
+        node("PRelu", "l one", "p"),
+        node("PRelu", "p each", "q"),
+        node("Clip", "q - high", "k"),
+        node("Clip", "k zero", "z"),
+        node("Clip", "z low high", "m"),
+        node("Identity", "m", "i"),
+        node("Dropout", "i", "d"),
+        node("Cast", "d", "t", to=1),
+        node("Concat", "t r", "j", axis=-3),
+        conv("j last", "o", 5),
         node("Sum", "o x o", "y"),
-    ]  # fmt: skip
+    ]
     constants = {
-        "w": numbers(rng, 6, 1, 3, 3), "g": numbers(rng, 4, 3, 1, 1), "b": numbers(rng, 4),
-        "one": np.full(1, 0.5, "f4"), "each": numbers(rng, 4, 1, 1), "low": np.float32(0.05),
-        "high": np.float32(0.2), "zero": np.float32(0), "last": numbers(rng, 3, 10, 5, 5),
-    }  # fmt: skip
+        "w": numbers(rng, 6, 1, 3, 3),
+        "g": numbers(rng, 4, 3, 1, 1),
+        "b": numbers(rng, 4),
+        "one": np.full(1, 0.5, "f4"),
+        "each": numbers(rng, 4, 1, 1),
+        "low": np.float32(0.05),
+        "high": np.float32(0.2),
+        "zero": np.float32(0),
+        "last": numbers(rng, 3, 10, 5, 5),
+    }
     path = tools.saved(tmp_path / "m.onnx", tools.model(nodes, constants, channels=3))
     check(path, rng.random((2, 6, 5, 3), dtype=np.float32), upscale=1)
 
@@ -151,19 +168,29 @@ def test_depth_to_space_spelt_as_reshape_and_transpose(
         constants |= {"six": np.array(six), "four": np.array(four)}
     else:
         constants |= {
-            "two": np.array(2), "twos": np.array([2, 2]), "c": np.array([c]), "zero": np.array([0]),
-            "b": np.array([0]), "i2": np.array([2]), "i3": np.array([3]), "end": np.array([4]),
-        }  # fmt: skip
+            "two": np.array(2),
+            "twos": np.array([2, 2]),
+            "c": np.array([c]),
+            "zero": np.array([0]),
+            "b": np.array([0]),
+            "i2": np.array([2]),
+            "i3": np.array([3]),
+            "end": np.array([4]),
+        }
         ahead = "zero twos c hw" if mode == "DCR" else "zero c twos hw"
         nodes += [
-            node("Shape", "a", "shape"), node("Slice", "shape i2 end", "hw"),
-            node("Concat", ahead, "six", axis=0), node("Mul", "hw two", "hw2"),
-            node("Gather", "shape b", "n", axis=0), node("Concat", "n c hw2", "four", axis=0),
-        ]  # fmt: skip
+            node("Shape", "a", "shape"),
+            node("Slice", "shape i2 end", "hw"),
+            node("Concat", ahead, "six", axis=0),
+            node("Mul", "hw two", "hw2"),
+            node("Gather", "shape b", "n", axis=0),
+            node("Concat", "n c hw2", "four", axis=0),
+        ]
     nodes += [
-        node("Reshape", "a six", "r"), node("Transpose", "r", "t", perm=order),
+        node("Reshape", "a six", "r"),
+        node("Transpose", "r", "t", perm=order),
         node("Reshape", "t four", "y"),
-    ]  # fmt: skip
+    ]
     shape = [n, 3, h, w] if size == "fixed" else ["n", 3, "h", "w"]
     proto = tools.model(nodes, constants, shape=shape)
     path = tools.saved(tmp_path / "m.onnx", proto)
@@ -176,9 +203,11 @@ def test_fixed_sizes_of_any_magnitude_take_no_memory(tmp_path: Path) -> None:
     side = 1 << 15
     six, four = [1, 1, 2, 2, side, side], [1, 1, 2 * side, 2 * side]
     nodes = [
-        conv("x k", "a", 1), node("Reshape", "a six", "r"),
-        node("Transpose", "r", "t", perm=[0, 1, 4, 2, 5, 3]), node("Reshape", "t four", "y"),
-    ]  # fmt: skip
+        conv("x k", "a", 1),
+        node("Reshape", "a six", "r"),
+        node("Transpose", "r", "t", perm=[0, 1, 4, 2, 5, 3]),
+        node("Reshape", "t four", "y"),
+    ]
     constants = {"k": np.ones((4, 1, 1, 1), "f4"), "six": np.array(six), "four": np.array(four)}
     proto = tools.model(nodes, constants, shape=[1, 1, side, side])
     net, _ = sr.from_onnx(tools.saved(tmp_path / "m.onnx", proto))
@@ -187,17 +216,25 @@ def test_fixed_sizes_of_any_magnitude_take_no_memory(tmp_path: Path) -> None:
 
 def test_tensorflow_models_keep_channels_last(tmp_path: Path, rng: np.random.Generator) -> None:
     nodes = [
-        node("Transpose", "x", "first", perm=[0, 3, 1, 2]), conv("first w", "a", 3),
-        node("Transpose", "a", "last", perm=[0, 2, 3, 1]), node("Mul", "last gain", "m"),
-        node("Relu", "m", "r"), node("PRelu", "r slope", "p"), node("Sigmoid", "p", "s"),
+        node("Transpose", "x", "first", perm=[0, 3, 1, 2]),
+        conv("first w", "a", 3),
+        node("Transpose", "a", "last", perm=[0, 2, 3, 1]),
+        node("Mul", "last gain", "m"),
+        node("Relu", "m", "r"),
+        node("PRelu", "r slope", "p"),
+        node("Sigmoid", "p", "s"),
         node("Concat", "s r", "j", axis=3),
-        node("Transpose", "j", "back", perm=[0, 3, 1, 2]), conv("back v", "b", 1),
-        node("DepthToSpace", "b", "d", blocksize=2), node("Transpose", "d", "y", perm=[0, 2, 3, 1]),
-    ]  # fmt: skip
+        node("Transpose", "j", "back", perm=[0, 3, 1, 2]),
+        conv("back v", "b", 1),
+        node("DepthToSpace", "b", "d", blocksize=2),
+        node("Transpose", "d", "y", perm=[0, 2, 3, 1]),
+    ]
     constants = {
-        "w": numbers(rng, 4, 3, 3, 3), "v": numbers(rng, 12, 8, 1, 1),
-        "gain": numbers(rng, 4), "slope": numbers(rng, 1, 1, 4),
-    }  # fmt: skip
+        "w": numbers(rng, 4, 3, 3, 3),
+        "v": numbers(rng, 12, 8, 1, 1),
+        "gain": numbers(rng, 4),
+        "slope": numbers(rng, 1, 1, 4),
+    }
     proto = tools.model(nodes, constants, shape=["n", "h", "w", 3])
     path = tools.saved(tmp_path / "m.onnx", proto)
     check(path, rng.random((2, 5, 4, 3), dtype=np.float32), upscale=2, nhwc=True)
@@ -205,13 +242,16 @@ def test_tensorflow_models_keep_channels_last(tmp_path: Path, rng: np.random.Gen
 
 def test_luma_in_channels_last_by_reshape(tmp_path: Path, rng: np.random.Generator) -> None:
     nodes = [
-        node("Reshape", "x first", "f"), conv("f w", "a", 3),
-        node("DepthToSpace", "a", "d", blocksize=2), node("Reshape", "d last", "y"),
-    ]  # fmt: skip
+        node("Reshape", "x first", "f"),
+        conv("f w", "a", 3),
+        node("DepthToSpace", "a", "d", blocksize=2),
+        node("Reshape", "d last", "y"),
+    ]
     constants = {
-        "w": numbers(rng, 4, 1, 3, 3), "first": np.array([1, 1, 6, 5]),
+        "w": numbers(rng, 4, 1, 3, 3),
+        "first": np.array([1, 1, 6, 5]),
         "last": np.array([1, 12, 10, 1]),
-    }  # fmt: skip
+    }
     proto = tools.model(nodes, constants, shape=[1, 6, 5, 1])
     path = tools.saved(tmp_path / "m.onnx", proto)
     check(path, rng.random((1, 6, 5, 1), dtype=np.float32), upscale=2, nhwc=True)
@@ -226,13 +266,17 @@ def test_luma_in_channels_last_by_reshape(tmp_path: Path, rng: np.random.Generat
         ({"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}, "bilinear"),
         ({"mode": "cubic", "coordinate_transformation_mode": "half_pixel"}, "bicubic75"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("by", ["scales", "sizes"])
 @pytest.mark.parametrize("scale", [2, 3])
 def test_resizings_that_have_an_equal(
-    attributes: dict[str, Any], mode: str, by: str, scale: int, tmp_path: Path,
+    attributes: dict[str, Any],
+    mode: str,
+    by: str,
+    scale: int,
+    tmp_path: Path,
     rng: np.random.Generator,
-) -> None:  # fmt: skip
+) -> None:
     inputs = {"scales": "x - scales", "sizes": "x - - sizes"}[by]
     constants = {
         "scales": np.array([1, 1, scale, scale], "f4"),
@@ -272,8 +316,9 @@ def test_our_own_bicubic_comes_back_and_no_other(
     sr.to_onnx(tmp_path / "m.onnx", nw.Network("enlarge", 3, 2, layers), {}, dtype=dtype)
     net, _ = sr.from_onnx(tmp_path / "m.onnx")
     assert net.layers == (
-        nw.Resize("bicubic", 3, inputs=("input",)), nw.ReLU("y", inputs=("bicubic",)),
-    )  # fmt: skip
+        nw.Resize("bicubic", 3, inputs=("input",)),
+        nw.ReLU("y", inputs=("bicubic",)),
+    )
     proto = onnx.load(tmp_path / "m.onnx")
     changed = next(t for t in proto.graph.initializer if t.name == "bicubic.phases.weight")
     weight = onnx.numpy_helper.to_array(changed).copy()
@@ -285,8 +330,9 @@ def test_our_own_bicubic_comes_back_and_no_other(
 
 def test_old_upsample_and_old_clip(tmp_path: Path, rng: np.random.Generator) -> None:
     nodes = [
-        node("Upsample", "x scales", "u", mode="nearest"), node("Clip", "u", "y", min=0.2, max=0.7)
-    ]  # fmt: skip
+        node("Upsample", "x scales", "u", mode="nearest"),
+        node("Clip", "u", "y", min=0.2, max=0.7),
+    ]
     proto = tools.model(nodes, {"scales": np.array([1, 1, 2, 2], "f4")}, channels=2, opset=9)
     path = tools.saved(tmp_path / "m.onnx", proto)
     net, params = sr.from_onnx(path)
@@ -306,9 +352,13 @@ def test_old_upsample_and_old_clip(tmp_path: Path, rng: np.random.Generator) -> 
     ],
 )
 def test_transposed_convolutions(
-    groups: int, kernel: int, attributes: dict[str, Any], stride: int, tmp_path: Path,
+    groups: int,
+    kernel: int,
+    attributes: dict[str, Any],
+    stride: int,
+    tmp_path: Path,
     rng: np.random.Generator,
-) -> None:  # fmt: skip
+) -> None:
     nodes = [node("ConvTranspose", "x w b", "y", group=groups, **attributes)]
     constants = {"w": numbers(rng, 4, 4 // groups, kernel, kernel), "b": numbers(rng, 4)}
     path = tools.saved(tmp_path / "m.onnx", tools.model(nodes, constants, channels=4))
@@ -351,10 +401,14 @@ def test_constants_in_nodes_and_branches_nobody_reads(
 ) -> None:
     weight = onnx.numpy_helper.from_array(numbers(rng, 1, 1, 3, 3), "w")
     nodes = [
-        node("Constant", "", "w", value=weight), node("Constant", "", "s", value_float=0.5),
-        node("Constant", "", "perm", value_ints=[0, 1, 3, 2]), node("Shape", "w", "of_weight"),
-        conv("x w", "a", 3), node("Relu", "x", "unread"), node("Mul", "a s", "y"),
-    ]  # fmt: skip
+        node("Constant", "", "w", value=weight),
+        node("Constant", "", "s", value_float=0.5),
+        node("Constant", "", "perm", value_ints=[0, 1, 3, 2]),
+        node("Shape", "w", "of_weight"),
+        conv("x w", "a", 3),
+        node("Relu", "x", "unread"),
+        node("Mul", "a s", "y"),
+    ]
     path = tools.saved(tmp_path / "m.onnx", tools.model(nodes, {}))
     net, _ = check(path, rng.random((1, 4, 5, 1), dtype=np.float32), upscale=1)
     assert [la.name for la in net.layers] == ["a", "y"]

@@ -12,13 +12,15 @@ import pytest
 import onnx_tools as tools
 import sesr_ref as sr
 from sesr_ref import network as nw
-from sesr_ref.exchange.onnx.write import IR_VERSION, OPSET
+from sesr_ref.exchange.onnx.write import OPSET
 from sesr_ref.exchange.shuffle_order import with_shuffle_mode
 
 onnx = tools.onnx
 
 ALL_KINDS = nw.Network(
-    "all-kinds", 2, 3,
+    "all-kinds",
+    2,
+    3,
     layers=(
         nw.Shift("shift", -0.25),
         nw.Conv("head", 12, 5, bias=True),
@@ -37,7 +39,7 @@ ALL_KINDS = nw.Network(
         nw.Add("total", inputs=("shuffle", "up", "enlarged")),
         nw.Clip("clip", 0.0, 1.0),
     ),
-)  # fmt: skip
+)
 NETWORKS: dict[str, Callable[[], sr.Network]] = {
     "x2": lambda: sr.sesr(2, 5, 2, expand=9),
     "x4, biased": lambda: sr.sesr(1, 4, 4, expand=7, block_bias="true"),
@@ -183,7 +185,7 @@ def test_the_file_states_opset_sizes_and_every_tensors_shape(
     proto = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(proto, full_check=True)
     assert [(o.domain, o.version) for o in proto.opset_import] == [("", OPSET)]
-    assert proto.ir_version == IR_VERSION
+    assert proto.ir_version == 8
     stated = {
         v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
         for v in (*proto.graph.input, *proto.graph.value_info, *proto.graph.output)
@@ -194,9 +196,11 @@ def test_the_file_states_opset_sizes_and_every_tensors_shape(
 
 def test_layers_that_share_parameters_get_constants_of_their_own(tmp_path: Path) -> None:
     layers = (
-        nw.Conv("a", 1, 3), nw.PReLU("p"),
-        nw.Conv("b", 1, 3, shares="a"), nw.PReLU("q", shares="p"),
-    )  # fmt: skip
+        nw.Conv("a", 1, 3),
+        nw.PReLU("p"),
+        nw.Conv("b", 1, 3, shares="a"),
+        nw.PReLU("q", shares="p"),
+    )
     params = {"a.weight": np.ones((3, 3, 1, 1), "f4"), "p.slope": np.ones(1, "f4")}
     sr.to_onnx(tmp_path / "m.onnx", nw.Network("shared", 1, 1, layers), params)
     read = [n for node in onnx.load(tmp_path / "m.onnx").graph.node for n in node.input[1:]]
@@ -244,7 +248,9 @@ def test_an_existing_file_is_kept_unless_it_may_be_replaced(
 
 
 RGB = nw.Network(
-    "rgb", 4, 3,
+    "rgb",
+    4,
+    3,
     layers=(
         nw.Conv("head", 48, 3, bias=True),
         nw.PReLU("act"),
@@ -254,7 +260,7 @@ RGB = nw.Network(
         nw.LeakyReLU("leaky", 0.1),
         nw.DepthToSpace("second", 2, "CRD"),
     ),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])

@@ -192,7 +192,7 @@ def dropped(*names: str) -> Change:
         (lambda s: {"b.weight": np.ones(3, "f4")}, "no layout fits: found b.weight; expected ses"),
         (lambda s: {}, "no layout fits: found no arrays"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_says_what_was_expected_and_found(
     change: Change, message: str, rng: np.random.Generator
 ) -> None:
@@ -216,16 +216,29 @@ SHIPPED = sr.sesr(1, 4, 2, expand=6, short_residuals=False)
     ("net", "dialect", "why"),
     [
         (SHIPPED, "torch", "block0: residual is False, the dialect has True"),
-        (SHIPPED, "aimet", "it has no head.project_bias, for which the dialect has "
-                           "model.conv_first.conv_squeeze.bias"),
-        (sr.collapsed(SHIPPED), "torch", "it has no head.expand, for which the dialect has "
-                                         "head.expand.weight"),
-        (sr.sesr(1, 4, 2, 6, input_residual=False), "torch",
-         "shuffle0: name is 'shuffle0', the dialect has 'subpixels'"),
-        (sr.sesr(1, 4, 4, 6, dialect="arm", block_bias="true"), "torch",
-         "shift: name is 'shift', the dialect has 'head'"),
+        (
+            SHIPPED,
+            "aimet",
+            "it has no head.project_bias, for which the dialect has "
+            "model.conv_first.conv_squeeze.bias",
+        ),
+        (
+            sr.collapsed(SHIPPED),
+            "torch",
+            "it has no head.expand, for which the dialect has head.expand.weight",
+        ),
+        (
+            sr.sesr(1, 4, 2, 6, input_residual=False),
+            "torch",
+            "shuffle0: name is 'shuffle0', the dialect has 'subpixels'",
+        ),
+        (
+            sr.sesr(1, 4, 4, 6, dialect="arm", block_bias="true"),
+            "torch",
+            "shift: name is 'shift', the dialect has 'head'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_first_difference_is_said(net: sr.Network, dialect: str, why: str) -> None:
     with pytest.raises(ValueError, match=r"is not the network that .* describes: ") as error:
         to_state(net, sr.initialise(net), dialect)

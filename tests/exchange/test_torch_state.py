@@ -191,7 +191,7 @@ GLOBAL = b"\x80\x02c%s\n%s\n(X\x02\x00\x00\x00idtR."
         (STATE.replace(b"\x00\x00\x000X", b"\x00\x00\x001X"), "no 'archive/data/1'"),
         (STATE.replace(b"storage", b"STORAGE"), "that is no storage"),
     ],
-)  # fmt: skip
+)
 def test_hostile_and_damaged_pickles_are_refused(
     content: bytes, message: str, tmp_path: Path
 ) -> None:

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
-from checks import need_kernels
+from checks import need_kernels, python, python_program
 from networks_for_kernels import images, random_params
 from sesr_ref.ops.arrays import Array, Params
 
@@ -53,20 +52,6 @@ for k in params:
 from sesr_kernels.machine.host import HOST
 print(HOST.name)
 """
-
-
-def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a new interpreter that finds the project."""
-    return python_program("-c", code, **environment)
-
-
-def python_program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a new interpreter that finds the project and the tests."""
-    path = os.pathsep.join(str(ROOT / part) for part in (".", "kernels", "weights", "tests"))
-    env = os.environ | {"PYTHONPATH": path} | environment
-    return subprocess.run(
-        [sys.executable, *arguments], env=env, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.mark.parametrize(
@@ -108,7 +93,7 @@ def test_every_instruction_sets_blocks_give_the_same_results(name: str, tmp_path
 def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    code = "from sesr_kernels.blocks.elementwise import prelu\nimport numpy as np\n" + (
+    code = "from sesr_kernels.blocks.prelu import prelu\nimport numpy as np\n" + (
         "print(prelu(np.full((1, 1, 1, 1), -2, 'f4'), np.full(1, .5, 'f4')).item())"
     )
     done = python(code, SESR_CACHE_DIR=str(blocked / "cache"))
@@ -117,8 +102,9 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> No
     assert done.stderr.count("RuntimeWarning: compiled kernels are not kept") == 1
 
 
+@pytest.mark.slow
 def test_compiled_code_is_kept_and_found_again(tmp_path: Path) -> None:
-    code = "from sesr_kernels.blocks import elementwise as e\nimport numpy as np\n" + (
+    code = "from sesr_kernels.blocks import prelu as e\nimport numpy as np\n" + (
         "x = np.full((1, 1, 1, 1), -2, 'f4')\nprint(e.prelu(x, np.full(1, .5, 'f4')).item())\n"
         "print(sum(e._prelu.stats.cache_hits.values()))"
     )
@@ -166,6 +152,7 @@ def test_a_forked_child_and_a_thread_run_the_same_kernels(rng: np.random.Generat
     assert results == [True] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_fork_after_use_works(tmp_path: Path) -> None:
     fork = (
@@ -191,6 +178,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_children_of_multiprocessing_give_the_parents_bits(method: str, tmp_path: Path) -> None:
     if method not in multiprocessing.get_all_start_methods():
@@ -224,6 +212,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), lock._lock.acquire(tim
     assert done.stdout.split() == ["0", "True"], done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's memory protection")
 @pytest.mark.parametrize("side", ["behind", "before"])
 def test_no_kernel_touches_memory_beyond_its_arrays(side: str) -> None:
@@ -231,6 +220,7 @@ def test_no_kernel_touches_memory_beyond_its_arrays(side: str) -> None:
     assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's memory protection")
 def test_arrays_that_are_too_small_are_noticed() -> None:
     done = python_program(str(ROOT / "tests" / "guarded.py"), "behind", "700")
@@ -248,6 +238,7 @@ def test_without_the_compiler_the_fast_engine_says_so_in_one_line() -> None:
     assert name == "reference"
 
 
+@pytest.mark.slow
 def test_what_is_plain_python_gives_the_same_results_interpreted() -> None:
     file = str(ROOT / "tests" / "kernels" / "test_kernels_plain.py")
     done = python_program(
@@ -295,7 +286,7 @@ def test_calls_side_by_side_do_not_mix(rng: np.random.Generator) -> None:
                     np.testing.assert_array_equal(g, w)
 
 
-def test_a_failing_worker_stops_the_others_and_is_told() -> None:
+def test_a_failing_worker_stops_the_others_and_is_reported() -> None:
     from sesr_kernels.machine.threads import Threads, share
 
     def worker(following: object) -> None:

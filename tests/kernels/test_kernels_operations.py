@@ -94,24 +94,17 @@ def test_grouped_convolutions(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("case", CASES[:35], ids=str)
-def test_activations_and_shuffles_are_the_references(case: Any, rng: np.random.Generator) -> None:
+def test_prelu_and_its_gradients_are_the_references(case: Any, rng: np.random.Generator) -> None:
     n, height, width, _, channels, _ = case
     x, dy = (random(rng, n, height, width, channels) for _ in range(2))
     x.flat[::7], x.flat[::11], x.flat[::13], x.flat[::17] = np.nan, np.inf, 0, -np.inf
     slope = random(rng, channels)
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(FAST.prelu(x, slope), sr.REFERENCE.prelu(x, slope))
-        np.testing.assert_array_equal(FAST.relu(x), sr.REFERENCE.relu(x))
-        np.testing.assert_array_equal(FAST.relu_vjp(dy, x), sr.REFERENCE.relu_vjp(dy, x))
     finite = np.nan_to_num(x, posinf=1, neginf=-1)
     got, want = (ops.prelu_vjp(dy, finite, slope) for ops in (FAST, sr.REFERENCE))
     np.testing.assert_array_equal(got[0], want[0])
     close(got[1], want[1])
-    for mode in ("DCR", "CRD"):
-        small = random(rng, n, height, width, 4 * channels)
-        big = sr.REFERENCE.depth_to_space(small, 2, mode)
-        np.testing.assert_array_equal(FAST.depth_to_space(small, 2, mode), big)
-        np.testing.assert_array_equal(FAST.depth_to_space_vjp(big, 2, mode), small)
 
 
 def test_strided_views_are_read_as_they_are(rng: np.random.Generator) -> None:
@@ -131,12 +124,11 @@ def test_threads_change_no_bit_of_an_operation(rng: np.random.Generator) -> None
         lambda ops: ops.conv2d(x, weight[:, :, :2], None, 3),
         lambda ops: ops.conv_transpose2d(x, up),
         lambda ops: ops.conv_transpose2d_vjp(large, x, up),
-        lambda ops: ops.prelu_vjp(x, x[::-1], weight[0, 0, :, 0]),
     ]
     for call in calls:
         one, two, five = (call(sr.fast(threads=threads)) for threads in (1, 2, 5))
-        for a, b, c in zip(*(r if isinstance(r, tuple) else (r,) for r in (one, two, five)),
-                           strict=True):  # fmt: skip
+        results = (r if isinstance(r, tuple) else (r,) for r in (one, two, five))
+        for a, b, c in zip(*results, strict=True):
             np.testing.assert_array_equal(a, b)
             np.testing.assert_array_equal(a, c)
 
@@ -151,7 +143,7 @@ def test_a_part_of_an_image_has_the_bits_of_the_whole(k: int, rng: np.random.Gen
         np.testing.assert_array_equal(part[:, half : 15 - half, half : 27 - half], inner)
 
 
-def test_mistakes_are_told_as_by_the_reference(rng: np.random.Generator) -> None:
+def test_mistakes_are_reported_as_by_the_reference(rng: np.random.Generator) -> None:
     x, weight = random(rng, 1, 5, 6, 3), random(rng, 3, 3, 4, 2)
     calls: list[Any] = [
         lambda ops: ops.conv2d(x, weight),
@@ -159,9 +151,7 @@ def test_mistakes_are_told_as_by_the_reference(rng: np.random.Generator) -> None
         lambda ops: ops.conv2d(x[0], weight),
         lambda ops: ops.conv_transpose2d(x, weight[:, :, :3], None, 4),
         lambda ops: ops.prelu(x, np.zeros(2, np.float32)),
-        lambda ops: ops.depth_to_space(x, 2),
-        lambda ops: ops.depth_to_space_vjp(x, 4),
-        lambda ops: ops.relu_vjp(x[:, :2], x),
+        lambda ops: ops.prelu_vjp(x[:, :2], x, np.zeros(3, np.float32)),
     ]
     for call in calls:
         with pytest.raises(ValueError, match=r".") as want:
@@ -171,13 +161,13 @@ def test_mistakes_are_told_as_by_the_reference(rng: np.random.Generator) -> None
         assert str(got.value) == str(want.value)
 
 
-def test_every_operation_of_the_table_has_a_kernel_or_is_for_whole_networks() -> None:
+def test_what_numpy_does_as_well_is_left_to_the_reference() -> None:
     from dataclasses import fields
 
-    from sesr_kernels.operations import KERNELS
-
-    whole = {"name", "network", "margin", "gradients", "adam", "set_threads", "cache_folder"}
-    assert {field.name for field in fields(sr.Ops)} == set(KERNELS) | whole
+    alike = {
+        f.name for f in fields(sr.Ops) if getattr(FAST, f.name) is getattr(sr.REFERENCE, f.name)
+    }
+    assert alike == {"relu", "relu_vjp", "depth_to_space", "depth_to_space_vjp"}
 
 
 def test_float64_gives_the_references_bits(rng: np.random.Generator) -> None:

@@ -65,10 +65,10 @@ def test_an_enlargement_has_the_references_bits(
 
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_the_weights_of_a_phase_are_those_of_the_reference_far_from_the_edges(mode: str) -> None:
-    from sesr_kernels.inference.resampling import phases
+    from sesr_kernels.inference.resampling import enlargement
 
     for upscale in (1, 2, 3, 5, 16):
-        found, matrix = phases(upscale, mode), resample_matrix(32, upscale, mode)
+        found, matrix = enlargement(upscale, mode), resample_matrix(32, upscale, mode)
         for phase, (first, weights) in enumerate(zip(*found, strict=True)):
             row = 16 * upscale + phase
             dense = np.zeros(32)
@@ -123,10 +123,11 @@ def test_a_tiles_margin_is_the_exact_halo_or_one_pixel_more() -> None:
         assert halo(net) <= found[0] <= halo(net) + 1
 
 
-def test_the_depth_first_executor_has_a_rule_for_every_primitive() -> None:
-    from sesr_kernels.inference.lowering import RULES
+def test_the_depth_first_executor_has_a_rule_for_every_kind_that_the_kernels_read() -> None:
+    from sesr_kernels.description.layers import FIELDS
+    from sesr_kernels.inference.rules import RULES
 
-    assert set(RULES) == {kind.__name__ for kind in PRIMITIVES}
+    assert set(RULES) == set(FIELDS) <= {kind.__name__ for kind in PRIMITIVES}
 
 
 @pytest.mark.parametrize(

@@ -51,18 +51,22 @@ def test_gradients_are_those_of_the_float64_reference(
         )
 
 
-def test_charbonnier_gradients_are_those_of_the_float64_reference(
-    rng: np.random.Generator,
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [("charbonnier", 0.0), ("l2", 0.0), ("log-mse", 0.0), ("charbonnier", 0.02), ("l2", 0.02)],
+)
+def test_gradients_of_smooth_losses_are_those_of_the_float64_reference(
+    name: str, share: float, rng: np.random.Generator
 ) -> None:
     net = sr.sesr(2)
     params, x = sr.initialise(net), images(net, rng, 2, 13, 17)  # values of an image's size
     near = sr.run(net, params, x)
     target = near + np.float32(2e-3) * rng.standard_normal(near.shape).astype(np.float32)
     target[0, :3] = near[0, :3]  # errors of about nothing
-    loss, grads = sr.loss_and_grads(net, params, x, target, sr.fast(), loss="charbonnier")
+    loss, grads = sr.loss_and_grads(net, params, x, target, sr.fast(), name, share)
     exact: Params = {name: value.astype(np.float64) for name, value in params.items()}
     want_loss, want = sr.loss_and_grads(
-        net, exact, x.astype(np.float64), target.astype(np.float64), loss="charbonnier"
+        net, exact, x.astype(np.float64), target.astype(np.float64), loss=name, log_share=share
     )
     assert loss == pytest.approx(want_loss, rel=1e-4)
     for name in params:

@@ -229,6 +229,7 @@ def test_impossible_sizes_strips_and_steps_are_named() -> None:
         depth_first(M5, 9, 9, sr.ETHOS_N78_4TOPS, step_rows=0)
 
 
+@pytest.mark.slow
 def test_an_sram_too_small_for_any_tile_is_rejected() -> None:
     tiny = sr.Npu(name="tiny", sram_bytes=66_000)
     with pytest.raises(ValueError, match="too small for one stripe"):

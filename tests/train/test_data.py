@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sesr_ref.images import write_image
+from sesr_ref.images import imresize, luma_of, write_image
+from sesr_ref.train import prepared
 from sesr_ref.train.data import Pairs, find_images, training_pairs, turned
 
 
@@ -48,6 +50,22 @@ def test_a_folder_of_small_images_is_told_by_a_part_of_its_name(
     write(tmp_path / folder / "a.png", (4, 4))
     write(tmp_path / "b.png", (4, 4))
     assert len(find_images(tmp_path)) == 1 + wanted
+
+
+def test_validation_images_beside_the_training_images_are_left_out_unless_named(
+    tmp_path: Path,
+) -> None:
+    for folder in ("DIV2K_train_HR", "DIV2K_valid_HR", "invalid"):
+        write(tmp_path / folder / "a.png", (20, 20))
+    names = [path.parent.name for path in find_images(tmp_path)]
+    assert names == ["DIV2K_train_HR", "invalid"]
+    with pytest.warns(UserWarning, match="DIV2K_valid_HR is left out, being for validation"):
+        assert len(training_pairs(tmp_path, 2, 4, tmp_path / "cache").low) == 2
+    assert len(find_images(tmp_path / "DIV2K_valid_HR")) == 1
+    shutil.rmtree(tmp_path / "DIV2K_train_HR")
+    shutil.rmtree(tmp_path / "invalid")
+    with pytest.raises(FileNotFoundError, match=r"holds no image .*, DIV2K_valid_HR left out"):
+        find_images(tmp_path)
 
 
 def test_hidden_files_are_no_images(tmp_path: Path) -> None:
@@ -126,6 +144,58 @@ def test_pairs_are_made_once_until_the_images_change(tmp_path: Path) -> None:
     write(tmp_path / "in/b.png", (20, 20))
     assert len(training_pairs(tmp_path / "in", 2, 4, cache, report).low) == 2
     shutil.rmtree(cache)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_small_images_may_be_kept_unrounded(tmp_path: Path, channels: tuple[int, ...]) -> None:
+    image = write(tmp_path / "in/a.png", (21, 19, *channels))
+    write(tmp_path / "in/b.png", (8, 9))  # an odd number of samples ahead of floats
+    write(tmp_path / "in/c.png", (12, 12))
+    eight = training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache")
+    pairs = training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache", low="float")
+    luma = luma_of(image[:20, :18] / 255.0)
+    assert pairs.low[0].dtype == np.float32
+    np.testing.assert_allclose(pairs.low[0], imresize(luma, 0.5), atol=1e-7)
+    for ours, rounded in zip(pairs.low, eight.low, strict=True):
+        assert 0 < np.abs(ours - rounded / 255).max() < 2.6 / 255
+    for ours, other in zip(pairs.high, eight.high, strict=True):
+        np.testing.assert_array_equal(ours, other)
+    assert pairs.summary() != eight.summary()
+    x, target = pairs.batch(np.random.default_rng(0), 3, 4)
+    assert x.dtype == target.dtype == np.float32
+    assert len(np.unique(np.round(255 * x, 3) % 1)) > 2
+
+
+def test_prepared_images_have_a_folder_for_each_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESR_PAIRS_DIR", str(tmp_path / "pairs"))
+    one, other = (prepared.folder_for(tmp_path / name / "train") for name in ("a", "b"))
+    assert one != other
+    assert one.parent == other.parent == tmp_path / "pairs"
+    assert one.name.startswith("train-")
+    monkeypatch.chdir(tmp_path)
+    assert prepared.folder_for(Path("a/train")) == one
+    monkeypatch.delenv("SESR_PAIRS_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert prepared.users_folder() == tmp_path / "home" / "sesr-ref" / "pairs"
+
+
+def test_what_was_used_longest_ago_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESR_PAIRS_DIR", str(tmp_path))
+    files = [tmp_path / name / f"pairs-{name}.npy" for name in "abc"]
+    for age, file in enumerate(files):
+        file.parent.mkdir()
+        prepared.write(file, [(np.zeros((10, 10), np.uint8), np.zeros((20, 20), np.uint8))])
+        os.utime(file, (1000 - age, 1000 - age))
+    assert prepared.prune(1500) == []
+    assert prepared.mapped(files[2])  # which is a use
+    assert prepared.prune(1499) == [files[1]]
+    assert not list(files[1].parent.iterdir())
+    assert prepared.prune(0) == [files[0]]
+    assert prepared.mapped(files[2])
 
 
 def test_a_batch_is_cut_at_the_same_place_small_and_large() -> None:

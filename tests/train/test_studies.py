@@ -39,6 +39,7 @@ def args(tmp_path: Path) -> Namespace:
     return study.parser("").parse_args(paths)
 
 
+@pytest.mark.slow
 def test_a_study_trains_what_is_not_finished_and_scores_everything(args: Namespace) -> None:
     pytest.importorskip("threadpoolctl")
     args.only = ["base", "wild"]

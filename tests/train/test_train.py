@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from sesr_ref.ops.arrays import Params
 from sesr_ref.train import Progress, train
 from sesr_ref.train.data import Pairs
@@ -84,6 +85,36 @@ def test_adam_follows_its_algorithm() -> None:
         assert np.allclose(adam.averaged[k], average[k], rtol=1e-12)
 
 
+@pytest.mark.parametrize("kernel", [None, "fast"])
+def test_a_layers_factor_scales_its_learning_rate_alone(kernel: str | None) -> None:
+    if kernel:
+        need_kernels()
+    adam_kernel = sr.fast().adam if kernel else None
+    rng = np.random.default_rng(0)
+    shapes = {"a.w": (5, 7), "b.w": (90,), "b.bias": (3,), "c.w": (41,)}
+    start = {key: rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    d: Params = {key: rng.normal(size=w.shape).astype(np.float32) for key, w in start.items()}
+
+    def moved(rate: float, factors: dict[str, float]) -> Params:
+        adam = Adam({k: w.copy() for k, w in start.items()}, True, 0.9, factors)
+        length = adam.update(d, rate, 0, adam_kernel)
+        assert length == pytest.approx(np.sqrt(sum(float((x**2).sum()) for x in d.values())))
+        return adam.params
+
+    usual, tenth = moved(0.1, {}), moved(0.01, {})
+    mixed = moved(0.1, {"b": 0.1, "c": 0.0})
+    np.testing.assert_array_equal(mixed["a.w"], usual["a.w"])
+    for key in ("b.w", "b.bias"):
+        np.testing.assert_allclose(mixed[key], tenth[key], rtol=1e-6)
+    np.testing.assert_array_equal(mixed["c.w"], start["c.w"])
+
+
+def test_a_factor_of_a_layer_without_parameters_is_refused(tmp_path: Path) -> None:
+    how = recipe(lr_factors=(("features", 0.1),))
+    with pytest.raises(ValueError, match="no layer features has parameters, only head, block0, ac"):
+        train(NET, pairs(), tmp_path, how)
+
+
 def test_learning_rates_start_and_end_where_they_should() -> None:
     warm = recipe(steps=100, warmup=10, schedule="cosine")
     assert warm.rate(0) == pytest.approx(1e-4)
@@ -109,8 +140,11 @@ def test_the_default_recipe_is_the_papers() -> None:
         ({"average": 1.0}, "average must be in"),
         ({"schedule": "step"}, "schedule must be one of .*cosine.*, got 'step'"),
         ({"warmup": -1}, "warmup must not be negative"),
-        ({"loss": "l2"}, "loss must be one of .*charbonnier.*, got 'l2'"),
+        ({"loss": "l3"}, "loss must be one of .*charbonnier.*, got 'l3'"),
         ({"slope": float("nan")}, "slope must be finite, got nan"),
+        ({"log_share": -1.0}, "log_share must be finite and not negative, got -1"),
+        ({"low": "16bit"}, "low must be one of .*float.*, got '16bit'"),
+        ({"lr_factors": (("tail", -0.1),)}, "lr_factors of tail must not be negative, got -0.1"),
         ({"init": "zero"}, "init must be one of .*glorot.*, got 'zero'"),
         ({"collapse_dtype": "float16"}, "collapse_dtype must be one of .*, got 'float16'"),
     ],
@@ -161,6 +195,81 @@ def test_a_finished_run_resumed_changes_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_checkpoint_is_the_model_that_its_run_would_have_written(
+    tmp_path: Path, average: float
+) -> None:
+    train(NET, pairs(), tmp_path / "ended", recipe(steps=5, average=average))
+    with pytest.raises(RuntimeError):
+        train(NET, pairs(), tmp_path / "cut", recipe(average=average), report=stop_at(7))
+    net, params = sr.load(tmp_path / "cut" / "checkpoint.npz")
+    assert net == NET
+    assert same(params, sr.load(tmp_path / "ended" / "weights.npz")[1])
+
+
+def test_a_checkpoint_whose_parts_do_not_fit_is_no_model(tmp_path: Path) -> None:
+    train(NET, pairs(), tmp_path, recipe(steps=1))
+    checkpoint = tmp_path / "checkpoint.npz"
+    with changed_meta(checkpoint) as meta:
+        meta["network"] = json.loads(sr.sesr(2, 3, expand=4).to_json())
+    with pytest.raises(ValueError, match=r"checkpoint\.npz: weights: must have shape"):
+        sr.load(checkpoint)
+    with changed_meta(checkpoint) as meta:
+        del meta["network"]
+    with pytest.raises(ValueError, match=r"checkpoint\.npz: .*describes no network"):
+        sr.load(checkpoint)
+
+
+@pytest.mark.parametrize("steps", [8, 20])
+def test_a_run_at_a_constant_rate_may_become_longer_or_shorter(tmp_path: Path, steps: int) -> None:
+    how = {"warmup": 9, "average": 0.9, "checkpoint_every": 7}
+    whole = train(NET, pairs(), tmp_path / "whole", recipe(steps=steps, **how))
+    with pytest.raises(RuntimeError):
+        train(NET, pairs(), tmp_path / "cut", recipe(**how), report=stop_at(8))
+    assert same(
+        whole, train(NET, pairs(), tmp_path / "cut", recipe(steps=steps, **how), resume=True)
+    )
+
+
+def test_a_finished_run_may_be_prolonged(tmp_path: Path) -> None:
+    whole = train(NET, pairs(), tmp_path / "whole", recipe(steps=20))
+    train(NET, pairs(), tmp_path / "more", recipe())
+    more = train(NET, pairs(), tmp_path / "more", recipe(steps=20), resume=True)
+    assert same(whole, more)
+    assert same(more, sr.load(tmp_path / "more" / "weights.npz")[1])
+
+
+def test_a_decaying_rate_is_that_of_the_new_length_from_there_on(tmp_path: Path) -> None:
+    how = {"schedule": "cosine", "validate_every": 1}
+    with pytest.raises(RuntimeError):
+        train(NET, pairs(), tmp_path, recipe(**how), report=stop_at(6))
+    train(NET, pairs(), tmp_path, recipe(steps=30, **how), resume=True)
+    rates = [json.loads(line)["rate"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    short, long = recipe(**how), recipe(steps=30, **how)
+    assert rates == [*map(short.rate, range(5)), *map(long.rate, range(5, 30))]
+
+
+def test_a_run_is_not_made_shorter_than_what_is_done(tmp_path: Path) -> None:
+    train(NET, pairs(), tmp_path, recipe())
+    with pytest.raises(ValueError, match="it is of step 12, not 0 to 11"):
+        train(NET, pairs(), tmp_path, recipe(steps=11), resume=True)
+
+
+def test_the_log_has_the_rate_and_the_mean_length_of_the_gradients(tmp_path: Path) -> None:
+    how = {"validate_every": 4, "schedule": "linear"}
+    train(NET, pairs(), tmp_path, recipe(**how))
+    train(NET, pairs(), tmp_path / "one", recipe(steps=1))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["rate"] for row in rows] == [recipe(**how).rate(step) for step in (3, 7, 11)]
+    assert all(0.001 < row["grad_norm"] < 10 for row in rows)
+    start = sr.initialise(NET)
+    x, target = pairs().batch(np.random.default_rng([0, 0]), 2, 8)
+    _, d = sr.loss_and_grads(NET, start, x, target)
+    (row,) = map(json.loads, (tmp_path / "one" / "log.jsonl").read_text().splitlines())
+    length = np.sqrt(sum(float((array.astype(float) ** 2).sum()) for array in d.values()))
+    assert row["grad_norm"] == pytest.approx(length, rel=1e-5)
+
+
 def test_a_run_is_not_overwritten_unless_resumed(tmp_path: Path) -> None:
     train(NET, pairs(), tmp_path, recipe())
     with pytest.raises(FileExistsError, match="holds a run already"):
@@ -188,8 +297,9 @@ def test_a_checkpoint_from_before_it_had_all_its_fields_is_gone_on_from(
     with pytest.raises(RuntimeError):
         train(NET, pairs(), tmp_path / "old", recipe(), report=stop_at(8))
     with changed_meta(tmp_path / "old" / "checkpoint.npz") as meta:
-        for key in ("loss", "init", "slope", "collapse_dtype"):
+        for key in ("loss", "init", "slope", "collapse_dtype", "log_share", "low", "lr_factors"):
             del meta["recipe"][key]
+        del meta["grad_norms"]
         del meta["data"]["sha256"]
     with pytest.raises(ValueError, match="another recipe: loss was l1 and is charbonnier"):
         train(NET, pairs(), tmp_path / "old", recipe(loss="charbonnier"), resume=True)
@@ -200,6 +310,10 @@ def test_a_checkpoint_from_before_it_had_all_its_fields_is_gone_on_from(
     ("change", "nearer"),
     [
         ({"loss": "charbonnier"}, 0.1),
+        ({"loss": "l2"}, 0.1),
+        ({"loss": "log-mse"}, 0.1),
+        ({"log_share": 0.1}, 0.1),
+        ({"lr_factors": (("tail", 0.1),)}, 0.1),
         ({"init": "he"}, 9),
         ({"slope": 0.25}, 9),
         ({"collapse_dtype": "float64"}, 1e-4),
@@ -306,7 +420,13 @@ train(test_train.NET, test_train.pairs(), Path({out!r}), test_train.recipe(
 
 
 def start_run(out: Path) -> subprocess.Popen[bytes]:
-    path = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "weights"), str(ROOT / "tests" / "train")]
+    path = [
+        str(ROOT),
+        str(ROOT / "kernels"),
+        str(ROOT / "weights"),
+        str(ROOT / "tests"),
+        str(ROOT / "tests" / "train"),
+    ]
     code = RUN.format(path=path, out=str(out))
     one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code]
@@ -322,6 +442,7 @@ def stop_after(run: subprocess.Popen[bytes], number: int, seconds: float) -> int
     return run.wait(timeout=60)
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(
     tmp_path: Path,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import sesr_ref.commands.train as command
 from sesr_ref.architectures import fsrcnn, sesr
 from sesr_ref.cli import main
+from sesr_ref.commands import run_record
 from sesr_ref.images import write_image
 from sesr_ref.network import Network
 from sesr_ref.ops.table import REFERENCE
@@ -48,6 +50,12 @@ def trained(data: Path, out: Path, *options: str) -> int:
         (["--collapse-dtype", "float64"], {"collapse_dtype": "float64"}),
         (["--schedule", "cosine", "--warmup", "2"], {"schedule": "cosine", "warmup": 2}),
         (["--amsgrad", "--average", "0.9"], {"amsgrad": True, "average": 0.9}),
+        (["--loss", "log-mse", "--log-share", "0.1"], {"loss": "log-mse", "log_share": 0.1}),
+        (["--low", "float"], {"low": "float"}),
+        (
+            ["--lr-factor", "tail=0.1", "--lr-factor", "head=0.5", "--lr-factor", "tail=0.2"],
+            {"lr_factors": (("head", 0.5), ("tail", 0.2))},
+        ),
     ],
 )
 def test_options_reach_the_recipe(
@@ -83,6 +91,152 @@ def test_several_runs_share_one_cache(data: Path, tmp_path: Path) -> None:
         assert trained(data, tmp_path / name, "--cache", str(cache)) == 0
         assert not (tmp_path / name / "cache").exists()
     assert len(list(cache.glob("*.npy"))) == 1
+
+
+def test_runs_share_the_users_cache_unless_told_otherwise_or_they_had_their_own(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pairs"
+    monkeypatch.setenv("SESR_PAIRS_DIR", str(folder))
+    for name in ("a", "b"):
+        assert trained(data, tmp_path / name) == 0
+        assert not (tmp_path / name / "cache").exists()
+    (prepared,) = folder.glob("images-*/pairs-*.npy")
+    prepared.unlink()
+    own = tmp_path / "old" / "cache"
+    own.mkdir(parents=True)
+    assert trained(data, own.parent) == 0
+    assert len(list(own.glob("pairs-*.npy"))) == 1
+    assert not list(folder.glob("*/*.npy"))
+
+
+def test_a_users_cache_that_cannot_be_made_is_told_and_the_runs_own_taken(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SESR_PAIRS_DIR", str(tmp_path / "file" / "below"))
+    assert trained(data, tmp_path / "out") == 0
+    assert f"cannot be written: the prepared images go to {tmp_path / 'out' / 'cache'}" in (
+        capsys.readouterr().err
+    )
+    assert len(list((tmp_path / "out" / "cache").glob("pairs-*.npy"))) == 1
+
+
+@pytest.mark.parametrize("text", ["tail", "=0.1", "tail=", "tail=a"])
+def test_a_factor_that_is_none_is_refused_with_an_example(
+    text: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        trained(data, tmp_path / "out", "--lr-factor", text)
+    assert f"must be LAYER=FACTOR such as deconv=0.1, got '{text}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [([], "--data, --out"), (["--data", "x"], "--out"), (["--out", "x", "--resume"], "--data")],
+)
+def test_folders_that_are_needed_are_asked_for(
+    options: list[str], missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *options]) == 2
+    error = capsys.readouterr().err
+    assert error == f"sesr-ref train: the following arguments are required: {missing}\n"
+
+
+def cut(data: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    """A run that is interrupted ahead of its second step's end."""
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_reporter", lambda update: stopping)
+        assert trained(data, out, *options) == 130
+
+
+def test_a_stopped_run_can_be_finished_where_it_stands(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    cut(data, out, monkeypatch, "--average", "0.9")
+    assert not (out / "weights.npz").exists()
+    assert main(["train", "--finish", str(out)]) == 0
+    assert f"finished after 2 steps: {out / 'weights.npz'}" in capsys.readouterr().out
+    _, params = load(out / "weights.npz")
+    for name, values in load(out / "checkpoint.npz")[1].items():
+        np.testing.assert_array_equal(params[name], values)
+    for where in (out / "weights.npz", out / "checkpoint.npz"):
+        assert main(["info", str(where)]) == 0
+    assert main(["train", "--finish", str(tmp_path / "none")]) == 2
+    assert "checkpoint.npz: no such file" in capsys.readouterr().err
+
+
+def test_a_run_named_alone_goes_on_with_the_options_it_began_with(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--val", str(data), "--seed", "3", "--no-short-residuals", "--lr-factor", "head=0.5")
+    assert trained(data, tmp_path / "whole", *options) == 0
+    cut(data, tmp_path / "begun", monkeypatch, *options)
+    moved = (tmp_path / "begun").rename(tmp_path / "moved")
+    assert main(["train", "--resume", str(moved)]) == 0
+    for name in ("weights.npz", "log.jsonl"):
+        assert (moved / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    parts = json.loads((moved / "run.json").read_text())["runs"]
+    assert [part["steps"] for part in parts] == [2, 1]
+    assert str(tmp_path / "begun") not in parts[1]["command"].split("--out")[-1]
+    assert "--resume" not in parts[1]["command"]
+
+
+def test_a_run_named_alone_takes_other_options_and_what_it_is_not_is_told(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    cut(data, out, monkeypatch)
+    assert main(["train", "--resume", str(out), "--steps", "4"]) == 0
+    assert "4 steps instead of 3: at a constant rate as if it always were" in (
+        capsys.readouterr().err
+    )
+    assert json.loads((out / "run.json").read_text())["runs"][1]["length"] == {
+        "at_step": 2, "steps_before": 3, "steps": 4,
+    }  # fmt: skip
+    assert main(["train", f"--resume={out}", "--lr", "1"]) == 2
+    assert "it is of another recipe: lr was 0.0005 and is 1.0" in capsys.readouterr().err
+    (out / "run.json").write_text("{}")
+    assert main(["train", "--resume", str(out)]) == 2
+    assert "run.json: states no command of sesr-ref train" in capsys.readouterr().err
+    (out / "run.json").unlink()
+    assert main(["train", "--resume", str(out)]) == 2
+    assert "run.json: No such file" in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_its_length_and_a_decaying_one_says_what_another_means(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    cut(data, out, monkeypatch, "--schedule", "cosine")
+    capsys.readouterr()
+    common = ["--data", str(data), "--out", str(out), *RUN, "--batch", "2", "--crop", "8"]
+    assert main(["train", *common, "--schedule", "cosine", "--resume"]) == 0
+    told = capsys.readouterr()
+    assert "instead of" not in told.err
+    assert told.out.startswith("step 3")
+    assert main(["train", "--resume", str(out), "--steps", "6"]) == 0
+    assert (
+        "6 steps instead of 3: from step 3 on the cosine schedule is that of 6 steps, the rate "
+        "0.00025; the result is not that of one run"
+    ) in capsys.readouterr().err
+
+
+def test_a_run_that_is_killed_is_on_record_up_to_a_minute_before(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    seen: list[dict[str, object]] = []
+
+    def show(now: Progress) -> None:
+        seen.append(json.loads((out / "run.json").read_text()))
+
+    monkeypatch.setattr(command, "_reporter", lambda update: show)
+    monkeypatch.setattr(run_record, "EVERY_SECONDS", 0.0)
+    assert trained(data, out, "--checkpoint-every", "1") == 0
+    assert [facts["runs"][0]["steps"] for facts in seen] == [1, 2, 3]  # type: ignore[index]
+    assert seen[0]["hours"] < seen[2]["hours"]  # type: ignore[operator]
 
 
 def test_a_run_can_start_from_another_ones_weights(data: Path, tmp_path: Path) -> None:
@@ -173,22 +327,16 @@ def test_every_part_of_a_run_is_recorded_and_another_engine_told(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    monkeypatch.setattr("sys.argv", ["sesr-ref", "train", "first"])
-    with monkeypatch.context() as patch:
-        patch.setattr(command, "_reporter", lambda update: stopping)
-        assert trained(data, out) == 130
+    cut(data, out, monkeypatch)
     assert "before" not in capsys.readouterr().err
-    monkeypatch.setattr("sys.argv", ["sesr-ref", "train", "second"])
     monkeypatch.setattr(command, "engine_named", lambda name: replace(REFERENCE, name="other"))
-    assert trained(data, out, "--resume") == 0
+    assert trained(data, out, "--resume", "--threads", "1") == 0
     assert "resuming with --engine other a run trained with reference:" in capsys.readouterr().err
     facts = json.loads((out / "run.json").read_text())
-    assert facts["command"] == "sesr-ref train first"
+    first = shlex.join(["sesr-ref", "train", "--data", str(data), "--out", str(out), *SHORT])
+    assert facts["command"] == first
     assert facts["engine"] == "reference, other"
-    assert [part["command"] for part in facts["runs"]] == [
-        "sesr-ref train first",
-        "sesr-ref train second",
-    ]
+    assert [part["command"] for part in facts["runs"]] == [first, f"{first} --threads 1"]
     assert facts["hours"] == sum(part["hours"] for part in facts["runs"])
     monkeypatch.setattr(command, "engine_named", lambda name: REFERENCE)
     assert trained(data, out, "--resume") == 0

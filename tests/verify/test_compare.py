@@ -499,6 +499,7 @@ def test_the_guide_s_worked_example_does_what_it_says(
     assert head.split()[1:] == guide.split("my_tensors/\ntensor")[1].splitlines()[0].split()
 
 
+@pytest.mark.slow
 def test_memory_depends_on_the_tile_and_not_on_the_image(rng: Rng) -> None:
     net = sr.sesr(1, 4, linear_blocks=False)
     params = random_params(net, rng)

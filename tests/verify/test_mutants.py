@@ -42,6 +42,7 @@ def test_a_fault_is_caught_and_its_layer_named(mutant: Mutant) -> None:
         assert mutant.named in result.fault.name
 
 
+@pytest.mark.slow
 def test_a_fault_is_caught_in_the_output_alone() -> None:
     net, params, x = case()
     for mutant in SESR:
@@ -71,6 +72,7 @@ def test_some_faults_are_named_from_the_output_alone(name: str) -> None:
     assert mutant.named in result.fault.name
 
 
+@pytest.mark.slow
 def test_table_of_mutants() -> None:
     """Printed with ``pytest -s tests/verify/test_mutants.py``."""
     from sesr_ref.commands.console import print_table

@@ -31,6 +31,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS)
 def test_a_right_collapse_is_proved(net: sr.Network, rng: Rng) -> None:
     checks = prove(net, random_params(net, rng))
@@ -70,6 +71,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_wrong_collapse_is_not_proved(
     broken: str, rng: Rng, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +91,7 @@ def test_a_wrong_collapse_is_not_proved(
         assert part in failed
 
 
+@pytest.mark.slow
 def test_wrong_gradients_are_not_proved(rng: Rng, monkeypatch: pytest.MonkeyPatch) -> None:
     net = NETWORKS["paper"]
     monkeypatch.setattr(
@@ -101,6 +104,7 @@ def test_wrong_gradients_are_not_proved(rng: Rng, monkeypatch: pytest.MonkeyPatc
     assert all("gradient" in name for name in failed)
 
 
+@pytest.mark.slow
 def test_fractions_catch_what_floats_cannot(rng: Rng, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of 1e-30 in the closed form."""
     net = NETWORKS["paper"]
@@ -190,6 +194,7 @@ def test_equivalence_needs_no_common_names(rng: Rng) -> None:
     assert_equivalent(net, params, renamed, {f"my_{k}": v for k, v in params.items()})
 
 
+@pytest.mark.slow
 def test_the_collapse_fixture_fails_for_a_wrong_collapse(
     rng: Rng, assert_collapses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +206,7 @@ def test_the_collapse_fixture_fails_for_a_wrong_collapse(
         assert_collapses(net, params)
 
 
+@pytest.mark.slow
 def test_the_plugin_s_own_tests_run() -> None:
     root = Path(__file__).parents[2]
     some = "initialised or m5-x2"  # the larger ones take seconds each
@@ -210,6 +216,7 @@ def test_the_plugin_s_own_tests_run() -> None:
     assert "passed" in run.stdout
 
 
+@pytest.mark.slow
 def test_the_command_proves_and_sets_its_exit_code(
     rng: Rng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

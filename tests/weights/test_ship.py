@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,11 @@ import sesr_ref as sr
 import ship
 import state
 from checks import check_collapse
-from sesr_ref import shipped as shipped_module
 from sesr_ref.cli import main as sesr_ref_main
-from sesr_ref.images import write_image
 from sesr_ref.shipped import shipped
 
 NAME = "sesr-m1-x2"
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders as ship.py takes them, of one small image each."""
-    folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for name in ("train/T1", "Kodak24", "Set5", "Set14", "BSD100"):
-        (folder / name).mkdir(parents=True)
-        smooth = sr.imresize(rng.random((13, 17)), 4).clip(0, 1)
-        write_image(folder / name / "a.png", np.round(255 * smooth).astype(np.uint8))
-    return folder
 
 
 def trained(out: Path, images: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Path:
@@ -55,16 +42,6 @@ def shipping(run: Path, images: Path, *options: str, name: str = NAME) -> list[s
         "ship.py", str(run), name, "--data", str(images), "--val", str(images / "Kodak24"),
         "--engine", "reference", *options,
     ]  # fmt: skip
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "package"
-    folder.mkdir()
-    for module in (shipped_module, ship):
-        monkeypatch.setattr(module, "weights_folder", lambda: folder)
-    monkeypatch.setattr(state, "STATES", tmp_path / "states")
-    return folder
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -181,6 +158,49 @@ def test_the_step_of_the_best_weights_is_the_one_that_scored_best(tmp_path: Path
     ended = (tmp_path / "run.json").stat().st_mtime
     os.utime(tmp_path / "best.npz", (ended + 1800, ended + 1800))  # the run goes on
     assert recipe.recipe_of(tmp_path, "best.npz")["hours"] == 1.735
+
+
+def test_a_package_that_was_half_written_is_mended_by_the_same_run(
+    package: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    good = trained(tmp_path / "good", images, monkeypatch)
+    bad = trained(tmp_path / "bad", images, monkeypatch, "--lr", "0.5")
+    monkeypatch.setattr("sys.argv", shipping(good, images))
+    assert ship.main() == 0
+    small = package / f"{NAME}-collapsed.npz"
+    small.write_bytes(small.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="the manifest says"):
+        sr.load(f"{NAME}-collapsed")
+    monkeypatch.setattr("sys.argv", shipping(bad, images))
+    assert ship.main() == 1
+    monkeypatch.setattr("sys.argv", shipping(good, images))
+    assert ship.main() == 0
+    sr.load(f"{NAME}-collapsed")
+
+
+def test_further_test_sets_are_scored_where_they_are(
+    package: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = tmp_path / "sets"
+    shutil.copytree(images, sets)
+    shutil.copytree(images / "Set5", sets / "DIV2Kcrop100")
+    run = trained(tmp_path / "m1", images, monkeypatch)
+    monkeypatch.setattr("sys.argv", shipping(run, sets))
+    assert ship.main() == 0
+    scores = shipped()[NAME]["scores"]
+    assert scores.keys() == {"protocol", "Set5", "Set14", "BSD100", "DIV2Kcrop100"}
+    assert scores["DIV2Kcrop100"] == scores["Set5"]
+
+
+def test_a_run_that_has_lost_its_checkpoint_is_shipped_by_its_command_and_log(
+    package: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tmp_path / "m1", images, monkeypatch, "--seed", "5")
+    (run / "checkpoint.npz").unlink()
+    monkeypatch.setattr("sys.argv", shipping(run, images))
+    assert ship.main() == 0
+    recipe = shipped()[NAME]["recipe"]
+    assert recipe.items() >= {"steps": 2, "seed": 5, "pixels": 2 * 2 * 8**2}.items()
 
 
 def test_scores_are_made_anew_when_the_code_behind_them_has_changed(

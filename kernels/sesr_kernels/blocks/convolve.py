@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from sesr_kernels.blocks.pointwise import prelu, relu
 from sesr_kernels.machine.emit import I64, VECTOR_BYTES, WORD, Emitter, Value, kernel
 from sesr_kernels.machine.host import HOST
 
@@ -13,16 +14,18 @@ OUTS, THIN = HOST.outs, HOST.thin
 WIDTHS = (1, 3, 5)
 """Columns of a weight that the kernel takes."""
 
-# flags of a convolution's epilogue, applied in this order
+# what follows the sums in a convolution's epilogue, in this order
 BEFORE = 1  # add the first residual
 KEEP = 2  # store the value ahead of the activation as well
 PRELU = 4
 RELU = 8
 AFTER = 16  # add the second residual
+FUSED = {"prelu": PRELU, "relu": RELU}
+"""Functions of `pointwise` that the epilogue has; the others are operations of their own."""
 
 ARGUMENTS = (
     "width outs vectors rows height offset channels stride weight bias slope "
-    "before before_stride after after_stride kept target target_stride flags"
+    "before before_stride after after_stride kept target target_stride epilogue"
 )
 
 
@@ -36,6 +39,7 @@ class Block(NamedTuple):
 def each_block(e: Emitter, outs: Value, vectors: Value, body: Callable[[Block], None]) -> None:
     """Emit `body` for every block there is; the one with `outs` and `vectors` is run."""
 
+    # the accumulators are registers, so their number is fixed where code is emitted
     def of(many: int) -> None:
         e.switch(vectors, {v: partial(body, Block(many, v)) for v in {HOST.vectors, HOST.narrow}})
 
@@ -57,6 +61,7 @@ def _convolve(e: Emitter, **a: Value) -> None:
     def one(width: int, block: Block) -> None:
         _finish(e, block, _accumulate(e, width, block, a), a)
 
+    # unrolled over the columns of the weight: a case for each width
     e.switch(a["width"], {width: partial(of, width) for width in WIDTHS})
 
 
@@ -105,13 +110,14 @@ def _accumulate(e: Emitter, width: int, block: Block, a: dict[str, Value]) -> li
         pixels = e.b.add(e.integer(a["rows"], y), a["offset"])
         return every_channel(e, width, block, a, weight, pixels, sums)
 
+    # the sums begin with the bias: its rounding has one place in the order, whatever the block
     start = [e.splat(e.scalar(a["bias"], WORD * c)) for c in range(outs) for _ in range(vectors)]
     return e.repeat(a["height"], [a["weight"], *start], row)[1:]
 
 
 def _finish(e: Emitter, block: Block, sums: list[Value], a: dict[str, Value]) -> None:
     outs, vectors = block
-    flags, zero = a["flags"], e.constant(0.0)
+    epilogue = a["epilogue"]
 
     def places(address: str, stride: str) -> list[tuple[Value, int]]:
         return [
@@ -121,28 +127,23 @@ def _finish(e: Emitter, block: Block, sums: list[Value], a: dict[str, Value]) ->
         ]
 
     def plus(address: str) -> list[Value]:
+        # a stride of 0 repeats a residual of one channel over all outputs
         there = places(address, f"{address}_stride")
         return [e.b.fadd(s, e.load(*p)) for s, p in zip(sums, there, strict=True)]
 
-    def prelu() -> list[Value]:
-        result = []
-        for i, s in enumerate(sums):
-            slope = e.splat(e.scalar(a["slope"], WORD * (i // vectors)))
-            positive = e.b.fcmp_ordered(">", s, zero)
-            result.append(e.b.select(positive, s, e.b.fmul(s, slope)))
-        return result
-
-    def relu() -> list[Value]:  # a NaN stays
-        return [e.b.select(e.b.fcmp_ordered("<", s, zero), zero, s) for s in sums]
+    def with_slopes() -> list[Value]:
+        slopes = [e.splat(e.scalar(a["slope"], WORD * c)) for c in range(outs)]
+        return [prelu(e, s, slopes[i // vectors]) for i, s in enumerate(sums)]
 
     def put(address: str) -> None:
         for s, place in zip(sums, places(address, "target_stride"), strict=True):
             e.store(s, *place)
 
-    sums = e.choose(e.has(flags, BEFORE), sums, lambda: plus("before"))
-    with e.b.if_then(e.has(flags, KEEP)):
+    # tested once for a block, not for a pixel: a few untaken branches beside thousands of products
+    sums = e.choose(e.has(epilogue, BEFORE), sums, lambda: plus("before"))
+    with e.b.if_then(e.has(epilogue, KEEP)):
         put("kept")
-    sums = e.choose(e.has(flags, PRELU), sums, prelu)
-    sums = e.choose(e.has(flags, RELU), sums, relu)
-    sums = e.choose(e.has(flags, AFTER), sums, lambda: plus("after"))
+    sums = e.choose(e.has(epilogue, PRELU), sums, with_slopes)
+    sums = e.choose(e.has(epilogue, RELU), sums, lambda: [relu(e, s) for s in sums])
+    sums = e.choose(e.has(epilogue, AFTER), sums, lambda: plus("after"))
     put("target")

@@ -34,6 +34,7 @@ def _adam(e: Emitter, **a: Value) -> None:
             old = load(name)
             return put(e.b.fadd(old, e.b.fmul(e.b.fsub(goal, old), share)), name)
 
+        # AMSGrad divides by the largest square so far: a step never grows again
         def largest() -> list[Value]:
             old = load("largest")
             return [put(e.b.select(e.b.fcmp_ordered(">", old, square), old, square), "largest")]
@@ -42,8 +43,10 @@ def _adam(e: Emitter, **a: Value) -> None:
         mean = towards("mean", d, first)
         square = towards("square", e.b.fmul(d, d), second)
         (power,) = e.choose(e.has(a["flags"], AMSGRAD), [square], largest)
+        # a product after the quotient, as NumPy has it: another order would round otherwise
         change = e.b.fmul(e.b.fdiv(mean, e.b.fadd(e.sqrt(power), epsilon)), rate)
         weights = put(e.b.fsub(load("weights"), change), "weights")
+        # without an average its address is that of the gradients, which are not to be written to
         with e.b.if_then(e.has(a["flags"], AVERAGE)):
             towards("average", weights, memory)
         return []
@@ -80,6 +83,7 @@ def adam(state: dict[str, Array], d: Array, factors: tuple[float, ...]) -> int:
     """
     count = len(d) // LANES
     alike = all(x.dtype == np.float32 and x.shape == d.shape for x in (d, *state.values()))
+    # the kernel loads whole vectors by address: what has other strides is left to NumPy
     if not (
         count and alike and d.flags.c_contiguous and all(x.flags.carray for x in state.values())
     ):

@@ -1,7 +1,7 @@
-"""Kernels over rows of pixels: weight gradients, activations, sums.
+"""Kernels over rows of pixels: weight gradients, sums of tensors, sums of lanes.
 
-Sums stay in vectors of partial sums, lane by lane, until `collapse` adds the lanes up; their order
-depends on the images' size and number alone.
+Gradients stay in vectors of partial sums, lane by lane, until `reduce_lanes` adds the lanes up;
+their order depends on the images' size and number alone.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ COLUMNS = 3
 
 def _correlate(e: Emitter, **a: Value) -> None:
     """Add ``dy[o] * x[j]`` to the partial sums, over rows of `count` vectors of pixels."""
+    # the sums are registers: their number is fixed where code is emitted
     e.switch(a["outs"], {outs: partial(_correlate_block, e, outs, a) for outs in {OUTS, THIN}})
 
 
 def _correlate_block(e: Emitter, outs: int, a: dict[str, Value]) -> None:
     inputs = [e.b.add(a["x"], e.integer(a["shifts"], I64(j))) for j in range(COLUMNS)]
     outputs = [e.b.add(a["dy"], e.b.mul(a["stride"], I64(i))) for i in range(outs)]
+    # loaded once for all rows and stored once: in between they never leave the registers
     start = [e.load(a["sums"], VECTOR_BYTES * i) for i in range(outs * COLUMNS)]
 
     def row(r: Value, *sums: Value) -> list[Value]:
@@ -34,6 +36,7 @@ def _correlate_block(e: Emitter, outs: int, a: dict[str, Value]) -> None:
             x_here, dy_here = e.b.add(x_row, offset), e.b.add(dy_row, offset)
             xs = [e.load(e.b.add(address, x_here)) for address in inputs]
             result = []
+            # each gradient is loaded once and used for all shifts
             for out, address in enumerate(outputs):
                 dy = e.load(e.b.add(address, dy_here))
                 for column in range(COLUMNS):
@@ -49,7 +52,7 @@ def _correlate_block(e: Emitter, outs: int, a: dict[str, Value]) -> None:
 correlate = kernel("outs dy stride dy_pitch x x_pitch shifts rows count sums", _correlate)
 
 
-def _collapse(e: Emitter, **a: Value) -> None:
+def _reduce_lanes(e: Emitter, **a: Value) -> None:
     """``target[i] = sum of the lanes of sums[i]`` for `count` vectors."""
 
     def step(_: Value, vector: Value, target: Value) -> Sequence[Value]:
@@ -59,44 +62,7 @@ def _collapse(e: Emitter, **a: Value) -> None:
     e.repeat(a["count"], [a["sums"], a["target"]], step)
 
 
-collapse = kernel("sums target count", _collapse)
-
-
-def _activation_vjp(e: Emitter, **a: Value) -> None:
-    """``dx = dy * (1 if z > 0 else slope)``; adds ``dy * min(z, 0)`` to the partial sums."""
-    zero = e.constant(0.0)
-    slope = e.splat(e.scalar(a["slope"]))
-
-    def step(i: Value, total: Value) -> list[Value]:
-        offset = e.b.mul(i, I64(VECTOR_BYTES))
-        dy, z = e.load(e.b.add(a["dy"], offset)), e.load(e.b.add(a["z"], offset))
-        positive = e.b.fcmp_ordered(">", z, zero)
-        e.store(e.b.select(positive, dy, e.b.fmul(dy, slope)), e.b.add(a["dx"], offset))
-        return [e.fma(dy, e.b.select(positive, zero, z), total)]
-
-    (total,) = e.repeat(a["count"], [e.load(a["sums"])], step)
-    e.store(total, a["sums"])
-
-
-activation_vjp = kernel("dy z slope count sums dx", _activation_vjp)
-
-
-def _activation(e: Emitter, **a: Value) -> None:
-    """``y = x if x > 0 else slope * x``."""
-    zero = e.constant(0.0)
-    slope = e.splat(e.scalar(a["slope"]))
-
-    def step(i: Value) -> list[Value]:
-        offset = e.b.mul(i, I64(VECTOR_BYTES))
-        x = e.load(e.b.add(a["x"], offset))
-        positive = e.b.fcmp_ordered(">", x, zero)
-        e.store(e.b.select(positive, x, e.b.fmul(x, slope)), e.b.add(a["y"], offset))
-        return []
-
-    e.repeat(a["count"], [], step)
-
-
-activation = kernel("x slope count y", _activation)
+reduce_lanes = kernel("sums target count", _reduce_lanes)
 
 
 def _add(e: Emitter, **a: Value) -> None:

@@ -42,7 +42,7 @@ def weave(planes: int) -> Callable[..., Any]:
 
 def _woven(e: Emitter, vectors: list[Value]) -> list[Value]:
     """One vector stays; even planes woven, then odd ones, are woven with each other."""
-    if len(vectors) == 1:
+    if len(vectors) == 1:  # where the halving ends
         return vectors
     even, odd = _woven(e, vectors[::2]), _woven(e, vectors[1::2])
     return [part for x, y in zip(even, odd, strict=True) for part in _pair(e, x, y)]
@@ -50,6 +50,7 @@ def _woven(e: Emitter, vectors: list[Value]) -> list[Value]:
 
 def _pair(e: Emitter, x: Value, y: Value) -> list[Value]:
     """First and second half of x0 y0 x1 y1 ..."""
+    # lanes of y count on from those of x
     places = [i // 2 + i % 2 * LANES for i in range(2 * LANES)]
     kind = ir.VectorType(I32, LANES)
     halves = (places[:LANES], places[LANES:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,15 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def combined(
-    channels: int, blocks: Sequence[tuple[int, str]]
-) -> tuple[int, list[tuple[int, int, int]]]:
+class Place(NamedTuple):
+    """Where in a block of the result a channel ends up."""
+
+    row: int
+    column: int
+    channel: int
+
+
+def combined(channels: int, blocks: Sequence[tuple[int, str]]) -> tuple[int, list[Place]]:
     """Several shuffles, given as (block, mode), as one.
 
     Parameters
@@ -27,14 +33,14 @@ def combined(
     -------
     block : int
         Of all together.
-    places : list of (row, column, channel)
-        Where in a block of the result each channel ends up.
+    places : list of Place
+        Of each channel, in order.
     """
     grid = np.arange(channels).reshape(1, 1, channels)
     for block, mode in blocks:
         grid = _depth_to_space(grid, block, mode)
     found = np.unravel_index(np.argsort(grid, axis=None), grid.shape)
-    return len(grid), [(int(y), int(x), int(c)) for y, x, c in zip(*found, strict=True)]
+    return len(grid), [Place(int(y), int(x), int(c)) for y, x, c in zip(*found, strict=True)]
 
 
 def _depth_to_space(x: Array, block: int, mode: str) -> Array:

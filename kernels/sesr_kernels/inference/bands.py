@@ -2,122 +2,153 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from sesr_kernels.blocks.convolve import convolve
-from sesr_kernels.inference import rings as r
-from sesr_kernels.inference import schedule as sc
-from sesr_kernels.inference.elementwise import elementwise, resize
+from sesr_kernels.blocks.winograd_points import GROUP
+from sesr_kernels.inference.convolution import convolution
+from sesr_kernels.inference.elementwise import add, concat, pointwise_row, shuffle
+from sesr_kernels.inference.operands import (
+    ADD,
+    CONCAT,
+    CONVOLUTION,
+    LOAD,
+    POINTWISE,
+    RESIZE,
+    SHUFFLE,
+    STORE,
+    WINOGRAD,
+    Ring,
+    Step,
+    Tables,
+)
+from sesr_kernels.inference.resampling import resize
 from sesr_kernels.inference.rings import MARGIN, blank, clear, row_start
 from sesr_kernels.inference.store import store
 from sesr_kernels.inference.winograd import winograd_group
-from sesr_kernels.machine.compiled import compiled
-from sesr_kernels.machine.tiling import tile_start, tile_vectors, tiling
-
-LOAD, CONV, STORE, WINOGRAD, RESIZE = sc.LOAD, sc.CONV, sc.STORE, sc.WINOGRAD, sc.RESIZE
-GROUP = sc.GROUP
+from sesr_kernels.machine.compiled import Floats, Integers, compiled
 
 
 @compiled
 def run_band(
-    program: Any, tensors: Any, done: Any, taps: Any, places: Any, numbers: Any, weights: int,
-    work: Any, scratch: Any, image: Any, first_column: int, left: int, right: int, step: int,
-    result: Any, block: int,
-) -> None:  # fmt: skip
+    tables: Tables,
+    tensors: Sequence[Ring],
+    done: Integers,
+    weights: int,
+    addresses: Integers,
+    work: Floats,
+    scratch: Floats,
+    image: Floats,
+    first_column: int,
+    left: int,
+    right: int,
+    step: int,
+    result: Floats,
+) -> None:
     """Make the rows of `result` that the last row of `tensors` states.
 
     `first_column` is that of the strip with its halo; columns `left` to `right` of the strip are
-    the ones to store.
+    the ones to store.  `done` is the row up to which each tensor is made.
     """
-    for t in range(len(done)):  # not a slice: Numba would compile the words of its error too
-        done[t] = tensors[t, r.LOW]
-    last = program[-1]
-    while done[last[r.TARGET]] < tensors[last[r.TARGET], r.HIGH]:
+    program = tables.program
+    for t in range(len(done)):
+        done[t] = tensors[t].low
+    output = program[-1].target
+    # one turn takes `step` rows of the image and lets every operation make what they allow, in the
+    # network's order: all that a row of the output needs is then still in its ring
+    while done[output] < tensors[output].high:
         for i in range(len(program)):
             op = program[i]
-            target = op[r.TARGET]
-            top = tensors[target, r.HIGH]
-            if op[r.KIND] == LOAD:
-                top = min(top, (done[target] + step - op[r.PHASE]) // step * step + op[r.PHASE])
+            top = _possible(op, tensors, done, step)
+            if op.kind == WINOGRAD:
+                conv = tables.convolutions[op.operands]
+                for row in range(done[op.target], top, GROUP):
+                    winograd_group(op, conv, row, tensors, addresses, weights, work, scratch)
+            elif op.kind == STORE:
+                end = tables.stores[op.operands]
+                for row in range(done[op.target], top):
+                    store(
+                        op,
+                        end,
+                        row,
+                        tables.places,
+                        tensors,
+                        addresses,
+                        work,
+                        left,
+                        right,
+                        first_column,
+                        result,
+                    )
             else:
-                top = min(top, (done[op[r.SOURCE]] - op[r.REACH]) * op[r.RATIO])
-                if op[r.SECOND] >= 0:
-                    top = min(top, done[op[r.SECOND]])
-                if op[r.THIRD] >= 0:
-                    top = min(top, done[op[r.THIRD]])
-            if op[r.KIND] == WINOGRAD:
-                top = (top - op[r.PHASE]) // GROUP * GROUP + op[r.PHASE]
-                for row in range(done[target], top, GROUP):
-                    winograd_group(op, row, tensors, taps, weights, work, scratch)
-                done[target] = max(done[target], top)
-                continue
-            for row in range(done[target], top):
-                if op[r.KIND] == STORE:
-                    store(op, row, tensors, taps, places, work, left, right, first_column, result,
-                           block)  # fmt: skip
-                elif row < 0 or row >= tensors[target, r.ROWS]:
-                    blank(tensors, target, row, work)
-                elif op[r.KIND] == CONV:
-                    _convolve(op, row, tensors, taps, weights, work)
-                elif op[r.KIND] == LOAD:
-                    _load(row, tensors, work, image, first_column)
-                elif op[r.KIND] == RESIZE:
-                    resize(op, row, tensors, taps, places, numbers, work)
-                    clear(tensors[target], row_start(tensors, target, row), work)
-                else:
-                    elementwise(op, row, tensors, places, numbers, work)
-                    clear(tensors[target], row_start(tensors, target, row), work)
-            done[target] = max(done[target], top)
+                for row in range(done[op.target], top):
+                    _make_row(
+                        op, row, tables, tensors, addresses, weights, work, image, first_column
+                    )
+            # not back: the sources may not have come as far as the band's first row
+            done[op.target] = max(done[op.target], top)
 
 
 @compiled
-def _load(row: int, tensors: Any, work: Any, image: Any, first_column: int) -> None:
-    start = row_start(tensors, 0, row) + MARGIN
+def _possible(op: Step, tensors: Sequence[Ring], done: Integers, step: int) -> int:
+    """Row of its target up to which an operation can work by now."""
+    top = tensors[op.target].high
+    if op.kind == LOAD:
+        # the whole image is there, but rings are as deep as one step of rows needs
+        return int(min(top, (done[op.target] + step - op.phase) // step * step + op.phase))
+    top = min(top, (done[op.source] - op.reach) * op.ratio)
+    if op.second >= 0:
+        top = min(top, done[op.second])
+    if op.third >= 0:
+        top = min(top, done[op.third])
+    if op.kind == WINOGRAD:
+        # rows of a group share their sums: none is made before all of them can be
+        top = (top - op.phase) // GROUP * GROUP + op.phase
+    return int(top)
+
+
+@compiled
+def _make_row(
+    op: Step,
+    row: int,
+    tables: Tables,
+    tensors: Sequence[Ring],
+    addresses: Integers,
+    weights: int,
+    work: Floats,
+    image: Floats,
+    first_column: int,
+) -> None:
+    """Make one row of an operation's target, padding included."""
+    if row < 0 or row >= tensors[op.target].rows:
+        # a convolution reads beyond the image's edge: zeros, whatever the operation would make
+        blank(tensors, op.target, row, work)
+        return
+    if op.kind == CONVOLUTION:
+        conv = tables.convolutions[op.operands]
+        convolution(op, conv, row, tensors, addresses, weights, work)
+    elif op.kind == LOAD:
+        _load(op, row, tensors, work, image, first_column)
+    elif op.kind == POINTWISE:
+        pointwise_row(op, tables.pointwise[op.operands], row, tensors, weights, work)
+    elif op.kind == ADD:
+        add(op, row, tensors, work)
+    elif op.kind == CONCAT:
+        concat(op, row, tensors, work)
+    elif op.kind == SHUFFLE:
+        shuffle(op, tables.shuffles[op.operands], row, tables.places, tensors, work)
+    elif op.kind == RESIZE:
+        own = tables.resizes[op.operands]
+        resize(op, own, row, tables.firsts, tables.weights, tensors, addresses, work)
+    # kernels write whole vectors and tiles: what they left behind the width becomes padding again
+    clear(tensors, op.target, row, work)
+
+
+@compiled
+def _load(
+    op: Step, row: int, tensors: Sequence[Ring], work: Floats, image: Floats, first_column: int
+) -> None:
+    ring, start = tensors[op.target], row_start(tensors, op.target, row) + MARGIN
     for c in range(image.shape[2]):
-        place = start + c * tensors[0, r.PITCH]
-        for x in range(tensors[0, r.WIDTH]):
+        place = start + c * ring.pitch
+        for x in range(ring.width):
             work[place + x] = image[row, first_column + x, c]
-    clear(tensors[0], start - MARGIN, work)
-
-
-@compiled
-def _convolve(op: Any, row: int, tensors: Any, taps: Any, weights: int, work: Any) -> None:
-    source, target, outs = tensors[op[r.SOURCE]], tensors[op[r.TARGET]], op[r.OUTS]
-    base, size, channels = work.ctypes.data, op[r.SIZE], op[r.CHANNELS]
-    stride, plane = 4 * source[r.PITCH], 4 * target[r.PITCH]
-    half = size // 2
-    for y in range(size):
-        there = row_start(tensors, op[r.SOURCE], row - half + y)
-        taps[y] = base + 4 * (there + MARGIN - half)
-    height, width = size, size
-    if size > 5:  # every tap a row of its own
-        height, width = size * size, 1
-        for y in range(size - 1, -1, -1):
-            for x in range(size - 1, -1, -1):
-                taps[y * size + x] = taps[y] + 4 * x
-    out = base + 4 * (row_start(tensors, op[r.TARGET], row) + MARGIN)
-    before, before_step, after, after_step = out, 0, out, 0
-    if op[r.SECOND] >= 0:
-        before = base + 4 * (row_start(tensors, op[r.SECOND], row) + MARGIN)
-        before_step = plane if tensors[op[r.SECOND], r.COLUMNS] > 1 else 0
-    if op[r.THIRD] >= 0:
-        after = base + 4 * (row_start(tensors, op[r.THIRD], row) + MARGIN)
-        after_step = plane if tensors[op[r.THIRD], r.COLUMNS] > 1 else 0
-    whole, tiles = tiling(target[r.WIDTH])
-    for tile in range(tiles):
-        offset = 4 * tile_start(tile, whole)
-        vectors = tile_vectors(tile, whole)
-        x, left = offset, op[r.GROUPS]
-        for g in range(op[r.PARTS] * op[r.GROUPS]):
-            if left == 0:
-                x, left = x + channels * stride, op[r.GROUPS]
-            left -= 1
-            first = g * outs
-            weight = weights + op[r.WEIGHT] + first * 4 * size * size * channels
-            bias, slope = weights + op[r.BIAS] + 4 * first, weights + op[r.SLOPE] + 4 * first
-            b, a = before + offset + first * before_step, after + offset + first * after_step
-            y = out + offset + first * plane
-            convolve(width, outs, vectors, taps.ctypes.data, height, x, channels, stride, weight,
-                     bias, slope, b, before_step, a, after_step, y, y, plane,
-                     op[r.FLAGS])  # fmt: skip
-    clear(target, row_start(tensors, op[r.TARGET], row), work)

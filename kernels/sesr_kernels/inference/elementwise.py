@@ -1,86 +1,92 @@
-"""One row of everything in a band that is no convolution: elementwise, shuffled, enlarged."""
+"""One row of what is no convolution: functions of each value, sums, joined and moved channels."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from sesr_kernels.blocks.convolve import RELU
-from sesr_kernels.inference import rings as r
-from sesr_kernels.inference import schedule as sc
-from sesr_kernels.inference.resampling import blend_rows, inside, spread_row
+from sesr_kernels.blocks.pointwise import pointwise
+from sesr_kernels.description.shuffles import Place
+from sesr_kernels.inference.operands import PointwiseOperands, Ring, ShuffleOperands, Step
 from sesr_kernels.inference.rings import MARGIN, row_start
-from sesr_kernels.machine.compiled import compiled
-
-ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP = (
-    sc.ACTIVATION, sc.ADD, sc.CONCAT, sc.SHUFFLE, sc.AFFINE, sc.CLIP
-)  # fmt: skip
+from sesr_kernels.machine.compiled import Floats, compiled
+from sesr_kernels.machine.emit import LANES
 
 
 @compiled
-def elementwise(op: Any, row: int, tensors: Any, places: Any, numbers: Any, work: Any) -> None:
-    """Make one row by an operation on single values, or by moving them."""
-    source, target = tensors[op[r.SOURCE]], tensors[op[r.TARGET]]
-    out = row_start(tensors, op[r.TARGET], row) + MARGIN
-    x = row_start(tensors, op[r.SOURCE], row // op[r.RATIO]) + MARGIN
-    if op[r.KIND] == SHUFFLE:
-        _shuffle(op, row, source, target, x, out, places, work)
-        return
-    other = 0
-    if op[r.SECOND] >= 0:
-        other = row_start(tensors, op[r.SECOND], row) + MARGIN
-    repeated = op[r.SECOND] >= 0 and tensors[op[r.SECOND], r.COLUMNS] == 1
-    a, b = numbers[op[r.NUMBER]], numbers[op[r.NUMBER] + 1]
-    for c in range(target[r.COLUMNS]):
-        y, here = out + c * target[r.PITCH], x + c * source[r.PITCH]
-        there = other if repeated else other + c * target[r.PITCH]
-        if op[r.KIND] == CONCAT and c >= source[r.COLUMNS]:
-            here = other + (c - source[r.COLUMNS]) * target[r.PITCH]
-        for i in range(target[r.WIDTH]):
-            value = work[here + i]
-            if op[r.KIND] == ADD:
-                value += work[there + i]
-            elif op[r.KIND] == AFFINE:
-                value = value * a + b
-            elif op[r.KIND] == CLIP:
-                value = a if value < a else (b if value > b else value)
-            elif op[r.KIND] == ACTIVATION and not value > 0:
-                if op[r.FLAGS] == RELU:
-                    value = np.float32(0) if value < 0 else value
-                else:
-                    value *= numbers[op[r.SLOPE] + c]
-            work[y + i] = value
-
-
-@compiled
-def _shuffle(
-    op: Any, row: int, source: Any, target: Any, x: int, out: int, places: Any, work: Any
+def pointwise_row(
+    op: Step,
+    own: PointwiseOperands,
+    row: int,
+    tensors: Sequence[Ring],
+    weights: int,
+    work: Floats,
 ) -> None:
-    """Spread the channels of the row's part of a block."""
-    block = op[r.SIZE]
-    first = op[r.NUMBER]
-    for c in range(source[r.COLUMNS]):
-        if places[first + c, 0] == row % block:
-            y = out + places[first + c, 2] * target[r.PITCH] + places[first + c, 1]
-            for i in range(source[r.WIDTH]):
-                work[y + i * block] = work[x + c * source[r.PITCH] + i]
+    """Make a row by a function of each value."""
+    source, target = tensors[op.source], tensors[op.target]
+    x = work.ctypes.data + 4 * (row_start(tensors, op.source, row) + MARGIN)
+    y = work.ctypes.data + 4 * (row_start(tensors, op.target, row) + MARGIN)
+    for c in range(target.channels):
+        pointwise(
+            function=own.function,
+            x=x + 4 * c * source.pitch,
+            first=weights + own.first + 4 * c,
+            second=weights + own.second + 4 * c,
+            # whole vectors: what is made of the padding is cleared with it
+            count=(target.width + LANES - 1) // LANES,
+            y=y + 4 * c * target.pitch,
+        )
 
 
 @compiled
-def resize(
-    op: Any, row: int, tensors: Any, taps: Any, places: Any, numbers: Any, work: Any
+def add(op: Step, row: int, tensors: Sequence[Ring], work: Floats) -> None:
+    """Make a row of a sum."""
+    source, target, other = tensors[op.source], tensors[op.target], tensors[op.second]
+    x = row_start(tensors, op.source, row) + MARGIN
+    there = row_start(tensors, op.second, row) + MARGIN
+    y = row_start(tensors, op.target, row) + MARGIN
+    # one channel is repeated over those of the first operand
+    pitch = other.pitch if other.channels > 1 else 0
+    for _ in range(target.channels):
+        for i in range(target.width):
+            work[y + i] = work[x + i] + work[there + i]
+        x, there, y = x + source.pitch, there + pitch, y + target.pitch
+
+
+@compiled
+def concat(op: Step, row: int, tensors: Sequence[Ring], work: Floats) -> None:
+    """Make a row of both operands' channels."""
+    y = row_start(tensors, op.target, row) + MARGIN
+    y = _copy(op.source, row, y, op.target, tensors, work)
+    _copy(op.second, row, y, op.target, tensors, work)
+
+
+@compiled
+def _copy(number: int, row: int, y: int, target: int, tensors: Sequence[Ring], work: Floats) -> int:
+    """Copy all channels of a row to `y`; where the next one goes."""
+    source, x = tensors[number], row_start(tensors, number, row) + MARGIN
+    for _ in range(source.channels):
+        for i in range(source.width):
+            work[y + i] = work[x + i]
+        x, y = x + source.pitch, y + tensors[target].pitch
+    return y
+
+
+@compiled
+def shuffle(
+    op: Step,
+    own: ShuffleOperands,
+    row: int,
+    places: Sequence[Place],
+    tensors: Sequence[Ring],
+    work: Floats,
 ) -> None:
-    """Make one row of an enlargement by a fixed kernel."""
-    source, target = tensors[op[r.SOURCE]], tensors[op[r.TARGET]]
-    ratio, count, edge, firsts = op[r.RATIO], op[r.SIZE], op[r.FLAGS], op[r.FIRSTS]
-    above = row // ratio + places[firsts + row % ratio, 0]
-    for t in range(count):
-        taps[t] = row_start(tensors, op[r.SOURCE], inside(above + t, source[r.ROWS], edge)) + MARGIN
-    between = tensors[op[r.BUFFER], r.OFFSET] + MARGIN
-    out, weights = row_start(tensors, op[r.TARGET], row) + MARGIN, op[r.NUMBER]
-    for c in range(target[r.COLUMNS]):
-        blend_rows(work, taps, c * source[r.PITCH], count, source[r.WIDTH], numbers,
-                   weights + row % ratio * count, between)  # fmt: skip
-        spread_row(work, between, source[r.WIDTH], op[r.REACH], edge, places, firsts, ratio, count,
-                   numbers, weights, out + c * target[r.PITCH])  # fmt: skip
+    """Make a row of pixels of the channels that stand for it."""
+    source, target = tensors[op.source], tensors[op.target]
+    x = row_start(tensors, op.source, row // op.ratio) + MARGIN
+    out = row_start(tensors, op.target, row) + MARGIN
+    for c in range(source.channels):
+        place = places[own.places + c]
+        if place.row == row % own.block:  # the other channels are other rows of the block
+            y = out + place.channel * target.pitch + place.column
+            for i in range(source.width):
+                work[y + i * own.block] = work[x + c * source.pitch + i]

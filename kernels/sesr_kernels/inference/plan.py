@@ -1,31 +1,32 @@
-"""The plan of inference: a network's schedule as the tables that the compiled half reads."""
+"""The plan of inference: what is kept of a network from one image to the next."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sesr_kernels.blocks.convolve import OUTS
-from sesr_kernels.blocks.winograd import ROWS, packed_points
+from sesr_kernels.blocks.winograd_points import GROUP
+from sesr_kernels.description.layers import Network, Shape
 from sesr_kernels.description.packing import round_up
-from sesr_kernels.description.shuffles import combined
-from sesr_kernels.inference import rings
-from sesr_kernels.inference import schedule as sc
-from sesr_kernels.inference.lowering import lower
+from sesr_kernels.inference.operands import Ring
 from sesr_kernels.inference.partition import Needs, jobs
-from sesr_kernels.inference.resampling import phases
-from sesr_kernels.inference.weights import bias_of, dense, packed_weight, parts, slope_of
+from sesr_kernels.inference.rings import MARGIN
+from sesr_kernels.inference.rules import lower
+from sesr_kernels.inference.tables import Writer
 from sesr_kernels.inference.winograd import SCRATCH
-from sesr_kernels.machine.host import HOST, second_level_cache
+from sesr_kernels.machine.compiled import Floats, aligned
+from sesr_kernels.machine.host import second_level_cache
+from sesr_kernels.machine.records import table
 from sesr_kernels.machine.tiling import TILE
 
 Array = npt.NDArray[Any]
-Params = dict[str, Array]
+Params = Mapping[str, Array]
 
 RING_BYTES = 3 << 19 if second_level_cache() >= 2 << 20 else 9 << 18
 """Of one thread's rings, which sets the columns of a strip: wider ones push the rings out of the
@@ -41,13 +42,23 @@ STEP = 1
 """Rows of the input taken at a time."""
 
 
-class Plan:
+class Rings(NamedTuple):
+    """All rings of a band: their records, where their rows are, and the floats of all."""
+
+    table: Sequence[Ring]
+    layout: tuple[tuple[int, ...], ...]
+    floats: int
+
+
+class InferencePlan:
     """What one network needs whatever the image's size: program, rings, packing.
 
     Parameters
     ----------
     net : Network
         Without linear blocks.
+    winograd : bool
+        Whether 3 x 3 and 5 x 5 convolutions use Winograd's algorithm where it pays.
 
     Raises
     ------
@@ -55,10 +66,10 @@ class Plan:
         For a layer that has no rule.
     """
 
-    def __init__(self, net: Any, winograd: bool = False) -> None:
+    def __init__(self, net: Network, winograd: bool = False) -> None:
         self.net, self.upscale = net, net.upscale
         self.schedule = lower(net, winograd)
-        self.step = sc.GROUP if winograd else STEP
+        self.step = GROUP if winograd else STEP
         self.schedule.align()
         self.schedule.fit_rings(self.step)
         self.halo, self.margin = self.schedule.halo(grouped=False), self.schedule.halo()
@@ -66,17 +77,14 @@ class Plan:
         self.needs = Needs(
             max(RING_BYTES // column, NARROWEST * self.halo), self.halo, self._beside(), self.step
         )
-        self.fills: list[tuple[int, Callable[[Params], Array]]] = []
-        self.size = 0
-        self.places = list(self.schedule.places)
-        self.program = np.array([self._row(op) for op in self.schedule.operations], np.int64)
-        self.place_table = np.array(self.places, np.int64).reshape(-1, 3)
+        writer = Writer(self.schedule)
+        self.tables, self.fills, self.size = writer.tables(), writer.fills, writer.size
         # kept, not to be written to: for a small image they would take as long as ten of its rows
-        self.tensor_table = lru_cache(maxsize=TABLES)(self._tensor_table)
+        self.rings = lru_cache(maxsize=TABLES)(self._rings)
         self.shape = lru_cache(maxsize=TABLES)(self._shape)
         self.jobs = lru_cache(maxsize=TABLES)(partial(jobs, self.needs))
         self.workspaces: deque[Workspace] = deque(maxlen=WORKSPACES)
-        self.kept: tuple[dict[str, bytes], Array, Array, Array] | None = None
+        self.kept: tuple[dict[str, bytes], Floats] | None = None
 
     def _beside(self) -> float:
         """Rows of the input that a band makes on each side, on average of all tensors."""
@@ -85,79 +93,20 @@ class Plan:
         made = (high > low) & (low > 0)
         return float((high - low - 64)[made].mean() / 2)
 
-    def _row(self, op: sc.Operation) -> list[int]:
-        row = [*op[:9], *[0] * (rings.FIELDS - 9)]
-        row[rings.PHASE] = op.phase
-        tensors = self.schedule.tensors
-        if op.kind in (sc.CONV, sc.WINOGRAD):
-            self._convolution(op, row)
-        elif op.kind == sc.SHUFFLE:
-            row[rings.NUMBER] = len(self.places)
-            self.places += combined(tensors[op.source].channels, [(op.size, op.layer)])[1]
-        elif op.kind == sc.RESIZE:
-            row[rings.BUFFER], row[rings.FIRSTS] = op.buffer, len(self.places)
-            self.places += [(first, 0, 0) for first in phases(op.ratio, op.layer.mode).firsts]
-        return row
-
-    def _convolution(self, op: sc.Operation, row: list[int]) -> None:
-        tensors = self.schedule.tensors
-        layer, features, split = op.layer, tensors[op.target].channels, parts(op.layer)
-        outs = HOST.blocks(features // split)
-        channels, blocks = tensors[op.source].channels // split, -(-features // outs)
-        many, row[rings.OUTS] = blocks * outs, outs
-        row[rings.CHANNELS], row[rings.GROUPS], row[rings.PARTS] = channels, blocks // split, split
-        if op.kind == sc.WINOGRAD:
-            row[rings.WEIGHT] = self._reserve(
-                (op.size + ROWS - 1) * many * op.size * channels,
-                lambda params: packed_points(dense(layer, params), outs),
-            )
-        else:
-            row[rings.WEIGHT] = self._reserve(
-                many * op.size**2 * channels, lambda params: packed_weight(layer, params, outs)
-            )
-        every = round_up(features, OUTS)
-        row[rings.BIAS] = row[rings.SLOPE] = self._reserve(
-            every, lambda params: bias_of(layer, params, features)
-        )
-        if op.activation is not None:
-            row[rings.SLOPE] = self._reserve(
-                every, lambda params: slope_of(op.activation, params, features)
-            )
-
-    def _reserve(self, size: int, fill: Callable[[Params], Array]) -> int:
-        start = self.size
-        self.fills.append((start, fill))
-        self.size += round_up(size, 16)
-        return 4 * start
-
-    def packed(self, params: Params) -> Array:
-        """All weights, biases and slopes of convolutions in the kernels' order."""
+    def packed(self, params: Params) -> Floats:
+        """All weights, biases and numbers in the kernels' order."""
         result = np.zeros(self.size, np.float32)
         for start, fill in self.fills:
             values = fill(params).ravel()
             result[start : start + len(values)] = values
         return result
 
-    def constants(self, params: Params) -> tuple[Array, Array, Array]:
-        """Packed weights, program and numbers; those of the last call while no bit changes."""
+    def constants(self, params: Params) -> Floats:
+        """Packed weights; those of the last call while no bit changes."""
         given, kept = {name: array.tobytes() for name, array in params.items()}, self.kept
         if kept is None or kept[0] != given:
-            kept = self.kept = (given, self.packed(params), *self.filled(params))
-        return kept[1:]
-
-    def filled(self, params: Params) -> tuple[Array, Array]:
-        """Program and table of numbers, with those of elementwise operations filled in."""
-        program, numbers = self.program.copy(), [0.0, 0.0]
-        for row, op in zip(program, self.schedule.operations, strict=True):
-            start = len(numbers)
-            if op.kind == sc.ACTIVATION:
-                channels = self.schedule.tensors[op.target].channels
-                numbers += slope_of(op.activation, params, channels).tolist()
-                row[rings.SLOPE] = start
-            elif op.kind in _NUMBERS:
-                numbers += _NUMBERS[op.kind](op.layer)
-                row[rings.NUMBER] = start
-        return program, np.array(numbers, np.float32)
+            kept = self.kept = (given, self.packed(params))
+        return kept[1]
 
     def workspace(self) -> Workspace:
         """One that a call before left, or a new one."""
@@ -166,58 +115,48 @@ class Plan:
         except IndexError:
             return Workspace(self)
 
-    def _shape(self, height: int, width: int) -> tuple[int, int, int]:
+    def _shape(self, height: int, width: int) -> Shape:
         """Of the output for an image of this size."""
-        return self.net.shapes(height, width)[self.net.output]  # type: ignore[no-any-return]
+        return self.net.shapes(height, width)[self.net.output]
 
-    def _tensor_table(self, top: int, bottom: int, width: int, height: int, widest: int) -> Array:
+    def _rings(self, top: int, bottom: int, width: int, height: int, widest: int) -> Rings:
         """Where every ring is, `widest` columns having room, and which rows a band needs."""
-        table = np.zeros((len(self.schedule.tensors), 9), np.int64)
-        table[:, rings.LOW : rings.HIGH + 1] = self.schedule.spans(top, bottom)
-        offset = 0
-        for row, tensor in zip(table, self.schedule.tensors, strict=True):
-            columns = width * tensor.scale
-            pitch = round_up(widest * tensor.scale, TILE) + 2 * rings.MARGIN
-            pitch = round_up(pitch + 16, 32) - 16  # an odd number of cache lines
-            planes = round_up(tensor.channels, OUTS)
-            row[rings.OFFSET], row[rings.DEPTH] = offset, tensor.depth
-            row[rings.PLANES], row[rings.PITCH], row[rings.WIDTH] = planes, pitch, columns
-            row[rings.ROWS], row[rings.COLUMNS] = height * tensor.scale, tensor.channels
-            offset += tensor.depth * planes * pitch
-        table[-1, rings.COLUMNS] = self.schedule.tensors[-1].scale
-        return table
-
-
-_NUMBERS: dict[int, Callable[[Any], list[float]]] = {
-    sc.AFFINE: lambda layer: (
-        [1.0, layer.offset] if type(layer).__name__ == "Shift" else [layer.factor, 0.0]
-    ),
-    sc.CLIP: lambda layer: [layer.low, layer.high],
-    sc.RESIZE: lambda layer: [w for row in phases(layer.upscale, layer.mode).weights for w in row],
-}
+        found: list[Ring] = []
+        spans, offset = self.schedule.spans(top, bottom).tolist(), 0
+        for (low, high), tensor in zip(spans, self.schedule.tensors, strict=True):
+            pitch = round_up(widest * tensor.scale, TILE) + 2 * MARGIN
+            ring = Ring(
+                offset=offset,
+                depth=tensor.depth,
+                planes=round_up(tensor.channels, OUTS),
+                pitch=round_up(pitch + 16, 32) - 16,  # an odd number of cache lines
+                width=width * tensor.scale,
+                low=low,
+                high=high,
+                rows=height * tensor.scale,
+                channels=tensor.channels,
+            )
+            found.append(ring)
+            offset += ring.depth * ring.planes * ring.pitch
+        layout = tuple((ring.offset, ring.depth, ring.planes, ring.pitch) for ring in found)
+        return Rings(table(Ring, found), layout, offset)
 
 
 class Workspace:
     """What one thread works in."""
 
-    def __init__(self, plan: Plan) -> None:
-        operations, tensors = plan.schedule.operations, plan.schedule.tensors
+    def __init__(self, plan: InferencePlan) -> None:
+        tensors, convolutions = plan.schedule.tensors, plan.tables.convolutions
         self.done = np.zeros(len(tensors), np.int64)
-        self.taps = np.zeros(max(64, *(op.size**2 for op in operations)), np.int64)
-        self.scratch = _aligned(SCRATCH)
-        self._layout: Array | None = None
+        # a convolution wider than the kernels are unrolled for takes every tap for a row
+        most = max([64, *(int(conv.kernel_size) ** 2 for conv in convolutions)])
+        self.addresses = np.zeros(most, np.int64)
+        self.scratch = aligned(SCRATCH)
+        self._layout: tuple[tuple[int, ...], ...] | None = None
 
-    def rings(self, table: Array) -> Array:
-        """Rings for a job, all zero unless the job before had the same layout."""
+    def work(self, rings: Rings) -> Floats:
+        """Room for the rings of a job, all zero unless the job before had the same layout."""
         # then rows are written before they are read, and the padding on the left is zero still
-        layout = table[:, : rings.PITCH + 1]
-        if self._layout is None or not np.array_equal(layout, self._layout):
-            self._layout = layout
-            self._rings = _aligned(int(table[-1, rings.OFFSET]) + 256)
-        return self._rings
-
-
-def _aligned(size: int) -> Array:
-    """Zeros that start at a cache line."""
-    work = np.zeros(size + 16, np.float32)
-    return work[-work.ctypes.data % 64 // 4 :]
+        if self._layout != rings.layout:
+            self._layout, self._work = rings.layout, aligned(rings.floats + 256)
+        return self._work

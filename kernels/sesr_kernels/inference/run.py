@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sesr_kernels.description.layers import Unsupported
+from sesr_kernels.description.layers import Network, Unsupported
 from sesr_kernels.inference import bands
-from sesr_kernels.inference.plan import Plan
+from sesr_kernels.inference.plan import InferencePlan
 from sesr_kernels.machine.compiled import plain
 from sesr_kernels.machine.threads import Threads, share
 
@@ -28,15 +28,15 @@ kernels' in one layer and about the same in whole networks."""
 
 
 @lru_cache(maxsize=8)
-def _plan(net: Any, winograd: bool) -> Plan | None:
+def _plan(net: Network, winograd: bool) -> InferencePlan | None:
     try:
-        return Plan(net, winograd)
+        return InferencePlan(net, winograd)
     except Unsupported:
         return None
 
 
 def network(
-    net: Any,
+    net: Network,
     params: Params,
     x: Array,
     threads: Threads | None = None,
@@ -47,7 +47,7 @@ def network(
     Parameters
     ----------
     net : Network
-        Read by the names of its layers' kinds and fields.
+        As `description.layers` reads it.
     params : dict of float32 arrays
         Its parameters.
     x : (n, height, width, channels) float32 array
@@ -74,7 +74,7 @@ def network(
     return y
 
 
-def margin(net: Any, winograd: bool | None = None) -> tuple[int, int] | None:
+def margin(net: Network, winograd: bool | None = None) -> tuple[int, int] | None:
     """How far tiles must overlap so that each has the bits of the whole image.
 
     Parameters
@@ -94,8 +94,8 @@ def margin(net: Any, winograd: bool | None = None) -> tuple[int, int] | None:
     return (plan.margin, plan.step) if plan else None
 
 
-def _run(plan: Plan, params: Params, x: Array, y: Array, threads: Threads) -> None:
-    packed, program, numbers = plan.constants(params)
+def _run(plan: InferencePlan, params: Params, x: Array, y: Array, threads: Threads) -> None:
+    packed = plan.constants(params)
     n, height, width, _ = x.shape
     jobs = plan.jobs(n, height, width, threads.count)
     widest = min(max(job.right - job.left for job in jobs) + 2 * plan.halo, width)
@@ -105,12 +105,22 @@ def _run(plan: Plan, params: Params, x: Array, y: Array, threads: Threads) -> No
         while (i := following()) >= 0:
             job = jobs[i]
             first, last = max(job.left - plan.halo, 0), min(job.right + plan.halo, width)
-            table = plan.tensor_table(job.top, job.bottom, last - first, height, widest)
+            rings = plan.rings(job.top, job.bottom, last - first, height, widest)
             bands.run_band(
-                program, table, space.done, space.taps, plan.place_table, numbers,
-                packed.ctypes.data, space.rings(table), space.scratch, x[job.image], first,
-                job.left - first, job.right - first, plan.step, y[job.image], plan.schedule.block,
-            )  # fmt: skip
+                plan.tables,
+                rings.table,
+                space.done,
+                packed.ctypes.data,
+                space.addresses,
+                space.work(rings),
+                space.scratch,
+                x[job.image],
+                first,
+                job.left - first,
+                job.right - first,
+                plan.step,
+                y[job.image],
+            )
         plan.workspaces.append(space)
 
     share(len(jobs), worker, threads)

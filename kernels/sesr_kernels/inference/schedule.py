@@ -14,28 +14,57 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sesr_kernels.blocks.winograd_points import GROUP
+from sesr_kernels.description.layers import Convolution, Layer, Resize
+from sesr_kernels.description.shuffles import Place
+from sesr_kernels.inference.operands import LOAD, WINOGRAD
+
 Array = npt.NDArray[Any]
-Params = dict[str, Array]
-Input = tuple[int, int, int]
+Read = tuple[int, int, int]
 """A tensor that an operation reads, its reach and its ratio."""
 
-LOAD, CONV, ACTIVATION, ADD, CONCAT, SHUFFLE, AFFINE, CLIP, STORE, WINOGRAD, RESIZE = range(11)
-
-GROUP = 4
-"""Rows that Winograd's algorithm makes at once.  Where they begin is fixed for each layer (its
-phase), so that a row's bits do not depend on where a band begins."""
-
-
 NEVER = 1 << 60
-"""First row of a tensor that nobody reads."""
+"""First row of a tensor without readers."""
+
+
+class Convolving(NamedTuple):
+    """What a convolution computes, with what follows in its store."""
+
+    layer: Convolution
+    kernel_size: int
+    epilogue: int = 0
+    activation: Layer | None = None
+
+
+class Shuffling(NamedTuple):
+    """Depth to space."""
+
+    block: int
+    mode: str
+
+
+class Applying(NamedTuple):
+    """A function of each value."""
+
+    layer: Layer
+
+
+class Enlarging(NamedTuple):
+    """Interpolation; `buffer` is a tensor of one row to work in."""
+
+    layer: Resize
+    buffer: int
+
+
+Work = Convolving | Shuffling | Applying | Enlarging | None
+"""What an operation does beyond reading and writing rows."""
 
 
 class Operation(NamedTuple):
-    """One operation on rows; tensors are numbers, -1 stands for none.
+    """One operation on rows, as `operands.Step` explains it; `work` is what its kind has more.
 
-    A row of `target` needs `reach` more rows of `source` to each side; `source` has one row for
-    `ratio` rows of the target.  `second` and `third` are read at the target's own row; `buffer` is
-    a tensor of one row to work in; groups of rows begin at `phase` plus a multiple of `GROUP`.
+    Groups of rows begin at `phase` plus a multiple of `GROUP`, fixed for each layer, so that a
+    row's bits do not depend on where a band begins.
     """
 
     kind: int
@@ -43,14 +72,12 @@ class Operation(NamedTuple):
     source: int = -1
     second: int = -1
     third: int = -1
-    size: int = 1
     reach: int = 0
     ratio: int = 1
-    flags: int = 0
-    layer: Any = None
-    activation: Any = None
-    buffer: int = -1
     phase: int = 0
+    work: Work = None
+    layers: tuple[str, ...] = ()
+    """What it does of the network, all layers that a convolution takes over included."""
 
     def whole(self, row: int, step: int = GROUP) -> int:
         """Last row up to `row` at which a group may end."""
@@ -59,8 +86,9 @@ class Operation(NamedTuple):
 
 @dataclass
 class Tensor:
-    """One named tensor: its channels, and its rows for each row of the image."""
+    """One named tensor: its channels, its rows for each row of the image, and those it keeps."""
 
+    name: str
     channels: int
     scale: int
     depth: int = 1
@@ -72,7 +100,7 @@ class Schedule:
 
     tensors: list[Tensor] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
-    places: list[tuple[int, int, int]] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
     block: int = 1
 
     def spans(self, low: int, high: int, grouped: bool = True) -> Array:
@@ -105,7 +133,7 @@ class Schedule:
         return np.stack([lows, highs], axis=1)
 
     @staticmethod
-    def inputs(op: Operation) -> list[Input]:
+    def inputs(op: Operation) -> list[Read]:
         """Tensors an operation reads, each with its reach and ratio."""
         found = [(op.source, op.reach, op.ratio), (op.second, 0, 1), (op.third, 0, 1)]
         return [entry for entry in found if entry[0] >= 0]
@@ -142,7 +170,7 @@ class Schedule:
 
     @staticmethod
     def reachable(
-        op: Operation, inputs: Sequence[Input], done: list[int], highs: list[int], step: int
+        op: Operation, inputs: Sequence[Read], done: list[int], highs: list[int], step: int
     ) -> int:
         """Rows of an operation's target that can exist by now."""
         top = highs[op.target]

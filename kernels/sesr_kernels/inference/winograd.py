@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from sesr_kernels.blocks.convolve import OUTS
-from sesr_kernels.blocks.winograd import (
-    FARTHER,
-    MOST_CHANNELS,
-    MOST_POINTS,
-    gather,
-    multiply,
-    spread,
-)
-from sesr_kernels.inference import rings as r
-from sesr_kernels.inference.rings import MARGIN, blank, clear, row_start
-from sesr_kernels.inference.schedule import GROUP
-from sesr_kernels.machine.compiled import compiled
+from sesr_kernels.blocks.winograd import MOST_CHANNELS, gather, multiply, spread
+from sesr_kernels.blocks.winograd_points import FARTHER, GROUP, MOST_POINTS
+from sesr_kernels.inference.operands import ConvolutionOperands, Ring, Step
+from sesr_kernels.inference.rings import blank, clear, plane_stride, row_address
+from sesr_kernels.machine.compiled import Floats, Integers, compiled
 from sesr_kernels.machine.emit import LANES
 from sesr_kernels.machine.tiling import TILE, tile_start, tile_vectors, tiling
 
@@ -29,66 +22,142 @@ POINT_STRIDE, PRODUCT_STRIDE = MOST_CHANNELS * PITCH + 64, OUTS * PITCH + 64
 SCRATCH = MOST_POINTS * (POINT_STRIDE + PRODUCT_STRIDE) // 4
 """Floats that a chunk needs."""
 
+SOURCES, TARGETS, BEFORES, AFTERS = 0, 8, 12, 16
+"""Where in the table of addresses the rows of each tensor stand: up to eight sources, four else."""
+
 
 @compiled
 def winograd_group(
-    op: Any, row: int, tensors: Any, taps: Any, weights: int, work: Any, scratch: Any
+    op: Step,
+    conv: ConvolutionOperands,
+    row: int,
+    tensors: Sequence[Ring],
+    addresses: Integers,
+    weights: int,
+    work: Floats,
+    scratch: Floats,
 ) -> None:
     """Make a group of rows; those outside the image become zero."""
-    target = tensors[op[r.TARGET]]
-    if row + GROUP > 0 and row < target[r.ROWS]:
-        _group_tables(op, row, tensors, taps, work.ctypes.data)
-        whole, tiles = tiling(target[r.WIDTH])
+    target = tensors[op.target]
+    # a group's place does not depend on the band: it may lie partly, or all, outside the image
+    if row + GROUP > 0 and row < target.rows:
+        _fill_addresses(op, row, tensors, addresses, work.ctypes.data)
+        whole, tiles = tiling(target.width)
+        # a chunk's points stay in the caches until all outputs have read them
         for first in range(0, tiles, CHUNK):
             last = min(first + CHUNK, tiles)
-            _chunk(op, first, last, whole, tensors, taps, weights, scratch)
+            _chunk(op, conv, first, last, whole, tensors, addresses, weights, scratch)
+    # rows of the group that are no rows of the image are padding for whoever reads them
     for y in range(row, row + GROUP):
-        if y < 0 or y >= target[r.ROWS]:
-            blank(tensors, op[r.TARGET], y, work)
+        if y < 0 or y >= target.rows:
+            blank(tensors, op.target, y, work)
         else:
-            clear(target, row_start(tensors, op[r.TARGET], y), work)
+            clear(tensors, op.target, y, work)
 
 
 @compiled
-def _group_tables(op: Any, row: int, tensors: Any, taps: Any, base: int) -> None:
-    """Addresses of up to eight source rows, then of four target, first and second residual rows."""
-    half = op[r.REACH]
+def _fill_addresses(
+    op: Step, row: int, tensors: Sequence[Ring], addresses: Integers, base: int
+) -> None:
+    half = op.reach
     for y in range(GROUP + 2 * half):
-        taps[y] = base + 4 * (row_start(tensors, op[r.SOURCE], row - half + y) + MARGIN - half)
+        source = row_address(tensors, op.source, row - half + y, base)
+        addresses[SOURCES + y] = source - 4 * half
     for y in range(GROUP):
-        out = base + 4 * (row_start(tensors, op[r.TARGET], row + y) + MARGIN)
-        taps[8 + y] = taps[12 + y] = taps[16 + y] = out
-        if op[r.SECOND] >= 0:
-            taps[12 + y] = base + 4 * (row_start(tensors, op[r.SECOND], row + y) + MARGIN)
-        if op[r.THIRD] >= 0:
-            taps[16 + y] = base + 4 * (row_start(tensors, op[r.THIRD], row + y) + MARGIN)
+        target = row_address(tensors, op.target, row + y, base)
+        # what is not there is not read, but its address is computed with
+        addresses[TARGETS + y] = addresses[BEFORES + y] = addresses[AFTERS + y] = target
+        if op.second >= 0:
+            addresses[BEFORES + y] = row_address(tensors, op.second, row + y, base)
+        if op.third >= 0:
+            addresses[AFTERS + y] = row_address(tensors, op.third, row + y, base)
 
 
 @compiled
 def _chunk(
-    op: Any, first: int, last: int, whole: int, tensors: Any, taps: Any, weights: int, scratch: Any
+    op: Step,
+    conv: ConvolutionOperands,
+    first: int,
+    last: int,
+    whole: int,
+    tensors: Sequence[Ring],
+    addresses: Integers,
+    weights: int,
+    scratch: Floats,
 ) -> None:
     """Make tiles `first` to `last` of a group."""
-    channels, groups, size, outs = op[r.CHANNELS], op[r.GROUPS], op[r.SIZE], op[r.OUTS]
-    count, table, points = GROUP + size - 1, taps.ctypes.data, scratch.ctypes.data
-    products = points + POINT_STRIDE * MOST_POINTS
-    column = tile_start(first, whole)
-    here, vectors = 4 * column, (tile_start(last, whole) - column) // LANES
-    plane = 4 * tensors[op[r.SOURCE], r.PITCH]
-    spread(size, table, here, plane, op[r.PARTS] * channels, points, PITCH, POINT_STRIDE,
-           vectors + FARTHER, 0)  # fmt: skip
-    plane = 4 * tensors[op[r.TARGET], r.PITCH]
-    before = plane if op[r.SECOND] >= 0 and tensors[op[r.SECOND], r.COLUMNS] > 1 else 0
-    after = plane if op[r.THIRD] >= 0 and tensors[op[r.THIRD], r.COLUMNS] > 1 else 0
-    for g in range(op[r.PARTS] * groups):
-        c = g * outs
-        weight = weights + op[r.WEIGHT] + c * count * channels * size * 4
-        own = points + g // groups * channels * PITCH
+    table, points = addresses.ctypes.data, scratch.ctypes.data
+    products, size = points + POINT_STRIDE * MOST_POINTS, conv.kernel_size
+    start = tile_start(first, whole)
+    column, vectors = 4 * start, (tile_start(last, whole) - start) // LANES
+    spread(
+        taps=size,
+        rows=table + 8 * SOURCES,
+        offset=column,
+        plane=4 * tensors[op.source].pitch,
+        channels=conv.parts * conv.channels,
+        target=points,
+        stride=PITCH,
+        point_stride=POINT_STRIDE,
+        count=vectors + FARTHER,
+        slopes=0,
+    )
+    for block in range(conv.parts * conv.blocks):
+        c = block * conv.outs
+        weight = c * (GROUP + size - 1) * conv.channels * size * 4
+        # a part's channels lie together: its blocks read no others
+        own = points + block // conv.blocks * conv.channels * PITCH
         for tile in range(first, last):
-            offset = 4 * (tile_start(tile, whole) - column)
-            multiply(size, outs, tile_vectors(tile, whole), own + offset, POINT_STRIDE, channels,
-                     PITCH, weight, products + offset, PITCH, PRODUCT_STRIDE)  # fmt: skip
-        gather(size, products, PITCH, PRODUCT_STRIDE, vectors, outs,
-               weights + op[r.BIAS] + 4 * c, weights + op[r.SLOPE] + 4 * c,
-               table + 64, here + c * plane, plane, table + 96, here + c * before, before,
-               table + 128, here + c * after, after, op[r.FLAGS])  # fmt: skip
+            offset = 4 * (tile_start(tile, whole) - start)
+            multiply(
+                taps=size,
+                outs=conv.outs,
+                vectors=tile_vectors(tile, whole),
+                points=own + offset,
+                point_stride=POINT_STRIDE,
+                channels=conv.channels,
+                stride=PITCH,
+                weight=weights + conv.weight + weight,
+                products=products + offset,
+                product_stride=PITCH,
+                product_point_stride=PRODUCT_STRIDE,
+            )
+        _gather(op, conv, c, column, vectors, tensors, table, weights, products)
+
+
+@compiled
+def _gather(
+    op: Step,
+    conv: ConvolutionOperands,
+    c: int,
+    column: int,
+    vectors: int,
+    tensors: Sequence[Ring],
+    table: int,
+    weights: int,
+    products: int,
+) -> None:
+    """Rows of a register block's outputs, from `c` on, with what follows them."""
+    plane = 4 * tensors[op.target].pitch
+    before = plane_stride(tensors, op.second) if op.second >= 0 else 0
+    after = plane_stride(tensors, op.third) if op.third >= 0 else 0
+    gather(
+        taps=conv.kernel_size,
+        products=products,
+        stride=PITCH,
+        point_stride=PRODUCT_STRIDE,
+        count=vectors,
+        channels=conv.outs,
+        bias=weights + conv.bias + 4 * c,
+        slope=weights + conv.slope + 4 * c,
+        targets=table + 8 * TARGETS,
+        offset=column + c * plane,
+        plane=plane,
+        befores=table + 8 * BEFORES,
+        before_offset=column + c * before,
+        before_plane=before,
+        afters=table + 8 * AFTERS,
+        after_offset=column + c * after,
+        after_plane=after,
+        epilogue=conv.epilogue,
+    )

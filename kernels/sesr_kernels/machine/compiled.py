@@ -26,12 +26,14 @@ from numba.core.compiler_lock import global_compiler_lock
 from sesr_kernels.machine.host import HOST
 
 Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 PACKAGE = Path(__file__).parents[1]
 
 
 if hasattr(os, "register_at_fork"):
-    # A child forked while another thread compiles would wait for ever for that thread, which it
+    # A child forked while another thread compiles would wait forever for that thread, which it
     # does not have: the fork waits for the compiler instead.
     os.register_at_fork(
         before=global_compiler_lock.acquire,
@@ -128,10 +130,17 @@ def _writable() -> bool:
         return False
 
 
-def plain(array: Array) -> Array:
+def plain(array: Array) -> Floats:
     """The same values as the one kind of array that kernels are compiled for."""
     # Numba would compile anew, for seconds, for what is strided, unaligned or read-only
     return np.require(array, np.float32, ["C", "A", "W", "E"])
+
+
+def aligned(size: int) -> Floats:
+    """Float32 zeros that start at a cache line."""
+    work = np.zeros(size + 16, np.float32)
+    skip = -work.ctypes.data % 64 // 4
+    return work[skip : skip + size]
 
 
 def compiled(function: Function) -> Function:

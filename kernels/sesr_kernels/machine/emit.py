@@ -72,7 +72,7 @@ class Emitter:
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """``a * b + c``, rounded once where the target can."""
-        if not HOST.fused:
+        if not HOST.fused:  # LLVM would call a library's function for each lane
             return self.b.fadd(self.b.fmul(a, b), c)
         kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
         name = f"llvm.fma.v{LANES}f32"
@@ -120,6 +120,7 @@ class Emitter:
         with self.b.if_then(condition):
             results = body()
             end = self.b.block
+        # values, not memory: what is chosen stays in registers
         phis = [self.b.phi(value.type) for value in values]
         for phi, yes, no in zip(phis, results, values, strict=True):
             phi.add_incoming(yes, end)
@@ -128,7 +129,7 @@ class Emitter:
 
     def switch(self, value: Value, bodies: Mapping[int, Callable[[], None]]) -> None:
         """Run the body of the key that `value` is at run time; it must be one of them."""
-        if len(bodies) == 1:
+        if len(bodies) == 1:  # as on processors whose thin blocks are the whole ones
             (body,) = bodies.values()
             body()
             return
@@ -140,9 +141,18 @@ class Emitter:
             self.b.position_at_end(block)
             body()
             self.b.branch(after)
+        # lets the compiler drop the comparison of the last case
         self.b.position_at_end(other)
         self.b.unreachable()
         self.b.position_at_end(after)
+
+    def above(self, x: Value, y: Value) -> Value:
+        """Lanes in which ``x > y``; not so where either is a NaN."""
+        return self.b.fcmp_ordered(">", x, y)
+
+    def below(self, x: Value, y: Value) -> Value:
+        """Lanes in which ``x < y``; not so where either is a NaN."""
+        return self.b.fcmp_ordered("<", x, y)
 
     def has(self, flags: Value, flag: int) -> Value:
         """Whether `flag` is set."""
@@ -162,11 +172,11 @@ def kernel(names: str, body: Body) -> Callable[..., Any]:
     Returns
     -------
     callable
-        For use inside njit functions; called with the arguments in order, returns nothing.
+        For use inside njit functions, with arguments in order or by name; returns nothing.
     """
     arguments = names.split()
 
-    def code(typing_context: Any, *kinds: Any) -> Any:
+    def code(typing_context: Any, *kinds: Any, **named: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             body(Emitter(builder), **dict(zip(arguments, values, strict=True)))
             return context.get_dummy_value()

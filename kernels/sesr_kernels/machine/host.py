@@ -70,7 +70,7 @@ HOST = choose(binding.get_process_triple(), cpu_target.target_context.codegen().
 
 
 def second_level_cache() -> int:
-    """Bytes that one processor has for itself beyond the first level; 1 MB if that is not told."""
+    """Bytes of a processor's own second-level cache; 1 MB if the system does not say."""
     try:
         size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text(encoding="ascii")
         return int(size.strip().removesuffix("K")) << 10

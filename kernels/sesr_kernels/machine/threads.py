@@ -67,7 +67,7 @@ def _library() -> Any:
 
 
 def _processors() -> list[int]:
-    """Those that the calling thread may use, from the one it is on; none if that is not told."""
+    """What the calling thread may use, its own first; none if the system does not say."""
     try:
         allowed = sorted(os.sched_getaffinity(0))
         here = allowed.index(_library().sched_getcpu())

@@ -32,4 +32,5 @@ def tile_vectors(tile: int, whole: int) -> int:
 @compiled
 def tile_start(tile: int, whole: int) -> int:
     """First column of a tile."""
+    # each narrow tile ahead of this one took so many columns less
     return tile * TILE - max(tile - whole, 0) * (VECTORS - NARROW) * LANES

@@ -1,42 +1,46 @@
 """Training: a network and an image size compiled into a program of kernels, and its run.
 
-The program is made once for a network and a size (`Plan`), then run image by image.  The gradients
-of a few images, which depend on the batch's size alone, go to a row of their own, and the rows are
-added up in order, so that the result does not depend on which thread took which images.
+The program is made once for a network and a size (`TrainingPlan`), then run image by image.  The
+gradients of a few images, whose number depends on the batch's size alone, go to a row of their own,
+and the rows are added up in order: the result does not depend on which thread took which images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sesr_kernels.description.layers import Conv, Single, Unsupported
+from sesr_kernels.description.layers import Network, Unsupported
+from sesr_kernels.description.single import Conv, Single
 from sesr_kernels.machine.compiled import plain
 from sesr_kernels.machine.threads import Threads, share
 from sesr_kernels.training import step
-from sesr_kernels.training.plan import Plan
+from sesr_kernels.training.plan import Gradients, TrainingPlan
 from sesr_kernels.training.program import Program
 from sesr_kernels.training.rules import write, write_weights
 
 Array = npt.NDArray[Any]
-Params = dict[str, Array]
+Params = Mapping[str, Array]
 
 WINOGRAD = True
 """The default: 1.2 to 1.35 times as fast, its gradients' error the same (M5, M11, XL, FSRCNN: up to
 4e-6 of the largest gradient either way, but where rounding crosses a kink of PReLU or of l1)."""
 
-PARTS = 16
-"""At least so many parts of a batch, if it has so many images, for the threads to share; a part's
-partial sums are collected once."""
+L1 = (1.0, 0.0, 0.0, 0.0, 0.0)
+"""Terms of the mean absolute error, as `gradients` takes them."""
+
+BATCH_PARTS = 16
+"""Parts of a batch at least, if it has as many images, for the threads to share.  A part's partial
+sums are reduced once."""
 
 
 @lru_cache(maxsize=8)
-def _plan(net: Any, height: int, width: int, winograd: bool = True) -> Plan | None:
-    plan = Plan(net, height, width, winograd)
+def _plan(net: Network, height: int, width: int, winograd: bool = True) -> TrainingPlan | None:
+    plan = TrainingPlan(net, height, width, winograd)
     try:
         write(Program(plan))
     except Unsupported:
@@ -45,28 +49,29 @@ def _plan(net: Any, height: int, width: int, winograd: bool = True) -> Plan | No
 
 
 def gradients(
-    net: Any,
+    net: Network,
     params: Params,
     x: Array,
     target: Array,
-    epsilon: float = 0.0,
+    terms: tuple[float, ...] = L1,
     threads: Threads | None = None,
     winograd: bool | None = None,
-) -> tuple[float, Params] | None:
+) -> tuple[float, Gradients] | None:
     """Loss of a network without linear blocks, and the gradients of its parameters.
 
     Parameters
     ----------
     net : Network
-        Read by the names of its layers' kinds and fields.
+        As `description.layers` reads it.
     params : dict of float32 arrays
         Its parameters.
     x : (n, height, width, channels) float32 array
         Low-resolution images.
     target : (n, upscale * height, upscale * width, channels) float32 array
         High-resolution images.
-    epsilon : float
-        The loss is the mean of ``sqrt(error**2 + epsilon**2)``: 0 for l1, else Charbonnier's.
+    terms : (absolute, epsilon, square, log_mse, floor)
+        The loss is ``absolute * mean(sqrt(error**2 + epsilon**2)) + square * mean(error**2)
+        + log_mse * mean over images of log(mean(error**2) + floor)``.
     threads : Threads, optional
         How many share the images; the result's bits do not depend on it.
     winograd : bool, optional
@@ -84,9 +89,9 @@ def gradients(
     plan = _plan(net, x.shape[1], x.shape[2], WINOGRAD if winograd is None else winograd)
     if plan is None:
         return None
-    losses, rows = _run(plan, plan.packed(params), x, target, threads or Threads(), epsilon)
+    losses, rows = _run(plan, plan.packed(params), x, target, threads or Threads(), terms)
     total = rows.sum(0)
-    result: Params = {}
+    result: Gradients = {}
     for slot in plan.slots:
         for name, value in slot.unpack(total[slot.start : slot.start + slot.size]).items():
             result[name] = result[name] + value if name in result else value
@@ -124,30 +129,47 @@ def weight_gradients(x: Array, dy: Array, size: int, threads: Threads) -> tuple[
 
 
 @lru_cache(maxsize=8)
-def _weight_plan(net: Single, height: int, width: int) -> Plan:
-    plan = Plan(net, height, width)
+def _weight_plan(net: Single, height: int, width: int) -> TrainingPlan:
+    plan = TrainingPlan(net, height, width)
     write_weights(Program(plan))
     return plan
 
 
 def _run(
-    plan: Plan, packed: Array, x: Array, target: Array, threads: Threads, epsilon: float = 0.0
+    plan: TrainingPlan,
+    packed: Array,
+    x: Array,
+    target: Array,
+    threads: Threads,
+    terms: tuple[float, ...] = L1,
 ) -> tuple[Array, Array]:
     x, target = plain(x), plain(target)
-    each = max(1, len(x) // PARTS)
+    each = max(1, len(x) // BATCH_PARTS)
     jobs = -(-len(x) // each)
     losses, rows = np.zeros(len(x)), np.empty((jobs, plan.sums_size), np.float32)
-    dloss, soft = np.float32(1 / target.size), np.float32(epsilon**2)
+    dloss, loss_terms = np.float32(1 / target.size), np.array(terms)
 
     def worker(following: Callable[[], int]) -> None:
         work, scratch, sums = plan.workspace()
         while (i := following()) >= 0:
             some = slice(i * each, (i + 1) * each)
             step.train_images(
-                plan.program, plan.shift_table, plan.number_table, plan.geometry, x[some],
-                target[some], losses[some], plan.places, work, scratch, sums, rows[i],
-                packed.ctypes.data, plan.upscale, dloss, soft,
-            )  # fmt: skip
+                plan.tables,
+                plan.shift_table,
+                plan.geometry,
+                x[some],
+                target[some],
+                losses[some],
+                plan.places,
+                work,
+                scratch,
+                sums,
+                rows[i],
+                packed.ctypes.data,
+                plan.upscale,
+                dloss,
+                loss_terms,
+            )
         plan.workspaces.append((work, scratch, sums))
 
     share(jobs, worker, threads)

@@ -7,240 +7,210 @@ are no ragged edges.  Every step leaves that padding zero.
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from sesr_kernels.blocks.convolve import KEEP, convolve
-from sesr_kernels.blocks.rows import COLUMNS, activation, activation_vjp, add, collapse, correlate
-from sesr_kernels.machine.compiled import compiled
-from sesr_kernels.machine.emit import LANES, VECTOR_BYTES
-from sesr_kernels.machine.tiling import TILE, tile_start, tile_vectors, tiling
-from sesr_kernels.training.winograd import (
-    COUNT,
-    HEIGHT,
-    PITCH,
-    PLANE,
-    START,
-    TILES,
-    WIDTH,
-    winograd,
-    winograd_correlate,
+from sesr_kernels.blocks.convolve import KEEP
+from sesr_kernels.blocks.pointwise import pointwise, pointwise_vjp
+from sesr_kernels.blocks.rows import add, reduce_lanes
+from sesr_kernels.blocks.winograd_points import GROUP
+from sesr_kernels.description.shuffles import Place
+from sesr_kernels.machine.compiled import Floats, Integers, compiled
+from sesr_kernels.machine.emit import VECTOR_BYTES
+from sesr_kernels.machine.tiling import TILE
+from sesr_kernels.training.direct import convolution, weight_gradient
+from sesr_kernels.training.loss import Doubles, loss_and_gradient
+from sesr_kernels.training.operands import (
+    ADD,
+    DIRECT,
+    LOSS,
+    POINTWISE,
+    POINTWISE_GRADIENT,
+    WEIGHT_GRADIENT,
+    WINOGRAD,
+    WINOGRAD_WEIGHT_GRADIENT,
+    Add,
+    Geometry,
+    Pointwise,
+    PointwiseGradient,
+    Tables,
 )
-
-# what a row of the program does, in its first column; the others are its operands
-(CONV, ACTIVATION, ADD, SCALE, CLIP, LOSS, CORRELATE, ACTIVATION_VJP, CLIP_VJP, WINOGRAD,
- WINOGRAD_CORRELATE) = range(11)  # fmt: skip
-FIELDS = 18
-
-BAND = 1024 // LANES
-"""Vectors of a direct weight gradient's pass: a block's planes of `dy` stay close."""
+from sesr_kernels.training.winograd import winograd
+from sesr_kernels.training.winograd_weight import winograd_weight_gradient
 
 
 @compiled
 def train_images(
-    program: Any, shifts: Any, numbers: Any, geometry: Any, images: Any, targets: Any, losses: Any,
-    places: Any, work: Any, scratch: Any, sums: Any, gradients: Any, weights: int, upscale: int,
-    dloss: Any, soft: Any,
-) -> None:  # fmt: skip
-    """Run `program` on images in order: each one's loss, the sum of their gradients."""
+    tables: Tables,
+    shifts: Integers,
+    geometry: Geometry,
+    images: Floats,
+    targets: Floats,
+    losses: Doubles,
+    places: Sequence[Place],
+    work: Floats,
+    scratch: Floats,
+    sums: Floats,
+    gradients: Floats,
+    weights: int,
+    upscale: int,
+    dloss: np.float32,
+    terms: Doubles,
+) -> None:
+    """Run a program on images in order: each one's loss, the sum of their gradients."""
     sums[:] = 0
     for i in range(len(images)):
+        _load(images[i], work, geometry)
         losses[i] = _train_image(
-            program, shifts, numbers, geometry, images[i], targets[i], places, work, scratch, sums,
-            weights, upscale, dloss, soft,
-        )  # fmt: skip
-    collapse(sums.ctypes.data, gradients.ctypes.data, len(gradients))
+            tables,
+            shifts,
+            geometry,
+            targets[i],
+            places,
+            work,
+            scratch,
+            sums.ctypes.data,
+            weights,
+            upscale,
+            dloss,
+            terms,
+        )
+    # once for all images: until here every sum is a vector of partial sums
+    reduce_lanes(sums.ctypes.data, gradients.ctypes.data, len(gradients))
 
 
 @compiled
 def _train_image(
-    program: Any, shifts: Any, numbers: Any, geometry: Any, image: Any, target: Any, places: Any,
-    work: Any, scratch: Any, sums: Any, weights: int, upscale: int, dloss: Any, soft: Any,
-) -> float:  # fmt: skip
-    """Add an image's gradients to `sums`; returns its errors' sum, ``sqrt(error**2 + soft)``."""
-    base = work.ctypes.data + 4 * geometry[START]
-    _load(image, work, geometry)
-    loss = 0.0
-    rows = np.empty(64, np.int64)
-    for i in range(len(program)):
-        op = program[i]
-        kind = op[0]
-        if kind == CONV:
-            _convolve(op, rows, base, weights, geometry)
-            _clear(work, op[7], op[9], geometry)
-            if op[15] & KEEP:  # Winograd's last group of rows reads it below the image
-                _clear(work, op[8], op[9], geometry)
-        elif kind == WINOGRAD:
-            winograd(op, rows, base, scratch.ctypes.data, weights, sums.ctypes.data, geometry)
-            _clear_below(work, op[7], op[9], geometry)
-            if op[15] & KEEP:
-                _clear_below(work, op[8], op[9], geometry)
-        elif kind == WINOGRAD_CORRELATE:
-            winograd_correlate(
-                op, shifts, rows, base, scratch.ctypes.data, weights, sums.ctypes.data, geometry
+    tables: Tables,
+    shifts: Integers,
+    geometry: Geometry,
+    target: Floats,
+    places: Sequence[Place],
+    work: Floats,
+    scratch: Floats,
+    sums: int,
+    weights: int,
+    upscale: int,
+    dloss: np.float32,
+    terms: Doubles,
+) -> float:
+    """Add an image's gradients to `sums`; returns its loss, times its values."""
+    base, there, loss = work.ctypes.data + 4 * geometry.start, scratch.ctypes.data, 0.0
+    addresses = np.empty(64, np.int64)
+    # in order: a step finds what it reads where an earlier one has left it
+    for i in range(len(tables.steps)):
+        kind, row = tables.steps[i].kind, tables.steps[i].row
+        if kind == DIRECT:
+            direct = tables.directs[row]
+            convolution(direct, addresses, base, weights, geometry)
+            _clear(work, direct.target, direct.planes, geometry)
+            if direct.epilogue & KEEP:  # Winograd's last group of rows reads it below the image
+                _clear(work, direct.kept, direct.planes, geometry)
+        elif kind == WINOGRAD:  # writes the pixels alone, but whole groups of rows
+            fast = tables.winograds[row]
+            winograd(fast, addresses, base, there, weights, sums, geometry)
+            _clear_below(work, fast.target, fast.planes, geometry)
+            if fast.epilogue & KEEP:
+                _clear_below(work, fast.kept, fast.planes, geometry)
+        elif kind == WEIGHT_GRADIENT:
+            weight_gradient(tables.weight_gradients[row], shifts, base, sums, geometry)
+        elif kind == WINOGRAD_WEIGHT_GRADIENT:
+            own = tables.winograd_weight_gradients[row]
+            winograd_weight_gradient(own, shifts, addresses, base, there, weights, sums, geometry)
+        elif kind == POINTWISE:
+            _pointwise(tables.pointwise[row], work, base, weights, geometry)
+        elif kind == POINTWISE_GRADIENT:
+            _pointwise_gradient(
+                tables.pointwise_gradients[row], work, base, weights, sums, geometry
             )
-        elif kind == CORRELATE:
-            _correlate(op, shifts, base, sums.ctypes.data, geometry)
-        elif kind == ACTIVATION_VJP:
-            for c in range(op[3]):
-                step = 4 * c * geometry[PLANE]
-                activation_vjp(
-                    base + op[1] + step, base + op[2] + step, weights + op[4] + 4 * c * op[6],
-                    geometry[COUNT], sums.ctypes.data + op[5] + c * VECTOR_BYTES,
-                    base + op[7] + step,
-                )  # fmt: skip
-            _clear(work, op[7], op[3], geometry)  # a slope that is NaN makes one of 0
-        elif kind == ACTIVATION:
-            for c in range(op[3]):
-                step = 4 * c * geometry[PLANE]
-                slope = weights + op[4] + 4 * c * op[6]
-                activation(base + op[1] + step, slope, geometry[COUNT], base + op[2] + step)
         elif kind == ADD:
-            for c in range(op[6]):
-                x, other = base + op[1] + c * op[2], base + op[3] + c * op[4]
-                add(x, other, geometry[COUNT], base + op[5] + 4 * c * geometry[PLANE])
+            _add(tables.sums[row], base, geometry)
         elif kind == LOSS:
-            loss += _loss(op, work, geometry, target, places, upscale, dloss, soft)
-        else:
-            _pointwise(op, work, numbers, geometry)
+            end = tables.losses[row]
+            loss += loss_and_gradient(end, work, geometry, target, places, upscale, dloss, terms)
+            _clear(work, end.gradient, len(places), geometry)
     return loss
 
 
 @compiled
-def _load(image: Any, work: Any, geometry: Any) -> None:
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            for c in range(image.shape[2]):
-                place = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH] + x
-                work[place] = image[y, x, c]
+def _load(image: Floats, work: Floats, geometry: Geometry) -> None:
+    for c in range(image.shape[2]):
+        for y in range(image.shape[0]):
+            start = geometry.start + c * geometry.plane + y * geometry.pitch
+            for x in range(image.shape[1]):
+                work[start + x] = image[y, x, c]
 
 
 @compiled
-def _clear(work: Any, target: int, planes: int, geometry: Any) -> None:
-    """Zero the padding between the rows of a tensor, and what lies behind its last row."""
-    height, width, pitch = geometry[HEIGHT], geometry[WIDTH], geometry[PITCH]
+def _clear(work: Floats, target: int, planes: int, geometry: Geometry) -> None:
+    """Zero what a step over whole tiles left between and behind the rows."""
+    height, width, pitch = geometry.height, geometry.width, geometry.pitch
     for c in range(planes):
-        first = geometry[START] + target // 4 + c * geometry[PLANE]
+        first = geometry.start + target // 4 + c * geometry.plane
         for y in range(height - 1):
             for x in range(width, pitch):
                 work[first + y * pitch + x] = 0
-        for i in range((height - 1) * pitch + width, geometry[TILES] * TILE):
+        # the last row has no next one: as far as the last tile reaches
+        for i in range((height - 1) * pitch + width, geometry.tiles * TILE):
             work[first + i] = 0
 
 
 @compiled
-def _clear_below(work: Any, target: int, planes: int, geometry: Any) -> None:
+def _clear_below(work: Floats, target: int, planes: int, geometry: Geometry) -> None:
     """Zero what a last group of less than four rows left below the image."""
     for c in range(planes):
-        first = geometry[START] + target // 4 + c * geometry[PLANE]
-        for y in range(geometry[HEIGHT], (geometry[HEIGHT] + 3) // 4 * 4):
-            for x in range(geometry[WIDTH]):
-                work[first + y * geometry[PITCH] + x] = 0
+        first = geometry.start + target // 4 + c * geometry.plane
+        for y in range(geometry.height, (geometry.height + GROUP - 1) // GROUP * GROUP):
+            for x in range(geometry.width):
+                work[first + y * geometry.pitch + x] = 0
 
 
 @compiled
-def _convolve(op: Any, rows: Any, base: int, weights: int, geometry: Any) -> None:
-    size, channels, groups, outs = op[2], op[3], op[4], op[16]
-    stride = 4 * geometry[PLANE]
-    for y in range(size):
-        shift = (y - size // 2) * geometry[PITCH] - size // 2
-        rows[y] = base + op[1] + 4 * shift
-    whole, tiles = tiling(geometry[COUNT] * LANES)
-    for tile in range(tiles):
-        offset = 4 * tile_start(tile, whole)
-        vectors = tile_vectors(tile, whole)
-        for g in range(groups):
-            first = g * outs
-            plane = first * stride + offset
-            weight = weights + op[5] + first * 4 * size * size * channels
-            bias, slope = weights + op[6] + 4 * first, weights + op[10] + 4 * first
-            after = base + op[11] + offset + first * op[12]
-            kept, target = base + op[8] + plane, base + op[7] + plane
-            convolve(size, outs, vectors, rows.ctypes.data, size, offset, channels, stride, weight,
-                     bias, slope, 0, 0, after, op[12], kept, target, stride,
-                     op[15])  # fmt: skip
+def _pointwise(op: Pointwise, work: Floats, base: int, weights: int, geometry: Geometry) -> None:
+    for c in range(op.channels):
+        here = base + 4 * c * geometry.plane
+        pointwise(
+            function=op.function,
+            x=here + op.source,
+            first=weights + op.first + 4 * c,
+            second=weights + op.second + 4 * c,
+            count=geometry.vectors,
+            y=here + op.target,
+        )
+    # a function need not make 0 of 0
+    _clear(work, op.target, op.channels, geometry)
 
 
 @compiled
-def _correlate(op: Any, shifts: Any, base: int, sums: int, geometry: Any) -> None:
-    """Weight gradient: a band of pixels at a time, all of its outputs x inputs."""
-    dy, x, groups, first, columns, result, outs = op[1], op[2], op[3], op[4], op[5], op[6], op[7]
-    stride, size = 4 * geometry[PLANE], outs * COLUMNS * VECTOR_BYTES
-    for start in range(0, geometry[COUNT], BAND):
-        count = min(BAND, geometry[COUNT] - start)
-        offset = start * VECTOR_BYTES
-        for g in range(groups):
-            block = sums + result + g * columns * size
-            for j in range(columns):
-                correlate(
-                    outs, base + dy + g * outs * stride + offset, stride, 0, base + x + offset, 0,
-                    shifts.ctypes.data + 8 * (first + j * COLUMNS), 1, count, block + j * size,
-                )  # fmt: skip
+def _pointwise_gradient(
+    op: PointwiseGradient,
+    work: Floats,
+    base: int,
+    weights: int,
+    sums: int,
+    geometry: Geometry,
+) -> None:
+    for c in range(op.channels):
+        here = base + 4 * c * geometry.plane
+        pointwise_vjp(
+            function=op.function,
+            dy=here + op.dy,
+            x=here + op.seen,
+            first=weights + op.first + 4 * c,
+            second=weights + op.second + 4 * c,
+            count=geometry.vectors,
+            dx=here + op.target,
+            sums=sums + op.sums + c * VECTOR_BYTES,
+        )
+    # a slope that is NaN makes one of 0
+    _clear(work, op.target, op.channels, geometry)
 
 
 @compiled
-def _absolute(values: Any) -> float:
-    """Sum of magnitudes, in four chains that do not wait for each other."""
-    a = b = c = d = 0.0
-    whole = len(values) // 4 * 4
-    for x in range(0, whole, 4):
-        a += abs(values[x])
-        b += abs(values[x + 1])
-        c += abs(values[x + 2])
-        d += abs(values[x + 3])
-    for x in range(whole, len(values)):
-        a += abs(values[x])
-    return a + b + (c + d)
-
-
-@compiled
-def _loss(
-    op: Any, work: Any, geometry: Any, target: Any, places: Any, upscale: int, dloss: Any, soft: Any
-) -> float:
-    """Errors against the target's subpixels, and their gradient (or that as given)."""
-    total, width, as_given = 0.0, geometry[WIDTH], op[3] != 0
-    given, errors = np.empty(width, np.float32), np.empty(width, np.float32)
-    for c in range(len(places)):
-        row, column, channel = places[c, 0], places[c, 1], places[c, 2]
-        for y in range(geometry[HEIGHT]):
-            start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
-            made, gradient = work[op[1] // 4 + start :], work[op[2] // 4 + start :]
-            line = target[y * upscale + row]
-            for x in range(width):
-                given[x] = line[x * upscale + column, channel]
-            if as_given:
-                for x in range(width):
-                    gradient[x] = given[x]
-                continue
-            for x in range(width):
-                errors[x] = made[x] - given[x]
-            if soft > 0:
-                for x in range(width):
-                    size = math.sqrt(errors[x] * errors[x] + soft)
-                    gradient[x] = errors[x] / size * dloss
-                    total += size
-            else:
-                total += _absolute(errors)
-                for x in range(width):  # without a branch that would follow the error's sign
-                    gradient[x] = np.sign(errors[x]) * dloss
-    _clear(work, op[2], len(places), geometry)
-    return total
-
-
-@compiled
-def _pointwise(op: Any, work: Any, numbers: Any, geometry: Any) -> None:
-    a, b = numbers[op[4]], numbers[op[4] + 1]
-    for c in range(op[3]):
-        for y in range(geometry[HEIGHT]):
-            start = geometry[START] + c * geometry[PLANE] + y * geometry[PITCH]
-            for i in range(start, start + geometry[WIDTH]):
-                x = work[op[1] // 4 + i]
-                if op[0] == SCALE:
-                    work[op[2] // 4 + i] = x * a + b
-                elif op[0] == CLIP:
-                    work[op[2] // 4 + i] = a if x < a else (b if x > b else x)
-                elif not (a <= x <= b):  # CLIP_VJP; a NaN has no gradient
-                    work[op[2] // 4 + i] = 0
-    _clear(work, op[2], op[3], geometry)
+def _add(op: Add, base: int, geometry: Geometry) -> None:
+    for c in range(op.channels):
+        # a stride of 0 takes the same plane for every channel
+        x = base + op.source + c * op.source_stride
+        other = base + op.other + c * op.other_stride
+        add(x, other, geometry.vectors, base + op.target + 4 * c * geometry.plane)

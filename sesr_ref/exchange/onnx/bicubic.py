@@ -6,13 +6,16 @@ Slice and Concat, each channel is convolved to its phases, and the phases are sh
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sesr_ref.exchange.onnx.file import require_onnx, tensor_array
+from sesr_ref.exchange.onnx.file import tensor_array
+from sesr_ref.exchange.onnx.search import Found, Search
 from sesr_ref.exchange.onnx.writer import Graph
+from sesr_ref.network import Resize
 from sesr_ref.ops.resampling import resample_matrix
 
 MIRROR = 2
@@ -55,16 +58,7 @@ def _mirrored(graph: Graph, x: str, name: str, axis: int) -> str:
     return graph.node("Concat", (f"{name}.first", x, f"{name}.last"), name, axis=axis)
 
 
-class Bicubic(NamedTuple):
-    """An enlargement found in a graph: what it enlarges, by how much, its inner tensors."""
-
-    source: str
-    channels: int
-    upscale: int
-    inner: frozenset[str]
-
-
-def find_bicubic(graph: Any) -> dict[str, Bicubic]:
+def find_bicubic(graph: Any) -> dict[str, Found]:
     """Find the enlargements that `write_bicubic` wrote.
 
     Parameters
@@ -74,51 +68,42 @@ def find_bicubic(graph: Any) -> dict[str, Bicubic]:
 
     Returns
     -------
-    dict of Bicubic
+    dict of Found
         By the name of the enlarged tensor.
     """
-    search = _Search(graph)
-    found = {}
-    for node in graph.node:
-        if node.op_type == "DepthToSpace" and (match := search.bicubic(node)):
-            found[node.output[0]] = match
-    return found
+    search = _Mirrored(graph)
+    shuffles = [node for node in graph.node if node.op_type == "DepthToSpace"]
+    return {node.output[0]: found for node in shuffles if (found := search.bicubic(node))}
 
 
-class _Search:
-    def __init__(self, graph: Any) -> None:
-        self.makers = {out: node for node in graph.node for out in node.output}
-        self.constants = {tensor.name: tensor for tensor in graph.initializer}
-
-    def bicubic(self, shuffle: Any) -> Bicubic | None:
+class _Mirrored(Search):
+    def bicubic(self, shuffle: Any) -> Found | None:
         upscale = self.attributes(shuffle).get("blocksize", 0)
         conv = self.made("Conv", shuffle.input[0])
         if conv is None or len(conv.input) != 2 or upscale < 2:
             return None
         columns = self.unmirrored(conv.input[0], 3)
-        rows = columns and self.unmirrored(columns[0], 2)
-        if not columns or not rows or not self.has_phases(conv, upscale):
+        source = columns and self.unmirrored(columns, 2)
+        if not source or not self.has_phases(conv, upscale):
             return None
         if self.attributes(shuffle).get("mode") != b"CRD":
             return None
         channels = self.attributes(conv).get("group", 1)
-        return Bicubic(
-            rows[0], channels, upscale, frozenset({conv.output[0], *columns[1], *rows[1]})
-        )
+        return Found(source, partial(_layer, upscale=upscale), channels)
 
-    def unmirrored(self, name: str, axis: int) -> tuple[str, set[str]] | None:
-        """The tensor whose edges were mirrored to make this one, and what was made on the way."""
+    def unmirrored(self, name: str, axis: int) -> str | None:
+        """The tensor whose edges were mirrored to make this one."""
         joined = self.made("Concat", name)
         if joined is None or len(joined.input) != 3 or self.attributes(joined)["axis"] != axis:
             return None
-        first, source, last = joined.input
+        first, source, last = (str(each) for each in joined.input)
         for end, bounds in ((first, ENDS["first"]), (last, ENDS["last"])):
             cut = self.made("Slice", end)
             if cut is None or cut.input[0] != source or len(cut.input) != 5:
                 return None
             if [self.number(n) for n in cut.input[1:]] != [*bounds, axis, -1]:
                 return None
-        return source, {name, first, last}
+        return source
 
     def has_phases(self, conv: Any, upscale: int) -> bool:
         attributes = self.attributes(conv)
@@ -132,16 +117,6 @@ class _Search:
         close = 2 * float(np.finfo(weight.dtype).eps) if weight.dtype.kind == "f" else 0.0
         return weight.shape == tiled.shape and np.allclose(weight, tiled, rtol=close, atol=close)
 
-    def made(self, kind: str, name: str) -> Any:
-        node = self.makers.get(name)
-        return node if node is not None and node.op_type == kind else None
 
-    def number(self, name: str) -> int | None:
-        tensor = self.constants.get(name)
-        value = None if tensor is None else tensor_array(tensor)
-        return None if value is None or value.size != 1 else int(value.reshape(()))
-
-    @staticmethod
-    def attributes(node: Any) -> dict[str, Any]:
-        get = require_onnx().helper.get_attribute_value
-        return {a.name: get(a) for a in node.attribute}
+def _layer(name: str, inputs: tuple[str, ...], upscale: int) -> Resize:
+    return Resize(name, upscale, "bicubic", inputs=inputs)

@@ -1,14 +1,16 @@
-"""Reading an ONNX file without trusting it: sizes, external data, order, types."""
+"""Reading an ONNX file without trusting it: sizes, text, order of nodes, types of numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sesr_ref.exchange.onnx.external import load_external
+from sesr_ref.exchange.onnx.order import sort_nodes
+from sesr_ref.exchange.onnx.words import first_line
 from sesr_ref.exchange.rounding import bfloat16_values
 from sesr_ref.extras import need
 
@@ -41,12 +43,13 @@ def read_model(path: Path) -> Any:
     Parameters
     ----------
     path : Path
-        A file; external data is read only from files below its folder.
+        A file; external data is read only from files below its folder, or below that of the file
+        that a link leads to.
 
     Returns
     -------
     onnx.ModelProto
-        Valid for onnx.checker, with all data inside.
+        Valid for onnx.checker, with all data inside and nodes behind those that they read.
 
     Raises
     ------
@@ -66,8 +69,8 @@ def read_model(path: Path) -> Any:
     if not model.graph.node or not model.graph.output:
         raise ValueError("holds no ONNX graph (empty, truncated or another format)")
     _check_text(model)
-    _check_order(model)
-    _load_external(path, model)
+    sort_nodes(model.graph)
+    load_external(path, model, MAX_BYTES)
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
@@ -81,12 +84,6 @@ def opset_of(model: Any) -> int:
     if (version := next(versions, 0)) < MIN_OPSET:
         raise ValueError(f"needs opset {MIN_OPSET} or newer, got {version}")
     return version
-
-
-def place_of(index: int, node: Any) -> str:
-    """How errors name a node: its position, operator and name."""
-    name = node.name or (node.output[0] if node.output else "")
-    return f"node {index} ({node.op_type} {name!r})"
 
 
 def tensor_array(tensor: Any) -> np.ndarray[Any, np.dtype[Any]]:
@@ -132,70 +129,3 @@ def _check_text(message: Any) -> None:
         elif field.type == field.TYPE_MESSAGE:
             for inner in [value] if hasattr(value, "ListFields") else value:
                 _check_text(inner)
-
-
-def _check_order(model: Any) -> None:
-    """Refuse a node that reads what only a later node makes."""
-    graph = model.graph
-    made = {out: i for i, node in enumerate(graph.node) for out in node.output}
-    for i, node in enumerate(graph.node):
-        for name in node.input:
-            if made.get(name, -1) >= i:
-                maker = place_of(made[name], graph.node[made[name]])
-                raise ValueError(
-                    f"{place_of(i, node)} reads {name!r}, which is made by {maker}: "
-                    "a cycle, or nodes out of order"
-                )
-
-
-def _load_external(path: Path, model: Any) -> None:
-    left = MAX_BYTES
-    for tensor in _tensors(model):
-        if tensor.data_location != tensor.EXTERNAL:
-            continue
-        data = _external_bytes(path, tensor, left)
-        left -= len(data)
-        tensor.raw_data = data
-        tensor.data_location = tensor.DEFAULT
-        del tensor.external_data[:]
-
-
-def _tensors(model: Any) -> Iterator[Any]:
-    yield from model.graph.initializer
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-
-
-def _external_bytes(path: Path, tensor: Any, limit: int) -> bytes:
-    stated: dict[str, str] = {entry.key: entry.value for entry in tensor.external_data}
-    location = stated.get("location", "")
-    folder = path.parent.resolve()
-    target = (folder / location).resolve()
-    outside = not target.is_relative_to(folder) or PureWindowsPath(location).drive
-    if not location or outside or Path(location).is_absolute():
-        raise ValueError(
-            f"tensor {tensor.name!r} wants external data from {location!r}, "
-            "outside the model's folder: refused"
-        )
-    if not target.is_file():
-        raise ValueError(f"tensor {tensor.name!r}: there is no file {location!r}")
-    try:
-        offset = int(stated.get("offset", 0))
-        length = int(stated.get("length", target.stat().st_size - offset))
-    except ValueError:
-        raise ValueError(f"tensor {tensor.name!r}: offset or length is no number") from None
-    if offset < 0 or not 0 <= length <= limit or offset + length > target.stat().st_size:
-        raise ValueError(
-            f"tensor {tensor.name!r} wants bytes {offset} to {offset + length} of "
-            f"{location!r}, which has {target.stat().st_size}"
-        )
-    with target.open("rb") as stream:
-        stream.seek(offset)
-        return bytes(stream.read(length))
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first, for messages of one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.exchange.onnx.bicubic import write_bicubic
+from sesr_ref.exchange.onnx.gelu import write_gelu
 from sesr_ref.exchange.onnx.writer import Graph
 from sesr_ref.ops.arrays import Params
 
@@ -49,10 +49,14 @@ def _conv_transpose(
     if end < 0:
         raise ValueError(f"{layer.name}: ONNX has no transposed convolution with padding {crop}")
     graph.node(
-        "ConvTranspose", (*inputs, weight, *_bias(graph, layer, p)), layer.name,
-        kernel_shape=[k, k], strides=[stride, stride], pads=[crop, crop, end, end],
+        "ConvTranspose",
+        (*inputs, weight, *_bias(graph, layer, p)),
+        layer.name,
+        kernel_shape=[k, k],
+        strides=[stride, stride],
+        pads=[crop, crop, end, end],
         output_padding=[more if end == crop else 0] * 2,
-    )  # fmt: skip
+    )
 
 
 def _bias(graph: Graph, layer: nw.Conv | nw.ConvTranspose, p: Params) -> Names:
@@ -97,26 +101,6 @@ def _silu(graph: Graph, layer: nw.SiLU, inputs: Names, p: Params, channels: int)
     graph.node("Mul", (*inputs, gate), layer.name)
 
 
-def _gelu(graph: Graph, layer: nw.GELU, inputs: Names, p: Params, channels: int) -> None:
-    """In older operators: Gelu itself is one from opset 20 on."""
-    name, (x,) = layer.name, inputs
-
-    def times(factor: float, tensor: str, step: str) -> str:
-        constant = graph.number(f"{name}.{step}.factor", factor)
-        return graph.node("Mul", (tensor, constant), f"{name}.{step}")
-
-    if layer.approximate == "none":
-        inner = graph.node("Erf", (times(math.sqrt(0.5), x, "scaled"),), f"{name}.erf")
-    else:
-        cube = graph.node("Mul", (graph.node("Mul", (x, x), f"{name}.square"), x), f"{name}.cube")
-        total = graph.node("Add", (x, times(0.044715, cube, "cubic")), f"{name}.sum")
-        scaled = times(math.sqrt(2 / math.pi), total, "scaled")
-        inner = graph.node("Tanh", (scaled,), f"{name}.tanh")
-    one = graph.number(f"{name}.one", 1.0)
-    share = times(0.5, graph.node("Add", (inner, one), f"{name}.above"), "share")
-    graph.node("Mul", (x, share), name)
-
-
 def _slice(graph: Graph, layer: nw.Slice, inputs: Names, p: Params, channels: int) -> None:
     bounds = [
         graph.constant(f"{layer.name}.{key}", np.array([value], np.int64))
@@ -154,13 +138,18 @@ RESIZE_ATTRIBUTES: dict[str, dict[str, Any]] = {
 
 
 def _resize(graph: Graph, layer: nw.Resize, inputs: Names, p: Params, channels: int) -> None:
+    if layer.upscale == 1:
+        graph.node("Identity", inputs, layer.name)
+        return
     if layer.mode == "bicubic":
         write_bicubic(graph, layer.name, layer.upscale, inputs[0], channels)
         return
-    scales = graph.constant(
-        f"{layer.name}.scales", np.array([1, 1, layer.upscale, layer.upscale], np.float32)
-    )
-    graph.node("Resize", (*inputs, "", scales), layer.name, **RESIZE_ATTRIBUTES[layer.mode])
+    sizes = np.array([1, 1, layer.upscale, layer.upscale], np.float32)
+    scales = graph.constant(f"{layer.name}.scales", sizes)
+    region = ""  # which opset 11 does not let out, though nothing reads it
+    if graph.opset < 13:
+        region = graph.constant(f"{layer.name}.region", np.zeros(0, np.float32))
+    graph.node("Resize", (*inputs, region, scales), layer.name, **RESIZE_ATTRIBUTES[layer.mode])
 
 
 RULES: nw.Rules[Rule] = nw.Rules(
@@ -176,7 +165,9 @@ RULES: nw.Rules[Rule] = nw.Rules(
         nw.Stencil: _stencil,
         nw.SiLU: _silu,
         nw.Tanh: lambda graph, layer, inputs, p, c: graph.node("Tanh", inputs, layer.name),
-        nw.GELU: _gelu,
+        nw.GELU: lambda graph, layer, inputs, p, c: write_gelu(
+            graph, layer.name, inputs[0], layer.approximate
+        ),
         nw.Gain: _gain,
         nw.BatchNorm: _norm,
         nw.Multiply: lambda graph, layer, inputs, p, c: graph.node("Mul", inputs, layer.name),

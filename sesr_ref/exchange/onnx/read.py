@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sesr_ref.checks import check_params
 from sesr_ref.exchange.blocks import find_linear_blocks
-from sesr_ref.exchange.onnx import axes as ax
-from sesr_ref.exchange.onnx.bicubic import Bicubic, find_bicubic
+from sesr_ref.exchange.onnx.bicubic import find_bicubic
+from sesr_ref.exchange.onnx.builder import Builder
 from sesr_ref.exchange.onnx.file import PRODUCER, opset_of, read_model, tensor_array
 from sesr_ref.exchange.onnx.fold import folded
-from sesr_ref.exchange.onnx.graph import PROBE, Builder, Image, Node, Value, View, clean_name
-from sesr_ref.exchange.onnx.operators import FLOAT_TYPES, RULES
-from sesr_ref.network import MAX_SIZE, Layer, Network, Resize
+from sesr_ref.exchange.onnx.gelu import find_gelu
+from sesr_ref.exchange.onnx.graph import NCHW, NHWC, PROBE, Image, Node, Value, View, clean_name
+from sesr_ref.exchange.onnx.operators import RULES
+from sesr_ref.exchange.onnx.order import needed_nodes
+from sesr_ref.exchange.onnx.rearrange import BYTES, FINISHING, FLOAT_TYPES
+from sesr_ref.exchange.onnx.search import Found
+from sesr_ref.exchange.onnx.settle import settled
+from sesr_ref.files import check_regular
+from sesr_ref.network import MAX_SIZE, Layer, Network, Scale
 from sesr_ref.ops.arrays import Params
-
-NCHW, NHWC = (0, 1, 2, 3), (0, 2, 3, 1)
 
 
 def from_onnx(
@@ -56,6 +62,7 @@ def from_onnx(
         When onnx is not installed, with the extra's name.
     """
     path = Path(path)
+    check_regular(path)
     try:
         model = read_model(path)
         name = model.graph.name if model.producer_name == PRODUCER else path.stem
@@ -69,16 +76,14 @@ def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Par
     graph = model.graph
     if output is None and model.producer_name == PRODUCER and graph.output:
         output = str(graph.output[0].name)  # to_onnx lists the image ahead of other tensors
-    wanted = _output_name(graph, output)
-    builder = Builder(readers=_readers(graph))
-    builder.values = {t.name: tensor_array(t) for t in graph.initializer}
-    source, image = _input(graph)
-    builder.values[source] = image
-    last = _walk(graph, builder, opset_of(model))
+    wanted = _output_of(graph, output)
+    builder = Builder(readers=_readers(graph), tail=_tail(graph, wanted.name))
+    image = _input(graph, builder)
+    last = _walk(graph, builder, opset_of(model), wanted.name)
     enlarged = _enlarged(builder, last, wanted)
-    layers = _needed(builder.layers, enlarged.source)
+    layers = _needed(builder, enlarged.source)
     if not layers:
-        raise ValueError(f"the output {wanted!r} is the input itself")
+        raise ValueError(f"the output {wanted.name!r} is the input itself")
     upscale = max(enlarged.shape[2] // image.shape[2], 1)
     net = Network(name, upscale, image.shape[1], layers)
     params = {key: builder.params[key] for key in net.param_shapes() if key in builder.params}
@@ -86,95 +91,125 @@ def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Par
     return net, params
 
 
-def _walk(graph: Any, builder: Builder, opset: int) -> Node:
-    """Give every node's output its value; the last node, for errors."""
-    enlargements = find_bicubic(graph)
-    inner = {name for found in enlargements.values() for name in found.inner}
-    for index, proto in enumerate(graph.node):
-        node = Node(index, proto, opset)
-        bicubic = enlargements.get(proto.output[0]) if proto.output else None
-        if bicubic is not None:
-            builder.values[node.outputs[0]] = _bicubic(node, builder, bicubic)
-        elif not inner.intersection(node.outputs):
-            builder.values[node.outputs[0]] = _value_of(node, builder)
+def _walk(graph: Any, builder: Builder, opset: int, wanted: str) -> Node:
+    """Give a value to all that the wanted output depends on; the last node, for errors."""
+    found = find_bicubic(graph) | find_gelu(graph)
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    sources = {name: each.source for name, each in found.items()}
+    node = Node(len(graph.node) - 1, graph.node[-1], opset)
+    for index in needed_nodes(graph, wanted, sources):
+        node = Node(index, graph.node[index], opset)
+        for name in node.inputs:
+            if name in constants and name not in builder.values:
+                builder.values[name] = tensor_array(constants[name])
+        each = found.get(node.outputs[0])
+        values = [_several(node, builder, each)] if each else _values_of(node, builder)
+        builder.values |= dict(zip(node.outputs, values, strict=False))
     return node
 
 
-def _bicubic(node: Node, builder: Builder, found: Bicubic) -> View:
+def _several(node: Node, builder: Builder, found: Found) -> View:
+    """One layer for several nodes."""
     source = builder.values.get(found.source)
     if not isinstance(source, View):
-        raise node.error(f"enlarges {found.source!r}, which does not depend on the image")
-    x = builder.settled(node, source)
-    if x.order != NCHW or x.channels != found.channels:
+        raise node.error(f"reads {found.source!r}, which does not depend on the image")
+    x = settled(builder, node, source)
+    if found.channels and (x.order != NCHW or x.channels != found.channels):
         raise node.error(f"enlarges {found.channels} channel(s) of {found.source!r} in other axes")
-    layer = Resize(builder.name_for(node), found.upscale, "bicubic", inputs=(x.source,))
+    layer = found.layer(builder.name_for(node), (x.source,))
     return builder.emit(node, layer, x.shape, order=x.order)
 
 
-def _value_of(node: Node, builder: Builder) -> Value:
+def _values_of(node: Node, builder: Builder) -> Sequence[Value]:
     if missing := [i for i in node.inputs if i and i not in builder.values]:
         raise node.error(f"reads {missing[0]!r}, which nothing supported makes")
-    if (constant := folded(node, builder)) is not None:
-        return constant
-    if node.kind not in RULES or node.domain not in ("", "ai.onnx"):
-        kind = f"{node.domain}.{node.kind}" if node.domain else node.kind
-        raise node.error(f"operator {kind} is not supported (supported: {', '.join(RULES)})")
+    if (constants := folded(node, builder)) is not None:
+        return constants
+    kind = f"{node.domain}.{node.kind}" if node.domain not in ("", "ai.onnx") else node.kind
+    known = f"operator {kind} is not supported (supported: {', '.join(RULES)})"
+    node.require(kind in RULES, known)
     try:
-        return RULES[node.kind](node, builder)
+        made = RULES[kind](node, builder)
     except ValueError as error:
         raise error if str(error).startswith(node.place) else node.error(str(error)) from None
+    return made if isinstance(made, list) else [made]
 
 
-def _input(graph: Any) -> tuple[str, View]:
-    """The image that the graph takes: its name and what stands for it."""
+def _input(graph: Any, builder: Builder) -> Image:
+    """The image that the graph takes."""
     constants = {t.name for t in graph.initializer}
     inputs = [i for i in graph.input if i.name not in constants]
     if len(inputs) != 1:
-        raise ValueError(f"must have one input, got {[i.name for i in inputs]}")
-    kind = inputs[0].type.tensor_type
-    if kind.elem_type not in FLOAT_TYPES:
+        raise ValueError(f"must have one input, got {[i.name for i in inputs]!r:.300}")
+    source = inputs[0]
+    kind = source.type.tensor_type
+    if kind.elem_type not in (*FLOAT_TYPES, BYTES):
         raise ValueError(
-            f"input {inputs[0].name!r} has ONNX type {kind.elem_type}; "
-            f"supported are {', '.join(FLOAT_TYPES.values())}"
+            f"input {source.name!r} has ONNX type {kind.elem_type}; "
+            f"supported are {', '.join(FLOAT_TYPES.values())} and uint8"
         )
     sizes = [max(int(d.dim_value), 0) for d in kind.shape.dim]  # 0 for a dynamic one
     if len(sizes) != 4:
-        raise ValueError(f"input {inputs[0].name!r} has {len(sizes)} axes instead of 4")
+        raise ValueError(f"input {source.name!r} has {len(sizes)} axes instead of 4")
     last = sizes[3] in (1, 3) and sizes[1] not in (1, 3)
     n, channels, height, width = [sizes[i] for i in (0, 3, 1, 2)] if last else sizes
     if not 1 <= channels <= MAX_SIZE:
-        raise ValueError(
-            f"input {inputs[0].name!r} does not state 1 to {MAX_SIZE} channels: {sizes}"
-        )
+        raise ValueError(f"input {source.name!r} does not state 1 to {MAX_SIZE} channels: {sizes}")
     shape = (max(n, 1), channels, height or PROBE[0], width or PROBE[1])
-    axes = ax.transposed(ax.image_axes(shape), NHWC if last else NCHW)
-    return inputs[0].name, View("input", shape, axes)
-
-
-def _output_name(graph: Any, output: str | None) -> str:
-    names = [o.name for o in graph.output]
-    if output is None and len(names) > 1:
-        raise ValueError(f"has the outputs {names}; say which one is the image (output=...)")
-    if output is not None and output not in names:
-        raise ValueError(f"has no output {output!r}, only {names}")
-    return output or str(names[0])
-
-
-def _enlarged(builder: Builder, last: Node, name: str) -> Image:
-    value = builder.values.get(name)
-    if not isinstance(value, View):
-        raise ValueError(f"the output {name!r} does not depend on the image")
-    image = builder.settled(last, value)
-    if image.order not in (NCHW, NHWC):
-        raise ValueError(f"the output {name!r} has its axes in the order {image.order}")
+    image = Image("input", shape, NHWC if last else NCHW)
+    if kind.elem_type == BYTES:
+        image = _bytes(builder, source.name, image)
+    builder.values[source.name] = image.view
     return image
 
 
-def _needed(layers: list[Layer], output: str) -> tuple[Layer, ...]:
+def _bytes(builder: Builder, name: str, image: Image) -> Image:
+    """An input of bytes is the image times 255; what divides by 255 takes that away again."""
+    builder.bytes = builder.fresh("bytes")
+    builder.layers[builder.bytes] = Scale(builder.bytes, 255.0, inputs=("input",))
+    builder.tensors[builder.bytes] = name
+    return replace(image, source=builder.bytes)
+
+
+def _output_of(graph: Any, output: str | None) -> Any:
+    outputs = {o.name: o for o in graph.output}
+    names = f"{list(outputs)!r:.500}"
+    if output is None and len(outputs) > 1:
+        raise ValueError(f"has the outputs {names}; say which one is the image (output=...)")
+    if output is not None and output not in outputs:
+        raise ValueError(f"has no output {output!r:.200}, only {names}")
+    return outputs[output or next(iter(outputs))]
+
+
+def _tail(graph: Any, name: str) -> frozenset[str]:
+    """The tensors between the network and an output that finishing operators make."""
+    makers = {out: node for node in graph.node for out in node.output}
+    found: list[str] = []
+    while (node := makers.get(name)) is not None and node.op_type in FINISHING:
+        found.append(name)
+        name = node.input[0]
+    return frozenset(found)
+
+
+def _enlarged(builder: Builder, last: Node, output: Any) -> Image:
+    value = builder.values.get(output.name)
+    if not isinstance(value, View):
+        raise ValueError(f"the output {output.name!r} does not depend on the image")
+    image = settled(builder, last, value)
+    if image.order not in (NCHW, NHWC):
+        raise ValueError(f"the output {output.name!r} has its axes in the order {image.order}")
+    if output.type.tensor_type.elem_type != BYTES:
+        return image
+    layer = Scale(builder.fresh("unit"), 1 / 255, inputs=(image.source,))
+    made = builder.emit(last, layer, image.shape)
+    return replace(image, source=made.source)
+
+
+def _needed(builder: Builder, output: str) -> tuple[Layer, ...]:
     """The layers that the output depends on; the output's is the last of them."""
     wanted = {output}
     kept = []
-    for layer in reversed(layers):
+    for layer in reversed(builder.layers.values()):
         if layer.name in wanted:
             wanted |= set(layer.inputs)
             kept.append(layer)

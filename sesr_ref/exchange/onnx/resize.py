@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sesr_ref.exchange.onnx.graph import Builder, Image, Node
+from sesr_ref.exchange.onnx.builder import Builder
+from sesr_ref.exchange.onnx.graph import Image, Node
 
 HALF_PIXEL = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
 """Coordinates that agree for whole enlargements."""

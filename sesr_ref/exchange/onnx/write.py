@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sesr_ref.checks import layer_params
 from sesr_ref.exchange.onnx.bicubic import MIRROR
-from sesr_ref.exchange.onnx.file import PRODUCER, first_line, require_onnx
+from sesr_ref.exchange.onnx.file import PRODUCER, require_onnx
 from sesr_ref.exchange.onnx.layers import RULES
+from sesr_ref.exchange.onnx.words import first_line
 from sesr_ref.exchange.onnx.writer import Graph
 from sesr_ref.exchange.rounding import DTYPES, collapsed_exactly
 from sesr_ref.exchange.shuffle_order import with_shuffle_mode
 from sesr_ref.files import atomic_write
+from sesr_ref.limits import whole_number
 from sesr_ref.network import Network, Resize
 from sesr_ref.ops.arrays import Params
 
+Size = tuple[int, int]
+"""Height and width."""
+PROBES = (1 << 10, 1 << 11)
+"""Two sides of an image, from which it is seen how a tensor grows with it."""
 OPSET = 17
-"""Version of the operator set that is written."""
-IR_VERSION = 8
+"""Version of the operator set that is written unless another is asked for."""
+ELEMENTS = {"float32": "FLOAT", "float16": "FLOAT16"}
+OPSETS = range(11, 22)
+"""Versions that can be written."""
 
 
 def to_onnx(
@@ -27,13 +36,14 @@ def to_onnx(
     net: Network,
     params: Params,
     *,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     dtype: str = "float32",
     mode: str | None = None,
     every_tensor: bool = False,
+    opset: int = OPSET,
     overwrite: bool = True,
 ) -> None:
-    """Write a network as ONNX, opset 17, NCHW, every tensor under its layer's name.
+    """Write a network as ONNX, NCHW, every tensor under its layer's name.
 
     Linear blocks are collapsed first, in float64, and rounded once; for the uncollapsed form give
     ``expanded(net), expand_params(net, params)``.
@@ -55,13 +65,15 @@ def to_onnx(
         ahead of it make their channels in another order then); None keeps each layer's own.
     every_tensor : bool
         Make each layer's tensor an output of the graph, the enlarged image the first.
+    opset : int
+        Version of the operators, 11 to 21; GELU is one operator from 20 on.
     overwrite : bool
         Whether an existing file is replaced.
 
     Raises
     ------
     ValueError
-        If parameters do not fit, or do not fit into float16; for an unknown dtype or mode.
+        If parameters do not fit, or do not fit into float16; for an unknown dtype, mode or opset.
     FileExistsError
         If the file exists and shall not be overwritten.
     ImportError
@@ -73,39 +85,36 @@ def to_onnx(
     it becomes Slice and Concat for the edges, a depthwise convolution and depth-to-space, exact at
     the border too, for images of at least 2 x 2 pixels.
     """
-    model = _model(net, params, size, dtype, mode, every_tensor)
+    _check_options(net, size, dtype, opset)
+    net, params = collapsed_exactly(net, params)
+    if mode is not None:
+        net, params = with_shuffle_mode(net, params, mode)
+    graph = _graph(net, params, Graph(dtype, opset))
+    if not every_tensor:
+        graph.nodes = _without_copies(graph.nodes)
+    others = [layer.name for layer in net.layers[:-1]] if every_tensor else []
+    model = _model(net, graph, size, (net.output, *others))
     with atomic_write(Path(path), overwrite) as stream:
         stream.write(model.SerializeToString(deterministic=True))
 
 
-def _model(
-    net: Network,
-    params: Params,
-    size: tuple[int, int] | None,
-    dtype: str,
-    mode: str | None,
-    every_tensor: bool,
-) -> Any:
+def _model(net: Network, graph: Graph, size: Size | None, outputs: Sequence[str]) -> Any:
+    """The graph with its outputs as a model, checked, with the shape of every tensor."""
     onnx = require_onnx()
-    _check_options(net, size, dtype)
-    net, params = collapsed_exactly(net, params)
-    if mode is not None:
-        net, params = with_shuffle_mode(net, params, mode)
-    graph = _graph(net, params, dtype)
-    if not every_tensor:
-        graph.nodes = _without_copies(graph.nodes)
-    others = [layer.name for layer in net.layers[:-1]] if every_tensor else []
+    opset, shapes = onnx.helper.make_opsetid("", graph.opset), _shapes(net, size)
+    info = onnx.helper.make_tensor_value_info
+    elem = onnx.TensorProto.DataType.Value(ELEMENTS[graph.dtype])
     proto = onnx.helper.make_graph(
         graph.nodes,
         net.name,
-        [_tensor_info(net, "input", size, dtype)],
-        [_tensor_info(net, name, size, dtype) for name in (net.output, *others)],
+        [info("input", elem, shapes["input"])],
+        [info(name, elem, shapes[name]) for name in outputs],
         graph.constants,
     )
     model = onnx.helper.make_model(
         proto,
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=[opset],
+        ir_version=onnx.helper.find_min_ir_version_for([opset]),
         producer_name=PRODUCER,
         doc_string=f"{net.name}: enlarges by {net.upscale}; NCHW, values in [0, 1]",
     )
@@ -116,8 +125,7 @@ def _model(
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
 
 
-def _graph(net: Network, params: Params, dtype: str) -> Graph:
-    graph = Graph(dtype)
+def _graph(net: Network, params: Params, graph: Graph) -> Graph:
     channels = {name: shape[2] for name, shape in net.shapes(16, 24).items()}
     for layer, inputs in net.steps():
         own = layer_params(layer, params)
@@ -140,22 +148,29 @@ def _without_copies(nodes: list[Any]) -> list[Any]:
     return kept
 
 
-def _tensor_info(net: Network, name: str, size: tuple[int, int] | None, dtype: str) -> Any:
-    onnx = require_onnx()
-    height, width, channels = net.shapes(*(size or (16, 24)))[name]
-    scale = height // (size or (16, 24))[0]
-    grown = [letter if scale == 1 else f"{scale}*{letter}" for letter in ("height", "width")]
-    shape = [1, channels, height, width] if size else ["batch", channels, *grown]
-    return onnx.helper.make_tensor_value_info(
-        name,
-        onnx.TensorProto.DataType.Value({"float32": "FLOAT", "float16": "FLOAT16"}[dtype]),
-        shape,
-    )
+def _shapes(net: Network, size: Size | None) -> dict[str, list[int | str]]:
+    """Of every tensor, with words for the lengths that are open."""
+    if size is not None:
+        return {name: [1, c, h, w] for name, (h, w, c) in net.shapes(*size).items()}
+    small, large = (net.shapes(side, side) for side in PROBES)
+    stated: dict[str, list[int | str]] = {}
+    for name, (side, _, channels) in small.items():
+        scale = (large[name][0] - side) // (PROBES[1] - PROBES[0])
+        more = side - scale * PROBES[0]
+        lengths = (_length(word, scale, more) for word in ("height", "width"))
+        stated[name] = ["batch", channels, *lengths]
+    return stated
 
 
-def _check_options(net: Network, size: tuple[int, int] | None, dtype: str) -> None:
+def _length(side: str, scale: int, more: int) -> str:
+    """A dynamic length in words, such as "2*height", or "width+4" where pixels are added."""
+    return f"{side if scale == 1 else f'{scale}*{side}'}{f'{more:+}' if more else ''}"
+
+
+def _check_options(net: Network, size: Size | None, dtype: str, opset: int) -> None:
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {DTYPES}, got {dtype!r}")
+    whole_number("opset", opset, OPSETS.start, OPSETS.stop - 1)
     mirrors = any(isinstance(la, Resize) and la.mode == "bicubic" for la in net.layers)
     least = MIRROR if mirrors else 1
     if size is not None and not (len(size) == 2 and least <= min(size) and max(size) <= 1 << 20):

@@ -15,8 +15,9 @@ from sesr_ref.ops.arrays import Array
 class Graph:
     """The nodes and constants written so far."""
 
-    def __init__(self, dtype: str) -> None:
+    def __init__(self, dtype: str, opset: int) -> None:
         self.dtype = dtype
+        self.opset = opset
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 

@@ -1,1 +1,8 @@
 """Error bounds: how far an implementation in floating point may be off."""
+
+from typing import TYPE_CHECKING
+
+from sesr_ref.moved import names_moved
+
+if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+    __getattr__ = names_moved(__name__)
