@@ -115,7 +115,7 @@ def deviations(case: Case, tensors: Tensors, arithmetic: Arithmetic) -> Array:
             low = np.minimum(tensor.exact, tensor.stored)
             high = np.maximum(tensor.exact, tensor.stored)
             outside = np.maximum(np.maximum(low - tensors[name], tensors[name] - high), 0.0)
-            sigma = np.maximum(tensor.reach(2) / SIGMAS, np.finfo(float).tiny)
+            sigma = np.maximum(tensor.deviation(2) / SIGMAS, np.finfo(float).tiny)
             found.append((outside / sigma).ravel())
     return np.concatenate(found)
 

@@ -216,5 +216,5 @@ def backward(
     }
 
 
-if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+if not TYPE_CHECKING:  # so that mypy still reports missing names
     __getattr__ = names_moved(__name__)

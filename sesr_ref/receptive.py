@@ -16,7 +16,7 @@ from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
 from sesr_ref.ops.resampling import MODES
 
-Window = tuple[int, int]
+PixelRange = tuple[int, int]
 """First and last pixel read along one axis."""
 
 
@@ -24,27 +24,27 @@ HEIGHT = 1 << 14
 """Rows of the image on which enlargements are measured: padding is negligible against it."""
 
 
-def _own(layer: nw.Layer, pixel: int) -> Window:
+def _own(layer: nw.Layer, pixel: int) -> PixelRange:
     return pixel, pixel
 
 
-def _conv(layer: nw.Conv | nw.Stencil, pixel: int) -> Window:
+def _conv(layer: nw.Conv | nw.Stencil, pixel: int) -> PixelRange:
     return pixel - layer.side // 2, pixel + layer.side // 2
 
 
-def _transposed(layer: nw.ConvTranspose, pixel: int) -> Window:
+def _transposed(layer: nw.ConvTranspose, pixel: int) -> PixelRange:
     last = pixel + layer.crop
     return -((layer.kernel_size - 1 - last) // layer.stride), last // layer.stride
 
 
-def _resize(layer: nw.Resize, pixel: int) -> Window:
+def _resize(layer: nw.Resize, pixel: int) -> PixelRange:
     centre = Fraction(2 * pixel + 1, 2 * layer.upscale) - Fraction(1, 2)
     half = Fraction(MODES[layer.mode][1], 2)
     return math.floor(centre - half) + 1, math.ceil(centre + half) - 1
 
 
 # kind: (layer, pixel of its output) -> first and last pixel of its input that it reads
-WINDOWS: nw.Rules[Callable[[Any, int], Window]] = nw.Rules(
+WINDOWS: nw.Rules[Callable[[Any, int], PixelRange]] = nw.Rules(
     {
         nw.Conv: _conv,
         nw.ConvTranspose: _transposed,
@@ -61,7 +61,7 @@ WINDOWS: nw.Rules[Callable[[Any, int], Window]] = nw.Rules(
 )
 
 
-def spans(net: nw.Network) -> dict[str, tuple[Window, ...]]:
+def spans(net: nw.Network) -> dict[str, tuple[PixelRange, ...]]:
     """Pixels of the network's input that each tensor's pixels depend on, relative to their own.
 
     Parameters
@@ -77,7 +77,7 @@ def spans(net: nw.Network) -> dict[str, tuple[Window, ...]]:
     """
     net = collapsed(net)
     height = HEIGHT
-    found: dict[str, tuple[Window, ...]] = {"input": ((0, 0),)}
+    found: dict[str, tuple[PixelRange, ...]] = {"input": ((0, 0),)}
     shapes = net.shapes(height, height)
     for layer, inputs in net.steps():
         window = WINDOWS[type(layer)]
@@ -94,7 +94,7 @@ def padded_tensors(net: nw.Network) -> frozenset[str]:
     return frozenset(name for name, shape in shapes.items() if shape[0] % HEIGHT)
 
 
-def _seen(phases: tuple[Window, ...], first: int, last: int) -> Window:
+def _seen(phases: tuple[PixelRange, ...], first: int, last: int) -> PixelRange:
     """What pixels first to last of a tensor depend on, given what each phase depends on."""
     count = len(phases)
     return _joined(
@@ -106,7 +106,7 @@ def _seen(phases: tuple[Window, ...], first: int, last: int) -> Window:
     )
 
 
-def _joined(windows: list[Window]) -> Window:
+def _joined(windows: list[PixelRange]) -> PixelRange:
     return min(low for low, _ in windows), max(high for _, high in windows)
 
 

@@ -1,4 +1,4 @@
-"""Plan which input becomes which output file, so that nothing is overwritten by surprise."""
+"""JobPlan which input becomes which output file, so that nothing is overwritten by surprise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Job(NamedTuple):
     target: Path
 
 
-class Plan(NamedTuple):
+class JobPlan(NamedTuple):
     """All jobs of one command.
 
     `one` says whether the user named a single image, whose failure makes the command fail;
@@ -32,7 +32,7 @@ class Plan(NamedTuple):
     ignored: list[Path]
 
 
-def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
+def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> JobPlan:
     """Decide which files to write, before any is written.
 
     Parameters
@@ -48,7 +48,7 @@ def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
 
     Returns
     -------
-    Plan
+    JobPlan
 
     Raises
     ------
@@ -70,7 +70,7 @@ def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
         if not jobs:
             raise ValueError(f"{', '.join(inputs)} contains no image ({', '.join(SUFFIXES)})")
     _check_apart(jobs)
-    return Plan(jobs, one, ignored)
+    return JobPlan(jobs, one, ignored)
 
 
 def _check_names(inputs: Sequence[str], out: str) -> None:

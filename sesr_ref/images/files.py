@@ -150,5 +150,5 @@ def write_image(
         encode(stream, format_of(path), pixels, icc_profile, exif, quality)
 
 
-if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+if not TYPE_CHECKING:  # so that mypy still reports missing names
     __getattr__ = names_moved(__name__)

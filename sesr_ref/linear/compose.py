@@ -20,8 +20,8 @@ from sesr_ref.linear.numbers import (
     LIKE,
     NUMBERS,
     Affine,
+    NumbersRule,
     Params,
-    Rule,
     Taps,
     Values,
     dense,
@@ -46,10 +46,10 @@ class Planned(NamedTuple):
     inputs: tuple[str, ...]
     sources: tuple[Facts, ...]
     keys: tuple[tuple[str, str], ...]
-    rule: Rule | None
+    rule: NumbersRule | None
 
 
-class Plan(NamedTuple):
+class BodyPlan(NamedTuple):
     """How to compose a body: its layers, and the tensors whose kernels the gradients need."""
 
     steps: tuple[Planned, ...]
@@ -57,8 +57,8 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def plan_of(block: nw.Linear, channels: int) -> Plan:
-    """Plan how to compose a block; done once, since every training step needs it."""
+def plan_of(block: nw.Linear, channels: int) -> BodyPlan:
+    """BodyPlan how to compose a block; done once, since every training step needs it."""
     known, planned, own = block.tensors(channels), [], dict[str, str]()
     for key, theirs in block.keys.items():
         own[theirs] = key
@@ -67,7 +67,7 @@ def plan_of(block: nw.Linear, channels: int) -> Plan:
         keys = tuple(layer.param_shapes(*(source.channels for source in sources)))
         named = tuple((key, own.get(full := f"{layer.name}.{key}", full)) for key in keys)
         planned.append(Planned(layer, inputs, sources, named, NUMBERS.get(type(layer))))
-    return Plan(tuple(planned), _read(planned))
+    return BodyPlan(tuple(planned), _read(planned))
 
 
 def _read(planned: Sequence[Planned]) -> frozenset[str]:

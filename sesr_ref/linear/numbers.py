@@ -93,19 +93,19 @@ def _batch_norm_vjp(layer: nw.BatchNorm, own: Params, d: Affine) -> Params:
     return {"scale": scale, "offset": shift, "mean": still, "var": still}
 
 
-class Rule(NamedTuple):
+class NumbersRule(NamedTuple):
     """The numbers of a kind of layer, and its parameters' gradients from the numbers' gradients."""
 
     numbers: Callable[[Any, Params, int], Taps | Affine]
     vjp: Callable[[Any, Params, Any], Params]
 
 
-NUMBERS: dict[type[nw.Layer], Rule] = {
-    nw.Conv: Rule(_conv, _conv_vjp),
-    nw.Stencil: Rule(_stencil, _stencil_vjp),
-    nw.BatchNorm: Rule(_batch_norm, _batch_norm_vjp),
-    nw.Scale: Rule(_scale, lambda layer, own, d: {}),
-    nw.Gain: Rule(_gain, lambda layer, own, d: {"gain": d.factor}),
+NUMBERS: dict[type[nw.Layer], NumbersRule] = {
+    nw.Conv: NumbersRule(_conv, _conv_vjp),
+    nw.Stencil: NumbersRule(_stencil, _stencil_vjp),
+    nw.BatchNorm: NumbersRule(_batch_norm, _batch_norm_vjp),
+    nw.Scale: NumbersRule(_scale, lambda layer, own, d: {}),
+    nw.Gain: NumbersRule(_gain, lambda layer, own, d: {"gain": d.factor}),
 }
 """Linear kinds that compute; Add, Concat and Slice only join or cut tensors."""
 

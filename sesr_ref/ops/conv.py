@@ -8,7 +8,7 @@ import numpy as np
 
 from sesr_ref.limits import check
 from sesr_ref.ops.arrays import Array, check_images, check_same_dtype, check_shape
-from sesr_ref.ops.patches import bands, parts
+from sesr_ref.ops.patches import bands, matrix_count
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None = None, groups: int = 1) -> Array:
@@ -121,7 +121,7 @@ def _convolve_vjp(dy: Array, x: Array, weight: Array) -> tuple[Array, Array]:
 def _split(weight: Array, x: Array) -> Array:
     """Split the weight into one matrix for each matrix that `bands` yields."""
     k, _, channels, features = weight.shape
-    return weight.astype(x.dtype, copy=False).reshape(parts(k, channels), -1, features)
+    return weight.astype(x.dtype, copy=False).reshape(matrix_count(k, channels), -1, features)
 
 
 def _add_products(patches: list[Array], split: Array, out: Array) -> None:

@@ -25,7 +25,7 @@ Matrices = Callable[[int], list[Array]]
 """Function from the number of rows of the current band to its matrices."""
 
 
-def parts(k: int, channels: int) -> int:
+def matrix_count(k: int, channels: int) -> int:
     """Number of matrices that `bands` yields; a (k, k, channels, out) weight is split likewise."""
     return 1 if k == 1 or channels <= FEW_CHANNELS else k
 
@@ -48,7 +48,7 @@ def bands(x: Array, k: int, features: int) -> Iterator[tuple[int, slice, list[Ar
         Index of the image.
     rows : slice
         The band's rows; the bands cover the image from top to bottom.
-    matrices : list of (pixels, k * k * channels / parts) arrays
+    matrices : list of (pixels, k * k * channels / matrix_count) arrays
         The sum of their products with the split weight is the convolution; valid until the next
         band.
     """
@@ -58,7 +58,7 @@ def bands(x: Array, k: int, features: int) -> Iterator[tuple[int, slice, list[Ar
     if k == 1:
         yield from ((i, slice(0, height), [x[i].reshape(-1, channels)]) for i in range(n))
         return
-    pad, split = k // 2, parts(k, channels)
+    pad, split = k // 2, matrix_count(k, channels)
     row_bytes = width * x.itemsize * (k * k * channels // split + features)
     count = min(height, max(BAND_ROWS, BAND_BYTES // row_bytes - 2 * pad))
     padded = np.zeros((count + 2 * pad, width + 2 * pad, channels), x.dtype)

@@ -291,7 +291,10 @@ def test_bicubic_alone_needs_no_weights(folder: Path, capsys: Capture) -> None:
         (["-n", "none.npz", "--data", "set"], "none.npz: no such file"),
         (["-n", "bicubic", "--data", "set", "-s", "0"], "-s must be at least 1"),
         (["-n", "bicubic", "--data", "set", "--max-pixels", "9"], "more than the limit of 9"),
-        (["-n", "model.npz", "--data", "set", "-s", "4"], "enlarges by 2, not 4"),
+        (
+            ["-n", "model.npz", "--data", "set", "-s", "4"],
+            "model.npz must be 2, got 4",
+        ),
         (["-n", "model.npz", "--data", "set", "-t", "0"], "e: --tile must be at least 1, got 0"),
         (["-n", "bicubic", "--data", "set", "--max-pixels", "0"], "e: --max-pixels must be at"),
     ],

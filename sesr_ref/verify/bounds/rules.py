@@ -24,20 +24,21 @@ class Site:
     """Everything that a layer's rule may need.
 
     `x` and `y` are exact values; `size` is ``|x|`` plus the amount by which the candidate's inputs
-    may exceed it, and `param_size` likewise for `params`; `reach` is how far each input may be off.
+    may exceed it, and `param_size` likewise for `params`; `deviation` is how far each input may be
+    off.
     """
 
     power: int
     x: Sequence[Array]
     y: Array
     size: Sequence[Array]
-    reach: Sequence[Array]
+    deviation: Sequence[Array]
     params: Params
     param_size: Params
     winograd: tuple[int, int] | None
 
 
-class Rule(NamedTuple):
+class ErrorRule(NamedTuple):
     """How errors arise in one kind of layer.
 
     ``carry(layer, site, errors)``: the error of the output due to the inputs' errors.
@@ -72,18 +73,18 @@ FUNCTION_ROUNDINGS = 8
 """Error allowed in an implementation's exponentials and error functions, in units of roundoff."""
 
 
-def _smooth(steepest: Callable[[Array], Array]) -> Rule:
+def _smooth(steepest: Callable[[Array], Array]) -> ErrorRule:
     # steepest(nearest): the largest slope at values of at least this magnitude
 
     def carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
-        nearest = np.maximum(np.abs(site.x[0]) - site.reach[0], 0.0)
+        nearest = np.maximum(np.abs(site.x[0]) - site.deviation[0], 0.0)
         return errors[0] * _power(steepest(nearest), site.power)
 
     def rounding(layer: nw.Layer, site: Site) -> tuple[int, Array]:
         size = np.maximum(np.abs(site.y), site.size[0])  # x (1 + erf x) has cancellation below 0
         return FUNCTION_ROUNDINGS, _power(size, site.power)
 
-    return Rule(carry, rounding)
+    return ErrorRule(carry, rounding)
 
 
 def _sigmoid_slope(nearest: Array) -> Array:
@@ -182,8 +183,8 @@ def _powers(params: Params, power: int) -> Params:
     return {key: _power(value, power) for key, value in params.items()}
 
 
-def _linear_rule(linear: Linear, terms: Callable[[Any, Params], int]) -> Rule:
-    """Rule of a weighted sum ``linear(layer, x, params)`` of `terms` products per result."""
+def _linear_rule(linear: Linear, terms: Callable[[Any, Params], int]) -> ErrorRule:
+    """ErrorRule of a weighted sum ``linear(layer, x, params)`` of `terms` products per result."""
 
     def carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
         weight = {"weight": _power(site.params["weight"], site.power)}
@@ -199,7 +200,7 @@ def _linear_rule(linear: Linear, terms: Callable[[Any, Params], int]) -> Rule:
     def drift(layer: nw.Layer, site: Site, uncertain: Params) -> Array:
         return linear(layer, _power(site.size[0], site.power), uncertain)
 
-    return Rule(carry, rounding, drift)
+    return ErrorRule(carry, rounding, drift)
 
 
 def _takes_winograd(layer: nw.Layer) -> bool:
@@ -224,20 +225,20 @@ def _slope_of(layer: Any, params: Params) -> Array:
 def _activation_carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
     """Multiply by the branch's slope; where the branch is uncertain, by the larger of both."""
     negative = np.abs(_slope_of(layer, site.param_size))
-    x, reach = site.x[0], site.reach[0]
-    gain = np.where(x > reach, 1.0, np.where(x < -reach, negative, np.maximum(negative, 1.0)))
+    x, off = site.x[0], site.deviation[0]
+    gain = np.where(x > off, 1.0, np.where(x < -off, negative, np.maximum(negative, 1.0)))
     return errors[0] * _power(gain, site.power)
 
 
 def _activation_rounding(layer: nw.Layer, site: Site) -> tuple[int, Array]:
     """Rounding of the product with the slope, which may also be used where x is barely positive."""
     product = site.size[0] * np.abs(_slope_of(layer, site.param_size))
-    return 1, np.where(site.x[0] > site.reach[0], 0.0, _power(product, site.power))
+    return 1, np.where(site.x[0] > site.deviation[0], 0.0, _power(product, site.power))
 
 
 def _activation_drift(layer: nw.Layer, site: Site, uncertain: Params) -> Array:
     below = _power(site.size[0], site.power) * uncertain["slope"]
-    return np.where(site.x[0] > site.reach[0], 0.0, below)
+    return np.where(site.x[0] > site.deviation[0], 0.0, below)
 
 
 def _add(errors: Sequence[Array]) -> Array:
@@ -255,8 +256,8 @@ def _moved(layer: nw.DepthToSpace, site: Site, errors: Sequence[Array]) -> Array
 
 
 def _clip_carry(layer: nw.Clip, site: Site, errors: Sequence[Array]) -> Array:
-    x, reach = site.x[0], site.reach[0]
-    return np.where((x + reach < layer.low) | (x - reach > layer.high), 0.0, errors[0])
+    x, off = site.x[0], site.deviation[0]
+    return np.where((x + off < layer.low) | (x - off > layer.high), 0.0, errors[0])
 
 
 def _scale_carry(layer: nw.Scale, site: Site, errors: Sequence[Array]) -> Array:
@@ -283,49 +284,49 @@ def _resize_rounding(layer: nw.Resize, site: Site) -> tuple[int, Array]:
     return 2 * (taps + RESIZE_ROUNDINGS), terms
 
 
-RULES: nw.Rules[Rule] = nw.Rules(
+RULES: nw.Rules[ErrorRule] = nw.Rules(
     {
         nw.Conv: _linear_rule(_conv, lambda layer, p: int(np.prod(p["weight"].shape[:3]))),
         nw.ConvTranspose: _linear_rule(
             _transpose,
             lambda layer, p: (-(-layer.kernel_size // layer.stride)) ** 2 * p["weight"].shape[2],
         ),
-        nw.PReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
-        nw.ReLU: Rule(_activation_carry, _exact),
-        nw.LeakyReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
-        nw.Stencil: Rule(_stencil_carry, _stencil_rounding, _stencil_drift),
+        nw.PReLU: ErrorRule(_activation_carry, _activation_rounding, _activation_drift),
+        nw.ReLU: ErrorRule(_activation_carry, _exact),
+        nw.LeakyReLU: ErrorRule(_activation_carry, _activation_rounding, _activation_drift),
+        nw.Stencil: ErrorRule(_stencil_carry, _stencil_rounding, _stencil_drift),
         nw.Sigmoid: _smooth(_sigmoid_slope),
         nw.SiLU: _smooth(_constant_slope(1.1)),
         nw.Tanh: _smooth(_tanh_slope),
         nw.GELU: _smooth(_constant_slope(1.13)),
-        nw.Gain: Rule(
+        nw.Gain: ErrorRule(
             _gain_carry,
             _of_result,
             lambda layer, site, u: _power(site.size[0], site.power) * u["gain"],
         ),
-        nw.BatchNorm: Rule(_gain_carry, _norm_rounding, _norm_drift),
-        nw.Multiply: Rule(_product_carry, _of_result),
-        nw.Slice: Rule(
+        nw.BatchNorm: ErrorRule(_gain_carry, _norm_rounding, _norm_drift),
+        nw.Multiply: ErrorRule(_product_carry, _of_result),
+        nw.Slice: ErrorRule(
             lambda layer, site, errors: errors[0][..., layer.start : layer.stop], _exact
         ),
-        nw.Pad: Rule(lambda layer, site, errors: rearrange.pad(errors[0], layer.size), _exact),
-        nw.Add: Rule(lambda layer, site, errors: _add(errors), _add_rounding),
-        nw.Concat: Rule(lambda layer, site, errors: pointwise.concat(*errors), _exact),
-        nw.DepthToSpace: Rule(_moved, _exact),
-        nw.Shift: Rule(
+        nw.Pad: ErrorRule(lambda layer, site, errors: rearrange.pad(errors[0], layer.size), _exact),
+        nw.Add: ErrorRule(lambda layer, site, errors: _add(errors), _add_rounding),
+        nw.Concat: ErrorRule(lambda layer, site, errors: pointwise.concat(*errors), _exact),
+        nw.DepthToSpace: ErrorRule(_moved, _exact),
+        nw.Shift: ErrorRule(
             _first, _of_result, lambda layer, site, u: np.broadcast_to(u["offset"], site.y.shape)
         ),
-        nw.Scale: Rule(
+        nw.Scale: ErrorRule(
             _scale_carry,
             _of_result,
             lambda layer, site, u: _power(site.size[0], site.power) * u["factor"],
         ),
-        nw.Clip: Rule(
+        nw.Clip: ErrorRule(
             _clip_carry,
             _exact,
             lambda layer, site, u: np.broadcast_to(u["low"] + u["high"], site.y.shape),
         ),
-        nw.Resize: Rule(
+        nw.Resize: ErrorRule(
             lambda layer, site, errors: _resample(layer, errors[0], site.power, 0.0),
             _resize_rounding,
         ),

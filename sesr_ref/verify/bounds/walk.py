@@ -40,7 +40,7 @@ class Tensor(NamedTuple):
     stored: Array
     errors: Mapping[int, Array | None]
 
-    def reach(self, power: int) -> Array:
+    def deviation(self, power: int) -> Array:
         """How far an implementation may be off: the radius, or `SIGMAS` standard deviations."""
         if (error := self.errors[power]) is None:
             return np.zeros_like(self.exact)
@@ -48,10 +48,10 @@ class Tensor(NamedTuple):
 
     def bound(self, power: int) -> Array:
         """The largest deviation from `exact` allowed, whether or not parameters are rounded."""
-        reach = self.reach(power)
+        deviation = self.deviation(power)
         if power == 1 or self.stored is self.exact:
-            return reach
-        total: Array = reach + np.abs(self.stored - self.exact)
+            return deviation
+        total: Array = deviation + np.abs(self.stored - self.exact)
         return total
 
 
@@ -226,14 +226,14 @@ def _site(
     size = [np.abs(a) for a in x]
     param_size = {key: np.abs(value) for key, value in params.items()}
     if power == 1:
-        size = [s + t.reach(1) for s, t in zip(size, inputs, strict=True)]
+        size = [s + t.deviation(1) for s, t in zip(size, inputs, strict=True)]
         param_size = {key: value + uncertain.get(key, 0.0) for key, value in param_size.items()}
     return Site(
         power=power,
         x=x,
         y=y,
         size=size,
-        reach=[t.reach(power) for t in inputs],
+        deviation=[t.deviation(power) for t in inputs],
         params=params,
         param_size=param_size,
         winograd=model.arithmetic.winograd,

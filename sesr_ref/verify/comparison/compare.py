@@ -203,9 +203,9 @@ def _compare_window(
         local = tensor if alone else next(local_walk)[1]
         if name in pieces:
             values = [
-                (local.exact, local.exact, local.reach(1)),
-                (local.exact, local.stored, local.reach(2)),
-                (tensor.exact, tensor.stored, tensor.reach(2)),
+                (local.exact, local.exact, local.deviation(1)),
+                (local.exact, local.stored, local.deviation(2)),
+                (tensor.exact, tensor.stored, tensor.deviation(2)),
             ]
             allowed = [Allowed(*(window.inside(a) for a in arrays)) for arrays in values]
             add_piece(

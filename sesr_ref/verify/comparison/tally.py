@@ -19,16 +19,16 @@ Index = tuple[int, ...]
 
 
 class Allowed(NamedTuple):
-    """Values within `reach` of the exact ones, of those with rounded parameters, or in between."""
+    """Values within `deviation` of the exact ones, those with rounded parameters, or in between."""
 
     exact: Array
     stored: Array
-    reach: Array
+    deviation: Array
 
     @property
     def bound(self) -> Array:
         """The largest deviation from the exact values."""
-        bound: Array = self.reach + np.abs(self.stored - self.exact)
+        bound: Array = self.deviation + np.abs(self.stored - self.exact)
         return bound
 
 
@@ -157,7 +157,7 @@ def _take_worst(worst: Worst, piece: Array, allowed: Allowed, start: Index) -> N
     high = np.maximum(allowed.exact, allowed.stored)
     outside = np.maximum(np.maximum(low - piece, piece - high), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        used = np.where(outside == 0, 0.0, outside / allowed.reach)
+        used = np.where(outside == 0, 0.0, outside / allowed.deviation)
     if not used.size or (largest := float(used.max())) < worst.used:
         return
     if largest == worst.used and worst.at is not None:
