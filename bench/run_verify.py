@@ -31,6 +31,18 @@ from verification import simulated
 from verification.cases import NETWORKS, Case, cases
 
 EDGES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, np.inf)
+COLUMNS = (
+    "network",
+    "runtime",
+    "dtype",
+    "tensors",
+    "images",
+    "theorem",
+    "own inputs",
+    "end to end",
+    "output",
+    "",
+)
 
 
 def tensors_of(peer: str, case: Case, dtype: str) -> Tensors:
@@ -152,8 +164,8 @@ def print_bounds(case: Case) -> None:
     print_table(title, ("tensor", "error", *kinds), rows)
 
 
-def main() -> int:
-    """Run the selected part."""
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="folder of images, the networks' input"
@@ -165,7 +177,12 @@ def main() -> int:
     parser.add_argument("--calibrate", action="store_true", help="print the histogram")
     parser.add_argument("--bounds", action="store_true", help="print errors and bounds")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the selected part; 1 if a runtime is rejected."""
+    args = arguments()
     found = [
         case
         for case in cases(args.data, args.size, args.images)
@@ -177,36 +194,22 @@ def main() -> int:
     if args.calibrate:
         table = calibrate(found, args.runtimes)
         if args.json:
-            print_json(
-                {
-                    label: {k: np.asarray(v).tolist() for k, v in row.items()}
-                    for label, row in table.items()
-                }
-            )
+            print_json({name: _as_lists(row) for name, row in table.items()})
         else:
             print_histogram(table)
         return 0
     rows, rejected = verify(found, args.runtimes)
-    columns = (
-        "network",
-        "runtime",
-        "dtype",
-        "tensors",
-        "images",
-        "theorem",
-        "own inputs",
-        "end to end",
-        "output",
-        "",
-    )
     if args.json:
-        print_json(
-            {"rows": [dict(zip(columns, row, strict=True)) for row in rows], "rejected": rejected}
-        )
+        named = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        print_json({"rows": named, "rejected": rejected})
     else:
-        print_table("Largest share of the bounds used", columns, rows)
+        print_table("Largest share of the bounds used", COLUMNS, rows)
         print("\n".join(rejected) or "all accepted")
     return 1 if rejected else 0
+
+
+def _as_lists(row: dict[str, object]) -> dict[str, object]:
+    return {key: np.asarray(value).tolist() for key, value in row.items()}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from sesr_ref.checks import check_input, check_params
 from sesr_ref.collapse import collapse_with, collapse_with_vjp, collapsed
-from sesr_ref.execute import backward, forward, output
+from sesr_ref.execute import compute, compute_gradients
 from sesr_ref.limits import check, tile_shape
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params, check_array, check_finite, check_like
@@ -83,7 +83,7 @@ def _collapsed_for(net: Network, params: Params, x: Array, ops: Ops) -> tuple[Ne
 def _run_whole(net: Network, params: Params, x: Array, ops: Ops) -> Array:
     if ops.network is not None and (y := ops.network(net, params, x)) is not None:
         return y
-    return output(net, params, x, ops)
+    return compute(net, params, x, ops, keep=False)[net.output]
 
 
 def loss_and_grads(
@@ -152,6 +152,7 @@ def loss_and_grads(
 def _loss_and_grads(
     net: Network, params: Params, x: Array, target: Array, ops: Ops, loss: Loss
 ) -> tuple[float, Params]:
-    tensors = forward(net, params, x, ops)
+    tensors = compute(net, params, x, ops)
     y = tensors[net.output]
-    return loss.value(y, target), backward(net, params, tensors, loss.vjp(1.0, y, target), ops)
+    dy = loss.vjp(1.0, y, target)
+    return loss.value(y, target), compute_gradients(net, params, tensors, dy, ops)

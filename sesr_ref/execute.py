@@ -145,27 +145,42 @@ def forward(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> 
         not fit or are not finite.
     """
     check_runnable(net, params, x)
-    tensors = {"input": x}
-    for layer, inputs in net.steps():
-        rule = RULES[type(layer)]
-        own = layer_params(layer, params)
-        tensors[layer.name] = rule.forward(layer, ops, [tensors[i] for i in inputs], own)
-    return tensors
+    return compute(net, params, x, ops)
 
 
 def output(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> Array:
     """Compute only the output of `forward`; each tensor is dropped after its last reader."""
     check_runnable(net, params, x)
+    return compute(net, params, x, ops, keep=False)[net.output]
+
+
+def compute(
+    net: nw.Network, params: Params, x: Array, ops: Ops, keep: bool = True
+) -> dict[str, Array]:
+    """`forward` for arguments that are known to fit.
+
+    Parameters
+    ----------
+    net, params, x, ops
+        As for `forward`.
+    keep : bool
+        Whether to keep every tensor; otherwise each is dropped after its last reader.
+
+    Returns
+    -------
+    dict of (n, height, width, channels) float arrays
+        The output and, with `keep`, all other tensors.
+    """
     last = {name: layer.name for layer, inputs in net.steps() for name in inputs}
     tensors = {"input": x}
     for layer, inputs in net.steps():
         rule = RULES[type(layer)]
         own = layer_params(layer, params)
         tensors[layer.name] = rule.forward(layer, ops, [tensors[i] for i in inputs], own)
-        for name in set(inputs):
+        for name in () if keep else set(inputs):
             if last[name] == layer.name:
                 del tensors[name]
-    return tensors[net.output]
+    return tensors
 
 
 def backward(
@@ -197,6 +212,13 @@ def backward(
         raise ValueError(f"{net.name}: tensor {missing[0]!r} of the forward pass is missing")
     check_runnable(net, params, tensors["input"])
     check_same_dtype(dy, tensors[net.output].shape, tensors[net.output])
+    return compute_gradients(net, params, tensors, dy, ops)
+
+
+def compute_gradients(
+    net: nw.Network, params: Params, tensors: dict[str, Array], dy: Array, ops: Ops
+) -> Params:
+    """`backward` for arguments that are known to fit."""
     grads: dict[str, Array] = {net.output: dy}
     dparams: Params = {}
     for layer, inputs in reversed(list(net.steps())):

@@ -128,27 +128,19 @@ def _train(folder: Path, options: str, args: argparse.Namespace) -> None:
     if (folder / DIVERGED).is_file():
         return
     print_line(f"{folder.name}: sesr-ref train {' '.join(options.split())}")
-    arguments = [
-        "--data",
-        args.data,
-        "--val",
-        args.val,
-        "--out",
-        folder,
-        "--cache",
-        args.out / "cache",
-        "--threads",
-        args.threads,
-        "--engine",
-        args.engine,
-        "--resume",
-        *shlex.split(options),
-    ]
+    given = {
+        "--data": args.data,
+        "--val": args.val,
+        "--out": folder,
+        "--cache": args.out / "cache",
+        "--threads": args.threads,
+        "--engine": args.engine,
+    }
+    words = [str(word) for pair in given.items() for word in pair]
     roots = (ROOT, ROOT / "kernels", ROOT / "weights")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, roots))}
     done = subprocess.run(
-        [sys.executable, "-m", "sesr_ref", "train", *map(str, arguments)],
-        env=environment,
+        [sys.executable, "-m", "sesr_ref", "train", *words, "--resume", *shlex.split(options)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, roots))},
         stderr=subprocess.PIPE,
         text=True,
         check=False,

@@ -7,7 +7,9 @@ computed twice; otherwise the image is cut into strips whose columns overlap by 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
@@ -168,31 +170,46 @@ def depth_first(
     step_rows = whole_number("step_rows", step_rows)
     strips = strips if strips is None else whole_number("strips", strips)
     check_npu(npu)
-    whole = estimate(net, height, width, npu, "ideal", bits)
-    weights = sum(p.weights.total for p in whole.passes)
-    margin = halo(net)
-    narrowest = math.ceil(width / npu.brick[1])
-    for count in range(1, narrowest + 1) if strips is None else (strips,):
+    passes = estimate(net, height, width, npu, "ideal", bits).passes
+    weights, margin = sum(p.weights.total for p in passes), halo(net)
+
+    def cut(count: int) -> Strips:
         columns = math.ceil(width / count)
         window = min(columns + margin * min(count - 1, 2), width)
         buffers = line_buffers(net, window, npu, step_rows, bits // 8)
         needed = sum(b.sram_bytes for b in buffers) + weights + ple_code_bytes(npu)
-        if needed <= npu.sram_bytes or strips is not None:
-            break
-    else:
-        raise ValueError(
-            f"{npu.name}: depth-first execution of {net.name} needs {needed} bytes of SRAM even "
-            f"for strips of {columns} columns, but there are {npu.sram_bytes}"
-        )
-    count = math.ceil(width / columns)
-    read = height * min(width + 2 * margin * (count - 1), count * window) * net.channels
+        return Strips(columns, window, buffers, needed)
+
+    found = cut(strips) if strips is not None else _fewest_that_fit(net, width, npu, cut)
+    count = math.ceil(width / found.columns)
+    read = height * min(width + 2 * margin * (count - 1), count * found.window) * net.channels
     written = height * width * net.channels * net.upscale**2
     return DepthFirst(
         count,
-        columns,
+        found.columns,
         step_rows,
-        buffers,
-        needed,
+        found.buffers,
+        found.sram_bytes,
         (read + written) * (bits // 8) + weights,
-        count * estimate(net, height, window, npu, "ideal", bits).latency_ms,
+        count * estimate(net, height, found.window, npu, "ideal", bits).latency_ms,
+    )
+
+
+class Strips(NamedTuple):
+    """Columns of a strip without and with its halo, its buffers, and the SRAM it needs."""
+
+    columns: int
+    window: int
+    buffers: tuple[LineBuffer, ...]
+    sram_bytes: int
+
+
+def _fewest_that_fit(net: nw.Network, width: int, npu: Npu, cut: Callable[[int], Strips]) -> Strips:
+    for count in range(1, math.ceil(width / npu.brick[1]) + 1):
+        found = cut(count)
+        if found.sram_bytes <= npu.sram_bytes:
+            return found
+    raise ValueError(
+        f"{npu.name}: depth-first execution of {net.name} needs {found.sram_bytes} bytes of SRAM "
+        f"even for strips of {found.columns} columns, but there are {npu.sram_bytes}"
     )

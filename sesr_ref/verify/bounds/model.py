@@ -13,7 +13,7 @@ import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.checks import check_params, layer_params
-from sesr_ref.collapse import collapse_params, collapsed, composites, is_leaky
+from sesr_ref.collapse import collapse_with, collapsed, composites, is_leaky
 from sesr_ref.linear.compose import magnitudes, roundings
 from sesr_ref.ops.arrays import Params, check_finite
 from sesr_ref.receptive import halo
@@ -83,7 +83,7 @@ def prepare(net: nw.Network, params: Params, arithmetic: Arithmetic) -> Model:
     for name, array in params.items():
         check_finite(name, array)
     exact: Params = {name: array.astype(np.float64) for name, array in params.items()}
-    small, storage = collapse_params(net, exact), arithmetic.storage
+    small, storage = collapse_with(net, exact), arithmetic.storage
     stored: Params = {name: rounded(array, storage) for name, array in small.items()}
     collapse = {power: _collapse(net, exact, small, arithmetic, power) for power in (1, 2)}
     rounding = {name: np.abs(stored[name] - array) for name, array in small.items()}

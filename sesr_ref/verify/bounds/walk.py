@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sesr_ref import network as nw
-from sesr_ref.checks import check_runnable, layer_params
+from sesr_ref.checks import check_input, layer_params
 from sesr_ref.execute import RULES as FORWARD
 from sesr_ref.limits import one_of
 from sesr_ref.ops.arrays import Array, Params
@@ -108,7 +108,7 @@ def error_bounds(
     """
     one_of("kind", kind, KINDS)
     model = prepare(net, params, Arithmetic(dtype, accumulate, winograd, fused=False))
-    check_runnable(model.net, model.params, x)
+    check_input(model.net, x)
     power, bounds = KINDS[kind], {}
     given: dict[str, Array] = {}
     for name, tensor in walk(model, x, given, (power,)):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sesr_ref import network as nw
-from sesr_ref.checks import check_runnable
+from sesr_ref.checks import check_input
 from sesr_ref.limits import whole_number
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.receptive import padded_tensors
@@ -151,7 +151,7 @@ def compare(
         If the candidate's files cannot be read.
     """
     model = prepare(net, params, Arithmetic(dtype, accumulate, winograd, fused))
-    check_runnable(model.net, model.params, x)
+    check_input(model.net, x)
     tile = whole_number("a tile", tile)
     with ExitStack() as stack:
         given = read_candidate(model.net, x.shape, candidate, dtype, stack)

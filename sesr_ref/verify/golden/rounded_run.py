@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sesr_ref.arrays_file import Stored
-from sesr_ref.checks import check_runnable, layer_params
+from sesr_ref.checks import check_input, layer_params
 from sesr_ref.collapse import collapsed
 from sesr_ref.execute import RULES
 from sesr_ref.network import Network
@@ -62,7 +62,7 @@ def rounded_run(
         or an array has no scale.
     """
     small, exact = collapsed(net), exact_params(net, params)
-    check_runnable(small, exact, x)
+    check_input(small, x)
     found: dict[str, dict[str, Rounded]] = {"tensor": {}, "parameter": {}}
 
     def keep(role: str, name: str, values: Array) -> Array:

@@ -156,7 +156,7 @@ def _write_files(
     files: Sequence[str],
     layout: str,
 ) -> dict[str, Any]:
-    kind, hashes = KINDS[dtype], {}
+    hashes: dict[str, str] = {}
 
     def write(name: str, data: bytes) -> str:
         (folder / name).write_bytes(data)
@@ -168,33 +168,32 @@ def _write_files(
     for role, named in arrays.items():
         bundle: dict[str, Stored] = {}
         for name, array in named.items():
-            axes, bits = _axes(array.stored, role, layout), array.fraction_bits
-            stored = to_axes(array.stored, axes)
             stem = name if SAFE_NAME.fullmatch(name) else f"array{len(entries)}"
-            bundle[stem] = stored
-            encodings = [(key, ENCODINGS[key]) for key in files if key in ENCODINGS]
-            entries.append(
-                {
-                    "name": name,
-                    "role": role,
-                    "shape": stored.shape,
-                    "dtype": dtype,
-                    "axes": axes,
-                    "fraction_bits": bits,
-                    "saturated": array.saturated,
-                    "stem": stem,
-                    "files": {
-                        k: write(f"{role}.{stem}{e.suffix}", e.write(stem, stored, kind, bits))
-                        for k, e in encodings
-                    },
-                }
-            )
+            axes, bits = _axes(array.stored, role, layout), array.fraction_bits
+            bundle[stem] = stored = to_axes(array.stored, axes)
+            written = {}
+            for key in files:
+                if (way := ENCODINGS.get(key)) is not None:
+                    data = way.write(stem, stored, KINDS[dtype], bits)
+                    written[key] = write(f"{role}.{stem}{way.suffix}", data)
+            entry: dict[str, Any] = {"name": name, "role": role, "shape": stored.shape}
+            entry |= {"dtype": dtype, "axes": axes, "fraction_bits": bits}
+            entry |= {"saturated": array.saturated, "stem": stem, "files": written}
+            entries.append(entry)
         if "npz" in files:
             write(f"{role}s.npz", to_npz(bundle))
-    manifest = {
+    manifest = _manifest(net.name, dtype, layout, entries, hashes)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    return manifest
+
+
+def _manifest(
+    network: str, dtype: str, layout: str, entries: list[dict[str, Any]], hashes: dict[str, str]
+) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "version": VERSION,
-        "network": net.name,
+        "network": network,
         "dtype": dtype,
         "layout": layout,
         "byte_order": "little",
@@ -202,8 +201,6 @@ def _write_files(
         "arrays": entries,
         "sha256": hashes,
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-    return manifest
 
 
 def _versions() -> dict[str, str]:
