@@ -1,4 +1,4 @@
-"""Table 3 of the paper beside Arm's library and the cost model: python bench/run_npu.py.
+"""Compare the paper's Table 3 with Arm's library and the cost model: python bench/run_npu.py.
 
 Bhardwaj et al. (MLSys 2022), Table 3 and figure 1(b).  Exit code 1 if a row leaves its margin.
 The configuration behind the table is inferred: Ethos-N78 4 TOPS with its largest SRAM (4 MB),

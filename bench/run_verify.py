@@ -146,7 +146,7 @@ def print_histogram(table: dict[str, dict[str, object]]) -> None:
 
 
 def print_bounds(case: Case) -> None:
-    """Each tensor's largest error in float32 beside the largest of each kind of bound."""
+    """Print each tensor's largest error in float32 and the largest of each kind of bound."""
     exact_params: Params = {name: array.astype(np.float64) for name, array in case.params.items()}
     exact = sr.forward(case.net, exact_params, case.x.astype(np.float64))
     made = sr.forward(case.net, case.params, case.x)

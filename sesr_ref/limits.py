@@ -82,6 +82,13 @@ def shown(value: object, longest: int = MAX_SHOWN) -> str:
     return _SHOWN.repr(value)[:longest]
 
 
+def listed(names: Collection[object], most: int = 20) -> str:
+    """Join names for a message; of a long list only the first ones and the number of the others."""
+    first = [shown(name) if not isinstance(name, str) else name[:MAX_NAME] for name in names]
+    more = len(first) - most
+    return ", ".join(first[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def check(condition: object, what: str, needed: str, got: object) -> None:
     """Raise ValueError, "`what` must be `needed`, got `got`", unless `condition` is true."""
     if not condition:

@@ -152,8 +152,8 @@ class Network:
             check_order(self.name, layer, inputs, known)
             if layer.shares and not _alike(layer, known.get(layer.shares)):
                 raise NetworkError(
-                    f"{self.name}: {layer.name!r} shares the parameters of {layer.shares!r}, which "
-                    f"must be an earlier, equal {type(layer).__name__} that owns its parameters"
+                    f"{self.name}: {layer.name!r} shares the parameters of {shown(layer.shares)}, "
+                    f"which must be an earlier {type(layer).__name__}, equal and not sharing itself"
                 )
             known[layer.name] = layer
         self._check_shapes()

@@ -40,7 +40,7 @@ from sesr_ref.images import (
     stored_dtype,
     write_image,
 )
-from sesr_ref.limits import check
+from sesr_ref.limits import check, listed
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
@@ -94,19 +94,14 @@ def run(args: argparse.Namespace) -> int:
     net, params = load_model(args.model, args.upscale)
     work = Work(net, params, engine_named(args.engine), args, ignored)
     if ignored:
-        notice(f"skipped, since the format is not supported: {_some(ignored)}")
+        names = listed([path.name for path in ignored], 5)
+        notice(f"skipped, since the format is not supported: {names}")
     with progress(100, "enlarging") as show:
         for i, job in enumerate(jobs):
             note = f"{i + 1} of {len(jobs)}: {job.source.name}"
             work.do(job, one, partial(_show_part, show, i / len(jobs), 1 / len(jobs), note))
     work.report()
     return 2 if work.failed else 0
-
-
-def _some(paths: list[Path]) -> str:
-    names = [path.name for path in paths[:5]]
-    more = len(paths) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def _show_part(

@@ -160,8 +160,8 @@ def _decode_with_pillow(stream: BinaryIO, max_pixels: int) -> Decoded:
         pixels, profile = _cmyk_to_rgb(pixels, profile), None
     native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     orientation = int(after.get("Orientation", 1))
-    beside = carried(before.get("exif")), tuple(lost(before))
-    return Decoded(native, orientation, profile, pages, *beside)
+    metadata = carried(before.get("exif")), tuple(lost(before))
+    return Decoded(native, orientation, profile, pages, *metadata)
 
 
 def _cmyk_to_rgb(pixels: Pixels, profile: bytes | None) -> Pixels:

@@ -35,8 +35,8 @@ def encode(
     elif name == "png" and pixels.dtype == np.uint16:
         _encode_deep_png(stream, pixels, icc_profile, exif)
     else:
-        beside = {"icc_profile": icc_profile, "exif": exif} if name != "bmp" else {}
-        _encode_with_pillow(stream, name, pixels, beside, quality)
+        metadata = {"icc_profile": icc_profile, "exif": exif} if name != "bmp" else {}
+        _encode_with_pillow(stream, name, pixels, metadata, quality)
 
 
 def to_stored(pixels: Pixels, name: str) -> Pixels:
@@ -51,7 +51,7 @@ def _encode_with_pillow(
     stream: IO[bytes],
     name: str,
     pixels: Pixels,
-    beside: dict[str, bytes | None],
+    metadata: dict[str, bytes | None],
     quality: int | None,
 ) -> None:
     iio = optional("imageio.v3")
@@ -61,7 +61,7 @@ def _encode_with_pillow(
         "webp": {"quality": quality, "exact": True} if quality else LOSSLESS_WEBP,
         "bmp": {},
     }
-    given = options[name] | {key: data for key, data in beside.items() if data}
+    given = options[name] | {key: data for key, data in metadata.items() if data}
     suffix = f".{name}"
     iio.imwrite(stream, pixels, extension=suffix, plugin="pillow", is_batch=False, **given)
 

@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
-from sesr_ref.limits import NetworkError, check_name, require
+from sesr_ref.limits import NetworkError, check_name, require, shown
 
 Shape = tuple[int, int, int]
 """(height, width, channels)."""
@@ -90,11 +90,11 @@ def check_order(owner: str, layer: Layer, inputs: tuple[str, ...], known: Contai
     if layer.name in known:
         raise NetworkError(f"{owner}: two layers are called {layer.name!r}")
     if missing := [name for name in inputs if name not in known]:
-        raise NetworkError(f"{owner}: {layer.name!r} reads {missing[0]!r} before it exists")
+        raise NetworkError(f"{owner}: {layer.name!r} reads {shown(missing[0])} before it exists")
 
 
 class Pointwise(Layer):
-    """Base of the kinds that change each value by itself: the output has the input's shape.
+    """Base of the kinds that change each value separately: the output has the input's shape.
 
     A table without a row for such a kind uses the row of this base; see `Rules`.
     """

@@ -1,4 +1,4 @@
-"""Functions of each value by itself."""
+"""Functions that are applied to each value separately."""
 
 from __future__ import annotations
 

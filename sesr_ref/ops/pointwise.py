@@ -1,4 +1,4 @@
-"""Operations on each value alone, sums of tensors; each with its gradient below."""
+"""Operations on single values, and sums of tensors, each followed by its gradient."""
 
 from __future__ import annotations
 

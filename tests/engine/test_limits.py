@@ -15,6 +15,7 @@ from sesr_ref.limits import (
     MAX_SHOWN,
     NetworkError,
     check,
+    listed,
     naming,
     one_of,
     shown,
@@ -110,3 +111,9 @@ def test_errors_are_named_once_in_one_line_and_keep_their_kind() -> None:
     assert len(str(caught.value)) <= MAX_MESSAGE + 3
     with pytest.raises(TypeError, match="other"), naming("a"):
         raise TypeError("other")
+
+
+def test_long_lists_of_names_are_cut_and_counted() -> None:
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(["a", "b", "c", "d"], 2) == "a, b and 2 more"
+    assert len(listed(["x" * 1_000_000] * 30)) < 5000

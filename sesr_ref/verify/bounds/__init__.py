@@ -1,4 +1,4 @@
-"""Error bounds: how far an implementation in floating point may be off."""
+"""Error bounds: how far a correct implementation in floating point may be off."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Comparison of an implementation with what is right: the first wrong layer, the likely fault."""
+"""Compare an implementation with the right result: the first wrong layer, the likely fault."""
 
 from typing import TYPE_CHECKING
 

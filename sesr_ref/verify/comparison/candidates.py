@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.arrays_file import MAX_HEADER_BYTES, map_npy, open_npz
-from sesr_ref.limits import check, naming, shown
+from sesr_ref.limits import MAX_NAME, check, listed, naming, shown
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, check_array
 from sesr_ref.verify.golden.encodings import KINDS
@@ -89,8 +89,8 @@ def _all_checked(
 
 def _check_known(name: str, shapes: Shapes) -> None:
     if name not in shapes:
-        close = difflib.get_close_matches(str(name), shapes, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(shapes)}"
+        close = difflib.get_close_matches(str(name)[:MAX_NAME], shapes, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {listed(shapes)}"
         raise ValueError(f"the network has no tensor {shown(name)}; {hint}")
 
 

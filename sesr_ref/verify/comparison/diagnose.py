@@ -118,18 +118,18 @@ def _case(model: Model, x: Array, given: Mapping[str, Array], report: TensorRepo
     )
     window = Window(rows, columns).of(worst[0])
     part, *cut = (window.cut(a, x.shape[1]).astype(np.float64) for a in (x, *given.values()))
-    ahead = dict(zip(given, cut, strict=True))
-    candidate = ahead.pop(target)
+    before = dict(zip(given, cut, strict=True))
+    candidate = before.pop(target)
     if not report.locally_wrong:
-        ahead = {}
+        before = {}
     values, tolerance = {}, 0.0
-    for name, tensor in walk(model, part, ahead, (2,)):
-        values[name] = ahead.get(name, tensor.exact)
+    for name, tensor in walk(model, part, before, (2,)):
+        values[name] = before.get(name, tensor.exact)
         if name == target:
             scale = model.arithmetic.sums.unit * np.abs(candidate).max(initial=0.0)
             tolerance = 2 * float(tensor.bound(2).max(initial=0.0)) + SIGMAS * float(scale)
             break
-    return Case(model, target, window, values, ahead, candidate, tolerance)
+    return Case(model, target, window, values, before, candidate, tolerance)
 
 
 def _around(place: int, size: int, reach: int) -> Span:

@@ -1,4 +1,4 @@
-"""Golden packs: test vectors in files, and integers of a port held against them."""
+"""Golden packs: test vectors in files, with which a port's values are matched."""
 
 from typing import TYPE_CHECKING
 

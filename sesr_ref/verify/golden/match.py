@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.arrays_file import Stored, map_npy
-from sesr_ref.limits import check, naming, shown, whole_number
+from sesr_ref.limits import check, listed, naming, shown, whole_number
 from sesr_ref.ops.arrays import check_array, check_shape
 from sesr_ref.verify.golden.encodings import ENCODINGS, KINDS, Kind
 from sesr_ref.verify.golden.manifest import MANIFEST, Entry, checked_entries, to_axes
@@ -122,13 +122,13 @@ def match_pack(
         if name in given
     ]
     if not matches:
-        raise ValueError(f"the candidate contains none of the tensors {', '.join(entries)}")
+        raise ValueError(f"the candidate contains none of the tensors {listed(entries)}")
     return PackMatch(steps, tuple(matches), tuple(name for name in entries if name not in given))
 
 
 def _check_known(name: str, entries: Mapping[str, Entry]) -> None:
     if name not in entries:
-        raise ValueError(f"the pack has no tensor {shown(name)}; known: {', '.join(entries)}")
+        raise ValueError(f"the pack has no tensor {shown(name)}; known: {listed(entries)}")
 
 
 def _read(path: Path, output: str, entries: Mapping[str, Entry]) -> dict[str, Stored]:

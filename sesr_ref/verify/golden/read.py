@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.arrays_file import Stored
-from sesr_ref.limits import check, naming
+from sesr_ref.limits import check, naming, shown
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.verify.golden.encodings import ENCODINGS, KINDS, from_npz, restore
@@ -69,14 +69,14 @@ def _read_arrays(folder: Path, manifest: dict[str, Any]) -> Pack:
 
     def read(name: str) -> bytes:
         if name not in hashes:
-            raise ValueError(f"the manifest has no SHA-256 for {name!r}")
+            raise ValueError(f"the manifest has no SHA-256 for {shown(name)}")
         return (folder / name).read_bytes()
 
     net = Network.from_json(read("network.json").decode())
     bundles = {name: from_npz(read(name)) for name in hashes if name.endswith(".npz")}
     found: dict[str, dict[str, Array]] = {"tensor": {}, "parameter": {}}
     for entry in checked_entries(manifest):
-        with naming(f"{entry.role} {entry.name!r}"):
+        with naming(f"{entry.role} {shown(entry.name)}"):
             if entry.name in found[entry.role]:
                 raise ValueError("is listed twice")
             array = _read_entry(entry, bundles.get(f"{entry.role}s.npz"), read)
