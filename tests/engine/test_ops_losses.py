@@ -128,7 +128,7 @@ def test_the_terms_of_a_loss_add_up_to_it(
 
 
 @pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])
-def test_a_share_that_is_no_share_is_refused(share: float) -> None:
+def test_an_invalid_share_is_rejected(share: float) -> None:
     with pytest.raises(ValueError, match=f"log_share must be finite and not negative, got {share}"):
         losses.loss_named("l1", share)
 

@@ -162,7 +162,7 @@ def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
         ([conv("x x", "y", 1)], "input 1 ('x') must be a constant"),
         ([conv("x w", "y", 3, strides=[2, 2])], "strides [2, 2]; only 1"),
         ([conv("x w", "y", 3, dilations=[2, 2])], "dilations [2, 2]; only 1"),
-        ([conv("x w", "y", 1)], "makes (14, 22, 1) of (16, 24, 1)"),
+        ([conv("x w", "y", 1)], "must be (16, 24, 1) (upscale 1), got (14, 22, 1)"),
         ([node("Resize", "x", "y")], "states 0 scale(s) for 4 axes"),
         ([conv("x flat", "y", 1)], "with (0, 1, 0, 1) pixels cut off"),
         ([node("ConvTranspose", "x flat", "y")], "of transposed ones only square is supported"),

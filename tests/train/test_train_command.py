@@ -199,7 +199,7 @@ def test_a_run_named_alone_takes_other_options_and_what_it_is_not_is_told(
     assert "it is of another recipe: lr was 0.0005 and is 1.0" in capsys.readouterr().err
     (out / "run.json").write_text("{}")
     assert main(["train", "--resume", str(out)]) == 2
-    assert "run.json: states no command of sesr-ref train" in capsys.readouterr().err
+    assert "run.json does not state a command of sesr-ref train" in capsys.readouterr().err
     (out / "run.json").unlink()
     assert main(["train", "--resume", str(out)]) == 2
     assert "run.json: No such file" in capsys.readouterr().err
