@@ -6,6 +6,7 @@ import operator
 import reprlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from numbers import Number
 from pathlib import PurePath
 from typing import Any
@@ -70,9 +71,9 @@ def shown(value: object, longest: int = MAX_SHOWN) -> str:
     Parameters
     ----------
     value : object
-        Anything, also what a hostile file states.
+        Anything, even a value from a hostile file.
     longest : int
-        Characters at most.
+        Largest number of characters.
 
     Returns
     -------
@@ -82,11 +83,11 @@ def shown(value: object, longest: int = MAX_SHOWN) -> str:
     return _SHOWN.repr(value)[:longest]
 
 
-def listed(names: Collection[object], most: int = 20) -> str:
+def listed(names: Collection[str], most: int = 20) -> str:
     """Join names for a message; of a long list only the first ones and the number of the others."""
-    first = [shown(name) if not isinstance(name, str) else name[:MAX_NAME] for name in names]
-    more = len(first) - most
-    return ", ".join(first[:most]) + (f" and {more} more" if more > 0 else "")
+    first = [str(name)[:MAX_NAME] for name in islice(names, most)]
+    more = len(names) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more else "")
 
 
 def check(condition: object, what: str, needed: str, got: object) -> None:

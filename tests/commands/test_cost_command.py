@@ -1,4 +1,4 @@
-"""`sesr-ref cost`: what it prints, what it writes, what it refuses."""
+"""`sesr-ref cost`: what it prints, what it writes, what it rejects."""
 
 import json
 from pathlib import Path
@@ -87,9 +87,9 @@ def test_a_plot_is_written_whole_and_not_over_another(
     assert [p.name for p in tmp_path.iterdir()] == ["cost.png"]
     capsys.readouterr()
     assert main(command) == 2
-    refused = capsys.readouterr()
-    assert "exists" in refused.err
-    assert refused.out == ""
+    rejected = capsys.readouterr()
+    assert "exists" in rejected.err
+    assert rejected.out == ""
     assert main([*command, "--overwrite"]) == 0
     assert path.read_bytes() == content
 

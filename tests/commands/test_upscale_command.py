@@ -1,4 +1,4 @@
-"""sesr-ref upscale: what is written where, what is refused, and that nothing is lost."""
+"""sesr-ref upscale: what is written where, what is rejected, and that nothing is lost."""
 
 from __future__ import annotations
 

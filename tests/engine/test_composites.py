@@ -1,4 +1,4 @@
-"""Bodies of linear layers: each published block is one convolution; what is none is rejected."""
+"""Bodies of linear layers: each published block is one convolution; others are rejected."""
 
 from __future__ import annotations
 
@@ -320,7 +320,7 @@ def test_combinations_that_make_no_sense_are_rejected(options: Any, message: str
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[nw.Layer, ...]:
-    """Random bodies of linear layers on 3 channels; some layers are read by nobody."""
+    """Random bodies of linear layers on 3 channels; some outputs are never read."""
     layers: list[nw.Layer] = []
     channels = {"input": 3}
     for i in range(draw(st.integers(1, 6))):

@@ -89,14 +89,14 @@ def test_run_tries_the_network_kernel_first_and_falls_back_if_it_returns_none() 
     params = parameters(net, 0)
     asked: list[str] = []
 
-    def refuses(small: Network, *_: Any) -> None:
+    def declines(small: Network, *_: Any) -> None:
         asked.append(small.name)
         assert small == sr.collapsed(net)
 
     def answers(small: Network, small_params: dict[str, Array], images: Array) -> Array:
         return np.full((1, 10, 8, 1), 0.5)
 
-    declined = sr.run(net, params, x, replace(sr.REFERENCE, network=refuses))
+    declined = sr.run(net, params, x, replace(sr.REFERENCE, network=declines))
     np.testing.assert_array_equal(declined, sr.run(net, params, x))
     assert asked == [net.name]
     assert (sr.run(net, params, x, replace(sr.REFERENCE, network=answers)) == 0.5).all()

@@ -1,4 +1,4 @@
-"""Writing files so that nobody meets half of one."""
+"""Files are written so that no reader sees half of one."""
 
 from __future__ import annotations
 

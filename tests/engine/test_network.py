@@ -1,4 +1,4 @@
-"""Descriptions: what is accepted, what is refused, and that JSON loses nothing."""
+"""Descriptions: what is accepted, what is rejected, and that JSON loses nothing."""
 
 from __future__ import annotations
 

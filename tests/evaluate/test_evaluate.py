@@ -1,4 +1,4 @@
-"""Scores of folders: the figures of the field, protocols, layouts, and what is refused."""
+"""Scores of folders: the figures of the field, protocols, layouts, and what is rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside the pixels goes with them, or is told to be lost."""
+"""Metadata of a file is copied with its pixels, or reported as lost."""
 
 from __future__ import annotations
 

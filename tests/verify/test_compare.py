@@ -1,4 +1,4 @@
-"""The verdict on a candidate: what is accepted, what is refused, what is reported."""
+"""The verdict on a candidate: what is accepted, what is rejected, what is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Golden packs: the same bytes every time, read back without a difference, refused when damaged."""
+"""Golden packs: the same bytes every time, read back without loss, rejected when damaged."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def test_only_a_pack_and_nothing_beside_it_is_overwritten(case: Case, tmp_path: 
     net, params, x = case
     pack = tmp_path / "pack"
 
-    def refused(message: str, folder: Path = pack) -> None:
+    def rejected(message: str, folder: Path = pack) -> None:
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(FileExistsError, match=message):
             write_pack(folder, net, params, x, overwrite=True)
@@ -324,19 +324,19 @@ def test_only_a_pack_and_nothing_beside_it_is_overwritten(case: Case, tmp_path: 
 
     pack.mkdir()
     (pack / "manifest.json").write_text('{"name": "a web app"}')
-    refused("is not a golden pack")
+    rejected("is not a golden pack")
     (pack / "manifest.json").unlink()
     pack.rmdir()
     write_pack(pack, net, params, x)
     (pack / "notes.txt").write_text("mine")
-    refused("'notes.txt' in it does not belong to the pack")
+    rejected("'notes.txt' in it does not belong to the pack")
     (pack / "notes.txt").unlink()
     (pack / "tensors.npz").unlink()
     (pack / "tensors.npz").mkdir()
-    refused("'tensors.npz' in it")
+    rejected("'tensors.npz' in it")
     (pack / "tensors.npz").rmdir()
     (tmp_path / "link").symlink_to(pack)
-    refused(f"link is a link; give its target {pack} instead", tmp_path / "link")
+    rejected(f"link is a link; give its target {pack} instead", tmp_path / "link")
     write_pack(pack, net, params, x, files=("bin",), overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pack"]
     assert read_pack(pack).net == sr.collapsed(net)

@@ -1,4 +1,4 @@
-"""Golden packs are reproduced bit for bit by whoever rounds once a layer, and by nobody else."""
+"""Ports that round once per layer reproduce golden packs bit for bit, and no others do."""
 
 from __future__ import annotations
 
