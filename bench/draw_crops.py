@@ -1,10 +1,10 @@
 """Crops as in the paper's Figures 4 and 5: python bench/draw_crops.py -o docs/images/crops.png.
 
-A row for each image and enlargement: bicubic, the shipped networks, the original, with the PSNR of
-the crop on Y below each.  The image is reduced by imresize and enlarged again; shown is the window
-in which the networks differ most: the largest difference of their mean squared errors, whoever is
-ahead.  Pixels are enlarged without interpolation.  Without IMAGE, two of scikit-image's that are
-in the public domain.
+One row for each image and enlargement: bicubic, the shipped networks, the original, with the crop's
+PSNR on Y below each.  The image is reduced by imresize and enlarged again.  The window shown is the
+one in which the networks' mean squared errors differ most, in favour of any of them.  Pixels are
+enlarged without interpolation.  The default images are two of scikit-image's that are in the public
+domain.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tables.quality_report import paper_row
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png")
 NETWORKS = ("fsrcnn", "sesr-m5", "sesr-m11")
 LINE, GAP = 15, 6
-"""Pixels of a caption's height, and between crops."""
+"""Height of a caption, and gap between crops, in pixels."""
 
 
 class Strip(NamedTuple):
@@ -42,7 +42,7 @@ class Strip(NamedTuple):
 
 
 def enlarged(photo: Pixels, upscale: int, networks: list[str], ops: Ops) -> dict[str, Pixels]:
-    """The photograph reduced and enlarged again, by bicubic interpolation and by each network."""
+    """Reduce the photograph and enlarge it by bicubic interpolation and by each network."""
     low = sr.imresize(photo, 1 / upscale)
     images = {"bicubic": sr.imresize(low, upscale)}
     for name in networks:
@@ -52,16 +52,16 @@ def enlarged(photo: Pixels, upscale: int, networks: list[str], ops: Ops) -> dict
 
 
 def telling_place(errors: list[Array], pixels: int, border: int) -> tuple[slice, slice]:
-    """The window of `pixels` a side in which mean squared errors differ most.
+    """Find the window of `pixels` x `pixels` in which mean squared errors differ most.
 
     Parameters
     ----------
     errors : list of (height, width) arrays
         Squared errors of each method.
     pixels : int
-        Cut to the image.
+        Side of the window; at most that of the image.
     border : int
-        Left out on each side.
+        Pixels to leave out on each side.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def telling_place(errors: list[Array], pixels: int, border: int) -> tuple[slice,
 def strip(
     photo: Pixels, title: str, upscale: int, networks: list[str], pixels: int, ops: Ops
 ) -> Strip:
-    """Crop what every method makes of a photograph at the place that tells them apart."""
+    """Crop the result of every method where the methods differ most."""
     photo = modcrop(photo, upscale)
     images = enlarged(photo, upscale, networks, ops)
     y = luma_of(photo)
@@ -102,7 +102,7 @@ def strip(
 
 
 def sheet(strips: list[Strip], zoom: int) -> Pixels:
-    """Rows of crops, each pixel `zoom` pixels wide, captions below, on white."""
+    """Arrange rows of crops on white, each pixel `zoom` pixels wide, with captions below."""
     from PIL import Image, ImageDraw, ImageFont
 
     cell = zoom * max(max(crop.shape[:2]) for row in strips for crop in row.crops)
@@ -121,13 +121,13 @@ def sheet(strips: list[Strip], zoom: int) -> Pixels:
 
 
 def photographs(args: argparse.Namespace) -> dict[str, Pixels]:
-    """Images by name: those that were asked for, or scikit-image's."""
+    """Images by name: those given, or scikit-image's."""
     paths = args.images or (find_high(args.data) if args.data else [])
     if not paths:
         try:
             folder = resources.files("skimage.data")
         except ModuleNotFoundError as error:
-            raise ImportError("the photographs need scikit-image; or name an IMAGE") from error
+            raise ImportError("the photographs need scikit-image; or give an IMAGE") from error
         with resources.as_file(folder) as inside:
             return {Path(name).stem: _read(inside / name) for name in PHOTOGRAPHS}
     return {path.stem: _read(path) for path in paths}
@@ -136,19 +136,21 @@ def photographs(args: argparse.Namespace) -> dict[str, Pixels]:
 def _read(path: Path) -> Pixels:
     pixels = opaque(sr.read_image(path).pixels)
     if pixels.dtype != np.uint8:
-        raise ValueError(f"{path}: needed are images of 8 bit, got {pixels.dtype}")
+        raise ValueError(f"{path}: the image must have 8 bit, got {pixels.dtype}")
     return pixels
 
 
 def run(args: argparse.Namespace) -> int:
     """Draw and write."""
     if args.pixels < 8 or args.zoom < 1:
-        raise ValueError(f"--pixels must be at least 8 and --zoom 1, got {args.pixels, args.zoom}")
+        raise ValueError(
+            f"--pixels must be at least 8 and --zoom at least 1, got {args.pixels} and {args.zoom}"
+        )
     ops, strips = engine_named(args.engine), []
     for upscale in args.upscale:
         networks = [name for name in args.networks if f"{name}-x{upscale}" in shipped()]
         if missing := sorted(set(args.networks) - set(networks)):
-            notice(f"x{upscale}: not shipped and left out: {', '.join(missing)}")
+            notice(f"x{upscale}: skipped, since not shipped: {', '.join(missing)}")
         for title, photo in photographs(args).items():
             strips.append(strip(photo, title, upscale, networks, args.pixels, ops))
             print(f"{title}, x{upscale}: {', '.join(strips[-1].captions[:-1])}")
@@ -158,17 +160,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Parse and run; 2 for what cannot be drawn."""
+    """Parse and run; 2 if the crops cannot be drawn."""
     parser = argparse.ArgumentParser(description=__doc__)
     add: Any = parser.add_argument
     add("images", metavar="IMAGE", nargs="*", type=Path, help="files (8 bit)")
     add("--data", type=Path, help="folder of images or test set, instead of IMAGE")
     add("-o", "--out", type=Path, required=True, help="picture to write")
-    add("--overwrite", action="store_true")
+    add("--overwrite", action="store_true", help="replace an existing picture")
     add("--networks", nargs="*", default=list(NETWORKS), help="shipped names without -x2 or -x4")
     add("--upscale", type=int, nargs="*", choices=(2, 4), default=[2, 4])
-    add("--pixels", type=int, default=64, help="of a crop's side, in the original (64)")
-    add("--zoom", type=int, default=3, help="pixels a side for each pixel (3)")
+    add("--pixels", type=int, default=64, help="side of a crop in pixels of the original (64)")
+    add("--zoom", type=int, default=3, help="draw each pixel as a square with this side (3)")
     add_engine_option(parser)
     try:
         return run(parser.parse_args())

@@ -1,9 +1,9 @@
 """The paper's ablations (section 4.4): python bench/run_ablations.py --data D --val V --out RUNS.
 
-Trains four variants of SESR-M11 x2 for 20 000 small steps with two seeds each into RUNS/NAME (what
-is finished is not trained again) and scores them on the images of --val.  Prints the table beside
-the paper's, writes RUNS/ablations.md and RUNS/ablations.jsonl and, with --figure, the curves.
-About 15 minutes a run on one core.
+Trains four variants of SESR-M11 x2 for 20 000 small steps with two seeds each into RUNS/NAME
+(finished runs are not repeated) and scores them on the images of --val.  Prints the table with the
+paper's values, writes RUNS/ablations.md and RUNS/ablations.jsonl and, with --figure, the curves.
+Each run takes about 15 minutes on one core.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHANGES = {
     "nolinear": ("no linear blocks", "--no-linear-blocks", 35.25),
     "relu": ("ReLU, no input residual", "--activation relu --no-input-residual", 35.35),
 }
-"""Folder: what, options, the paper's PSNR in dB on DIV2K after its 480 000 large steps."""
+"""Folder: description, options, the paper's PSNR in dB on DIV2K after 480 000 large steps."""
 
 SEEDS = (0, 1)
 VARIANTS = tuple(
@@ -44,7 +44,7 @@ COLUMNS = (
 
 
 def rows_for(found: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """A row for each change: every seed, their mean, and the loss, beside the paper's."""
+    """One row for each change: every seed, their mean, the loss, and the paper's values."""
     scores = {outcome.name: outcome.psnr_db for outcome in found}
     rows: list[tuple[str, ...]] = []
     full: float | None = None
@@ -73,7 +73,7 @@ def _number(value: float | None, sign: str = "") -> str:
 
 
 def main() -> int:
-    """Run the study; 2 if it cannot be."""
+    """Run the study; 2 if it fails."""
     args = parser(__doc__).parse_args()
     try:
         found = outcomes(args, BASE, VARIANTS)

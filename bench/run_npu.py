@@ -1,4 +1,4 @@
-"""Table 3 of the paper beside Arm's library and the cost model: python bench/run_npu.py.
+"""Compare the paper's Table 3 with Arm's library and the cost model: python bench/run_npu.py.
 
 Bhardwaj et al. (MLSys 2022), Table 3 and figure 1(b).  Exit code 1 if a row leaves its margin.
 The configuration behind the table is inferred: Ethos-N78 4 TOPS with its largest SRAM (4 MB),
@@ -26,7 +26,7 @@ M5_X2, M5_X4 = (sr.sesr(5, upscale=s, activation="relu", input_residual=False) f
 
 @dataclass(frozen=True)
 class Row:
-    """One row of Table 3: G MACs, MB, ms and FPS as printed; MB of Arm's library, which we ran."""
+    """One row of Table 3: G MACs, MB, ms and FPS as printed, and MB from a run of Arm's library."""
 
     name: str
     net: Network
@@ -48,8 +48,8 @@ TABLE_3 = (
     Row("M5 x4, tile 400 x 300", M5_X4, 300, 400, 2.19, 9.84, 2.12, 471.69, 9.823),
 )
 
-# model: percent that DRAM bytes and time of each row are off the paper's, in the table's order;
-# the two that count as Arm does agree with it, the other two count something else
+# model: deviation of each row's DRAM bytes and time from the paper's in percent, in table order;
+# the first two models count as Arm does and agree with it, the other two count something else
 STATED: dict[str, tuple[tuple[float, float], ...]] = {
     "roofline": ((2.2, 4.7), (0.0, -2.5), (0.0, 4.3), (0.0, 3.9), (-0.2, -1.8)),
     "calibrated": ((2.2, -0.8), (0.0, 0.0), (0.0, 0.2), (0.0, 0.0), (-0.2, -0.1)),
@@ -57,11 +57,11 @@ STATED: dict[str, tuple[tuple[float, float], ...]] = {
     "ideal": ((-98.1, -15.8), (-96.3, -48.2), (-90.3, -35.2), (-91.0, -39.3), (-79.0, -25.3)),
 }
 MARGIN = 0.1
-"""Percentage points that a row may be from what is stated."""
+"""Percentage points by which a row may differ from the stated deviation."""
 
 
 def print_table_3(model: str) -> tuple[bool, list[float]]:
-    """Print one model's rows; whether all keep their margins, and the times."""
+    """Print one model's rows; return whether all are within their margins, and the times."""
     cells, times, ok = [], [], True
     for row, stated in zip(TABLE_3, STATED[model], strict=True):
         composed = row.composed and model in {"roofline", "calibrated"}
@@ -98,7 +98,7 @@ def print_table_3(model: str) -> tuple[bool, list[float]]:
 
 
 def print_improvements(times: dict[str, list[float]]) -> bool:
-    """Print FSRCNN's time over M5's, and the paper's tiled frame rates."""
+    """Print the ratio of FSRCNN's time to M5's, and the paper's tiled frame rates."""
     stated = (("x2, 1080p to 4K", 1, 6.15), ("x4, 1080p to 8K", 3, 3.7))
     print_table(
         "Times as fast as FSRCNN x2",
@@ -124,7 +124,7 @@ def print_improvements(times: dict[str, list[float]]) -> bool:
 
 
 def print_macs() -> bool:
-    """Print Table 3's MACs beside ours."""
+    """Print Table 3's MACs and ours."""
     cells, ok = [], True
     for row in TABLE_3:
         ours = sr.cost(row.net, row.height, row.width).macs / 1e9
@@ -171,14 +171,14 @@ def print_passes(passes: tuple[PassEstimate, ...], title: str) -> None:
 
 
 def print_worked_example() -> None:
-    """Print M5 x2 at 1080p pass by pass, as Arm counts and physically."""
+    """Print M5 x2 at 1080p pass by pass, as Arm counts and by the physical model."""
     for model in ("roofline", "physical"):
         passes = sr.estimate(M5_X2, 1080, 1920, NPU, model=model).passes
         print_passes(passes, f"M5 x2 at 1080p, pass by pass, model {model}")
 
 
 def print_figure_1b() -> bool:
-    """Print figure 1(b): nominal frame rates as stated, ours, and the estimates."""
+    """Print figure 1(b): the paper's nominal frame rates, ours, and the estimates."""
     stated = {"FSRCNN": 37, "M3": 108, "M5": 71, "M7": 53, "M11": 35, "XL": 9}
     ours = nominal_frame_rates()
     estimates = {model: estimated_frame_rates(NPU, model) for model in MODELS}
@@ -195,7 +195,7 @@ def print_figure_1b() -> bool:
 
 
 def print_tiles() -> None:
-    """Print whole tiles with their true halo, and what the search finds."""
+    """Print whole tiles with their exact halo, and the tiles that the search finds."""
     shapes = [(300, 400), (270, 480), (270, 384)]
     plans = [sr.plan_tiles(M5_X2, 1080, 1920, NPU, tile=tile) for tile in shapes]
     found = sr.plan_tiles(M5_X2, 1080, 1920, NPU)
@@ -248,7 +248,7 @@ TILE_FACTORS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def print_60_fps(frames_per_second: float = 60) -> None:
-    """Print how much more of one resource would reach 60 FPS, M5 x2 at 1080p to 4K."""
+    """Print how much more of one resource M5 x2 needs for 60 FPS at 1080p to 4K."""
     cells = []
     for execution in EXECUTIONS:
         factors = TILE_FACTORS if execution == "best tiles" else FACTORS
@@ -285,7 +285,7 @@ def print_all_networks() -> None:
 
 
 def main() -> int:
-    """Print everything; 1 if a row of Table 3 leaves its margin."""
+    """Print everything; 1 if a row of Table 3 is outside its margin."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     print(__doc__.partition("\n\n")[2])
     checks = [print_macs()]

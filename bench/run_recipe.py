@@ -1,9 +1,9 @@
 """What each part of the recipe is worth: python bench/run_recipe.py --data D --val V --out RUNS.
 
-Trains SESR-M5 x2 briefly, with one thing changed at a time and two seeds, into RUNS/NAME (what is
-finished is not trained again), and scores each on the images of --val.  Prints the table, writes
-RUNS/recipe.md and RUNS/recipe.jsonl and, with --figure, the curves.  A minute and a half for each
-run on one core, half of them with the first seed alone (--seeds 0).
+Trains SESR-M5 x2 briefly, with one change at a time and two seeds, into RUNS/NAME (finished runs
+are not repeated), and scores each on the images of --val.  Prints the table, writes RUNS/recipe.md
+and RUNS/recipe.jsonl and, with --figure, the curves.  Each run takes a minute and a half on one
+core; --seeds 0 trains only the first seed, which halves the number of runs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BASE_SEEDS = (0, 1, 2)
 
 
 class Change(NamedTuple):
-    """One line of the table: its runs' folders are ``key-s0``, ``key-s1``."""
+    """One line of the table; its runs are in the folders ``key-s0`` and ``key-s1``."""
 
     key: str
     what: str
@@ -87,19 +87,19 @@ def variants(seeds: Sequence[int]) -> tuple[Variant, ...]:
 
 
 class Line(NamedTuple):
-    """One change's runs and their differences to the base's with the same seed, in dB."""
+    """Runs of one change, and their differences in dB from the base with the same seed."""
 
     runs: Sequence[Outcome]
     differences: Sequence[float | None]
 
     @property
     def known(self) -> list[float]:
-        """The differences that there are."""
+        """The differences that are known."""
         return [d for d in self.differences if d is not None]
 
 
 def lines_for(found: Mapping[str, Outcome]) -> dict[str, Line]:
-    """The changes of which at least one run is finished."""
+    """The changes with at least one finished run."""
     lines = {}
     for key in (change.key for change in CHANGES):
         runs = [run for seed in SEEDS if (run := found.get(f"{key}-s{seed}"))]
@@ -120,13 +120,13 @@ def base_scores(found: Mapping[str, Outcome]) -> list[float]:
 
 
 def noise(found: Mapping[str, Outcome]) -> float | None:
-    """Standard deviation in dB of the difference of two runs that differ in their seeds alone."""
+    """Standard deviation in dB of the difference of two runs that differ only in the seed."""
     scores = base_scores(found)
     return math.sqrt(2) * statistics.stdev(scores) if len(scores) == len(BASE_SEEDS) else None
 
 
 def kept(line: Line, deviation: float | None) -> str:
-    """Whether to take the change over, and why not."""
+    """Whether to adopt the change, and if not, why."""
     share = line.runs[0].pixels / BASE_PIXELS
     if any(run.psnr_db is None for run in line.runs):
         return "no: diverged"
@@ -152,7 +152,7 @@ COLUMNS = (
 
 
 def rows_for(found: Mapping[str, Outcome]) -> list[tuple[str, ...]]:
-    """The base and a row for each change."""
+    """One row for the base and for each change."""
     lines, deviation = lines_for(found), noise(found)
     base = [run for seed in SEEDS if (run := found.get(f"base-s{seed}"))]
     rows = [_row(found, "base", base, [None] * len(SEEDS), "-")] if base else []
@@ -185,7 +185,7 @@ def _number(value: float | None, sign: str = "") -> str:
 
 
 def notes_for(found: Mapping[str, Outcome]) -> list[str]:
-    """What the noise is, once all seeds of the base are there."""
+    """Describe the noise, if all seeds of the base are finished."""
     scores, deviation = base_scores(found), noise(found)
     if deviation is None:
         return []
@@ -198,7 +198,7 @@ def notes_for(found: Mapping[str, Outcome]) -> list[str]:
 
 
 def main() -> int:
-    """Run the study; 2 if it cannot be."""
+    """Run the study; 2 if it fails."""
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, nargs="*", choices=SEEDS, default=SEEDS)
     args = options.parse_args()

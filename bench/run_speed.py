@@ -1,12 +1,12 @@
-"""Speed and memory beside the runtimes its users would otherwise pick: python bench/run_speed.py.
+"""Compare speed and memory with those of common runtimes: python bench/run_speed.py.
 
-Checks first that all outputs agree, then times them in turns: median, and how many times as fast
-this engine is as the fastest peer.  Needs the extra `bench`; peers that are not installed are left
-out.  Writes speed.json and speed.png (scaling.json and .png for --scaling).  Exit code 1 if outputs
-differ.
+Checks that all outputs agree, then times the runtimes in turns: the median, and how many times as
+fast this engine is as the fastest peer.  Needs the extra `bench`; peers that are not installed are
+skipped.  Writes speed.json and speed.png (scaling.json and .png for --scaling).  Exit code 1 if
+outputs differ.
 
-A long run may be stopped and continued: with --into FILE each row is written as it is measured, and
-what FILE holds is not measured again.  --table FILE prints what FILE holds.
+A long run may be stopped and resumed: with --into FILE each row is written as it is measured, and
+rows that FILE contains are not measured again.  --table FILE prints the rows of FILE.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Report = dict[str, Any]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print, write; 1 if outputs differ, 2 if FILE does not fit."""
+    """Measure, print and write; 1 if outputs differ, 2 if FILE does not fit."""
     args = arguments(argv)
     try:
         if args.table:
@@ -61,14 +61,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measured(args: argparse.Namespace) -> Report:
-    """Measure every row that is not there yet, and write after each."""
+    """Measure every missing row, and write after each."""
     begun = time.perf_counter()
     report, args.scaled = opened(args), {}
     args.into.parent.mkdir(parents=True, exist_ok=True)
     with Workers() as args.workers:
         for part, case in missing(args, report):
             if time.perf_counter() - begun > args.stop_after:
-                print("stopped; the same command goes on from here")
+                print("stopped; run the same command to resume")
                 break
             row = case._asdict() | PARTS[part].measure(args, case)
             report.setdefault(part, []).append(row)
@@ -79,7 +79,7 @@ def measured(args: argparse.Namespace) -> Report:
 
 
 def missing(args: argparse.Namespace, report: Report) -> Iterator[tuple[str, Case]]:
-    """Parts and cases that are asked for and have no row."""
+    """Parts and cases that were selected and have no row yet."""
     for part in args.parts:
         known = {Case(*(row[key] for key in Case._fields)) for row in report.get(part, ())}
         for case in PARTS[part].cases(args):
@@ -88,7 +88,7 @@ def missing(args: argparse.Namespace, report: Report) -> Iterator[tuple[str, Cas
 
 
 def opened(args: argparse.Namespace) -> Report:
-    """What is continued, or a new report; ValueError if it was measured on something else."""
+    """The report to resume, or a new one; ValueError if it was measured on another machine."""
     from speed.peak import peak_gflops
 
     here = machine()
@@ -98,17 +98,17 @@ def opened(args: argparse.Namespace) -> Report:
     if differing := [key for key in here if report["machine"].get(key) != here[key]]:
         key = differing[0]
         raise ValueError(
-            f"{args.into} was measured with {key} {report['machine'].get(key)}, here it is "
-            f"{here[key]}: figures of two machines do not belong into one table"
+            f"{args.into} was measured with {key} {report['machine'].get(key)}, but here it is "
+            f"{here[key]}: a report must not mix figures of two machines"
         )
-    for threads in map(str, args.threads):  # the highest ever seen: others can only lower it
+    for threads in map(str, args.threads):  # keep the highest: other load can only lower it
         before = report["peak_gflops"].get(threads, 0.0)
         report["peak_gflops"][threads] = round(max(before, peak_gflops(int(threads))), 1)
     return report
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hold for."""
+    """The machine and packages that the figures are valid for."""
     from sesr_kernels.machine.host import HOST
 
     return {
@@ -121,7 +121,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Its name, where the system tells."""
+    """Name of the processor, as far as the system states it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -131,7 +131,7 @@ def processor() -> str:
 
 
 def installed_version(package: str) -> str:
-    """Of a distribution; "" if it is not there."""
+    """Version of a distribution; "" if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -139,15 +139,15 @@ def installed_version(package: str) -> str:
 
 
 def read(path: Path) -> Report:
-    """A report; ValueError if the file is none."""
+    """Read a report; ValueError if the file is not one."""
     report = json.loads(path.read_text())
     if not isinstance(report, dict) or "machine" not in report:
-        raise ValueError(f"{path} is no report of run_speed.py")
+        raise ValueError(f"{path} is not a report of run_speed.py")
     return report
 
 
 def write(path: Path, report: Report) -> None:
-    """One row a line, so that a change of figures can be read."""
+    """Write one row per line, so that changed figures show in a diff."""
     parts = [f'"{key}": {json.dumps(report[key])}' for key in ("machine", "peak_gflops")]
     for part in PARTS:
         if rows := report.get(part):
@@ -165,24 +165,36 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--networks", nargs="+", choices=NETWORKS)
     add("--sizes", nargs="+", choices=SIZES)
     add("--threads", nargs="+", type=int)
-    add("--parts", nargs="+", choices=PARTS, help="all but scaling unless given")
-    add("--peers", nargs="+", choices=peers.PEERS, help="only these (and this engine)")
-    add("--without", nargs="+", choices=[*peers.ENGINE, *peers.PEERS][1:], default=[])
-    add("--repeats", type=int, default=9, help="of those within three times the fastest")
-    add("--least", type=int, default=3, help="repeats of every one")
-    add("--seconds", type=float, default=20, help="no more repeats of a row after this long")
-    add("--quick", action="store_true", help="M5 at 960 x 540: under three minutes")
-    add("--scaling", action="store_true", help="time a pixel over image sizes")
+    add("--parts", nargs="+", choices=PARTS, help="parts to measure (default: all but scaling)")
+    add("--peers", nargs="+", choices=peers.PEERS, help="measure only these and this engine")
+    add(
+        "--without",
+        nargs="+",
+        choices=[*peers.ENGINE, *peers.PEERS][1:],
+        default=[],
+        help="candidates to skip",
+    )
+    add("--repeats", type=int, default=9, help="runs of candidates up to three times the fastest")
+    add("--least", type=int, default=3, help="runs of every candidate, at least")
+    add("--seconds", type=float, default=20, help="stop repeating a row after this long")
+    add("--quick", action="store_true", help="only M5 at 960 x 540: under three minutes")
+    add("--scaling", action="store_true", help="measure the time per pixel for many image sizes")
     add("--out", type=Path, default=Path("bench-output"), help="folder of a new report")
-    add("--into", type=Path, metavar="FILE", help="a report to begin or to continue")
-    add("--stop-after", type=float, default=float("inf"), metavar="SECONDS")
-    add("--table", type=Path, nargs="?", const=RESULTS, metavar="FILE", help="print it")
-    add("--plot", type=Path, metavar="FILE", help="PNG of --table")
+    add("--into", type=Path, metavar="FILE", help="report to start or to resume")
+    add(
+        "--stop-after",
+        type=float,
+        default=float("inf"),
+        metavar="SECONDS",
+        help="stop after this long",
+    )
+    add("--table", type=Path, nargs="?", const=RESULTS, metavar="FILE", help="report to print")
+    add("--plot", type=Path, metavar="FILE", help="PNG to write for --table")
     return completed(parser.parse_args(argv))
 
 
 def completed(args: argparse.Namespace) -> argparse.Namespace:
-    """Fill in what was not said."""
+    """Fill in the defaults."""
     small = args.quick or args.scaling or args.table
     args.networks = args.networks or (["m5-x2"] if small else list(NETWORKS))
     args.sizes = args.sizes or (["540p"] if small else list(SIZES))
@@ -200,5 +212,5 @@ def completed(args: argparse.Namespace) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the workers end too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the workers exit too
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""What storing a run's state as float16 costs: python bench/run_state.py RUN NAME --data --val.
+"""The effect of storing a run's state as float16: python bench/run_state.py RUN NAME --data --val.
 
-Goes on with the training of NAME from RUN's own checkpoint, from the stored state (weights/states)
-and from its weights without moments, with the same batches and learning rates, and prints the PSNR
-on VAL of the weights themselves (no moving average) on the way.
+Resumes the training of NAME from RUN's own checkpoint, from the stored state (weights/states) and
+from its weights without moments, with the same batches and learning rates, and prints the PSNR on
+VAL of the weights themselves (no moving average) after some steps.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from state import read_state
 
 
 def starts(run: Path, name: str, recipe: Recipe) -> dict[str, Adam]:
-    """The optimiser in each of the states to compare."""
+    """Optimisers in the states to compare."""
     params = sr.load(name)[1]
     with np.load(run / "checkpoint.npz") as file:
         exact: dict[str, Array] = {key: file[key] for key in file.files if key != "meta"}
@@ -63,12 +63,12 @@ def main() -> int:
     """Train three times, print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
     add: Any = parser.add_argument
-    add("run", type=Path, metavar="RUN")
-    add("name", metavar="NAME")
+    add("run", type=Path, metavar="RUN", help="folder of a run with its checkpoint")
+    add("name", metavar="NAME", help="shipped name with a stored state")
     add("--data", type=Path, required=True, help="folder of the training images")
     add("--val", type=Path, required=True, help="folder of images: Kodak24")
     add("--cache", type=Path, required=True, help="folder for the prepared images")
-    add("--parts", type=int, nargs="*", default=[1, 10, 100, 300], help="steps until each score")
+    add("--parts", type=int, nargs="*", default=[1, 10, 100, 300], help="steps before each score")
     add_engine_option(parser)
     args = parser.parse_args()
     meta = read_state(args.name)[0]
@@ -89,7 +89,7 @@ def main() -> int:
                 done = part
                 scores.append(validate(net, adam.params))
             rows.append((what, *(f"{score:.3f}" for score in scores)))
-    title = f"{args.name}, on from step {meta['step']}: PSNR on {args.val.name} / dB after steps"
+    title = f"{args.name}, resumed at step {meta['step']}: PSNR on {args.val.name} / dB after steps"
     print_table(title, ("", "0", *map(str, args.parts)), rows)
     print(json.dumps({"learning_rate": recipe.rate(meta["step"])}))
     return 0

@@ -1,13 +1,14 @@
-"""The oracle against other runtimes: ``python bench/run_verify.py [--data FOLDER]``.
+"""Test the oracle with other runtimes: ``python bench/run_verify.py [--data FOLDER]``.
 
 Every installed runtime runs M5 and XL (x2 and x4) and FSRCNN on real images in every arithmetic
-that it offers; each must be accepted, layer by layer where it shows its tensors, and end to end.
-With ``--calibrate``: the histogram of errors in standard deviations of the statistical model, over
-these and over simulated implementations, from which `SIGMAS` was chosen.
+that it offers.  Each must be accepted end to end and, if it shows its tensors, layer by layer.
+``--calibrate`` prints the histogram of errors in standard deviations of the statistical model, for
+these and for simulated implementations; `SIGMAS` was chosen from it.
 
-``--bounds`` prints every tensor's error beside the three kinds of bounds.
+``--bounds`` prints every tensor's error and the three kinds of bounds.
 
-FOLDER holds images; scikit-image's photographs otherwise.  Exit code 1 if any is rejected.
+FOLDER contains images; the default is scikit-image's photographs.  Exit code 1 if a runtime is
+rejected.
 """
 
 from __future__ import annotations
@@ -30,10 +31,22 @@ from verification import simulated
 from verification.cases import NETWORKS, Case, cases
 
 EDGES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, np.inf)
+COLUMNS = (
+    "network",
+    "runtime",
+    "dtype",
+    "tensors",
+    "images",
+    "theorem",
+    "own inputs",
+    "end to end",
+    "output",
+    "",
+)
 
 
 def tensors_of(peer: str, case: Case, dtype: str) -> Tensors:
-    """What a runtime shows; NotOffered if it is not there or computes in another format."""
+    """Tensors of a runtime; NotOffered if it is not installed or computes in another format."""
     try:
         tensors = PEERS[peer](case.net, case.params, case.x, dtype)
     except (ImportError, RuntimeError) as error:
@@ -45,7 +58,7 @@ def tensors_of(peer: str, case: Case, dtype: str) -> Tensors:
 
 
 def verify(found: list[Case], peers: list[str]) -> tuple[list[tuple[str, ...]], list[str]]:
-    """A row for each network, runtime and arithmetic; and what was rejected."""
+    """One row for each network, runtime and arithmetic; and the rejections."""
     rows, rejected = [], []
     for network in dict.fromkeys(case.network for case in found):
         for peer in peers:
@@ -63,7 +76,7 @@ def _verify(peer: str, dtype: str, found: list[Case]) -> tuple[tuple[str, ...] |
         try:
             tensors = tensors_of(peer, case, dtype)
         except NotOffered as reason:
-            notice(f"{case.network}, {peer}, {dtype}: left out ({reason})")
+            notice(f"{case.network}, {peer}, {dtype}: skipped ({reason})")
             return None, []
         result = sr.compare(
             case.net, case.params, case.x, tensors, dtype, winograd=WINOGRAD.get(peer)
@@ -81,7 +94,7 @@ def _verify(peer: str, dtype: str, found: list[Case]) -> tuple[tuple[str, ...] |
 
 
 def calibrate(found: list[Case], peers: list[str]) -> dict[str, dict[str, object]]:
-    """Errors in standard deviations, over all tensors: counts between `EDGES` and the largest."""
+    """Errors of all tensors in standard deviations: counts between `EDGES`, and the largest."""
     table: dict[str, dict[str, object]] = {}
 
     def add(label: str, case: Case, tensors: Tensors, arithmetic: Arithmetic) -> None:
@@ -106,7 +119,7 @@ def calibrate(found: list[Case], peers: list[str]) -> dict[str, dict[str, object
 
 
 def deviations(case: Case, tensors: Tensors, arithmetic: Arithmetic) -> Array:
-    """How far each element lies outside what is exact, end to end, in standard deviations."""
+    """Distance of each element from the exact values, end to end, in standard deviations."""
     model = prepare(case.net, case.params, arithmetic)
     found = []
     for name, tensor in walk(model, case.x, {}, (2,)):
@@ -114,13 +127,13 @@ def deviations(case: Case, tensors: Tensors, arithmetic: Arithmetic) -> Array:
             low = np.minimum(tensor.exact, tensor.stored)
             high = np.maximum(tensor.exact, tensor.stored)
             outside = np.maximum(np.maximum(low - tensors[name], tensors[name] - high), 0.0)
-            sigma = np.maximum(tensor.reach(2) / SIGMAS, np.finfo(float).tiny)
+            sigma = np.maximum(tensor.deviation(2) / SIGMAS, np.finfo(float).tiny)
             found.append((outside / sigma).ravel())
     return np.concatenate(found)
 
 
 def print_histogram(table: dict[str, dict[str, object]]) -> None:
-    """Shares of the elements between the edges; a dot where there are none at all."""
+    """Print the shares of elements between the edges; a dot where there are none."""
     columns = ("implementation", *(f"<= {edge:g}" for edge in EDGES[1:]), "largest")
     rows = []
     for label, row in table.items():
@@ -133,7 +146,7 @@ def print_histogram(table: dict[str, dict[str, object]]) -> None:
 
 
 def print_bounds(case: Case) -> None:
-    """Each tensor's largest error in float32 beside the largest of each kind of bound."""
+    """Print each tensor's largest error in float32 and the largest of each kind of bound."""
     exact_params: Params = {name: array.astype(np.float64) for name, array in case.params.items()}
     exact = sr.forward(case.net, exact_params, case.x.astype(np.float64))
     made = sr.forward(case.net, case.params, case.x)
@@ -151,20 +164,25 @@ def print_bounds(case: Case) -> None:
     print_table(title, ("tensor", "error", *kinds), rows)
 
 
-def main() -> int:
-    """Run what was asked for."""
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="images, as the networks' input"
+        "--data", type=Path, metavar="FOLDER", help="folder of images, the networks' input"
     )
     parser.add_argument("--size", type=int, default=96, help="rows and columns of each image")
-    parser.add_argument("--images", type=int, default=3, help="photographs, at most")
+    parser.add_argument("--images", type=int, default=3, help="largest number of photographs")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--runtimes", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--calibrate", action="store_true", help="print the histogram")
-    parser.add_argument("--bounds", action="store_true", help="print the bounds beside the errors")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    parser.add_argument("--bounds", action="store_true", help="print errors and bounds")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the selected part; 1 if a runtime is rejected."""
+    args = arguments()
     found = [
         case
         for case in cases(args.data, args.size, args.images)
@@ -176,36 +194,22 @@ def main() -> int:
     if args.calibrate:
         table = calibrate(found, args.runtimes)
         if args.json:
-            print_json(
-                {
-                    label: {k: np.asarray(v).tolist() for k, v in row.items()}
-                    for label, row in table.items()
-                }
-            )
+            print_json({name: _as_lists(row) for name, row in table.items()})
         else:
             print_histogram(table)
         return 0
     rows, rejected = verify(found, args.runtimes)
-    columns = (
-        "network",
-        "runtime",
-        "dtype",
-        "tensors",
-        "images",
-        "theorem",
-        "own inputs",
-        "end to end",
-        "output",
-        "",
-    )
     if args.json:
-        print_json(
-            {"rows": [dict(zip(columns, row, strict=True)) for row in rows], "rejected": rejected}
-        )
+        named = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        print_json({"rows": named, "rejected": rejected})
     else:
-        print_table("Largest share of the bounds used", columns, rows)
+        print_table("Largest share of the bounds used", COLUMNS, rows)
         print("\n".join(rejected) or "all accepted")
     return 1 if rejected else 0
+
+
+def _as_lists(row: dict[str, object]) -> dict[str, object]:
+    return {key: np.asarray(value).tolist() for key, value in row.items()}
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ __all__ = [
     "ycbcr_to_rgb",
 ]
 
-# Imported when first asked for, so that `import sesr_ref` stays quick.
+# Imported on first use, so that `import sesr_ref` stays quick.
 _LATER = {
     **dict.fromkeys(("from_onnx", "load_any", "to_onnx"), "sesr_ref.exchange"),
     **dict.fromkeys(("from_tflite", "to_tflite"), "sesr_ref.exchange.tflite"),

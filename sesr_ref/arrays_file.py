@@ -1,8 +1,8 @@
-"""Arrays in .npy and .npz files that may hold anything: checked before memory is taken for them.
+"""Arrays in untrusted .npy and .npz files: checked before memory is allocated for them.
 
-NumPy's own readers trust a file's claims, look for pickles and raise whatever their parser meets.
-Here a header is parsed as data, sizes are compared with what is needed before a byte is inflated,
-and whatever is wrong is one ValueError.
+NumPy's own readers trust a file's claims, accept pickles and raise errors of many kinds.  Here a
+header is parsed as data, sizes are compared with what is needed before a byte is decompressed, and
+every defect is one ValueError.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_ref.files import check_regular
+from sesr_ref.limits import check, in_one_line, naming, shown
 
 MAX_HEADER_BYTES = 10_000
 MAX_AXES = 32
 MAX_BYTES = 1 << 33
-"""Largest array that is read without a narrower limit."""
+"""Largest array that is read unless the caller states a limit."""
 MAGIC = b"\x93NUMPY"
 LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
-"""Bytes of the header's length by major version of the format."""
+"""Size in bytes of the field with the header's length, by major version of the format."""
 
 Stored = npt.NDArray[Any]
 
@@ -46,11 +47,13 @@ _DAMAGE = (
     IndexError,
     KeyError,
 )
-"""What zipfile raises for archives that are damaged, encrypted or something else."""
+"""What zipfile raises for archives that are damaged or encrypted, and for other files."""
+_NOT_LITERAL = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
+"""What Python's parser of literals raises."""
 
 
 class Header(NamedTuple):
-    """What the head of a .npy file states: an array's shape, dtype and order, and its place."""
+    """What the head of .npy data states: an array's shape, dtype and order, and its offset."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -59,8 +62,13 @@ class Header(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values."""
+        """Size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    def check_held(self, held: int) -> None:
+        """Raise ValueError unless `held` bytes, header included, hold the values."""
+        if held < self.offset + self.nbytes:
+            raise ValueError(f"truncated: {held - self.offset} bytes of {self.nbytes}")
 
 
 def read_header(stream: IO[bytes]) -> Header:
@@ -69,31 +77,26 @@ def read_header(stream: IO[bytes]) -> Header:
     Parameters
     ----------
     stream : binary file
-        At the start of the data; afterwards at the values.
+        Positioned at the start of the data; afterwards at the values.
 
     Returns
     -------
     Header
-        Of an array of numbers (or of two raw bytes each, as bfloat16 is stored).
+        Describes an array of numbers, or of raw pairs of bytes, as bfloat16 is stored.
 
     Raises
     ------
     ValueError
         For anything else, pickles included, in one line.
     """
-    start = stream.read(8)
-    if len(start) < 8 or not start.startswith(MAGIC) or start[6] not in LENGTH_BYTES:
-        raise ValueError("not a .npy file of numbers (its first bytes are others)")
-    size = LENGTH_BYTES[start[6]]
-    length = int.from_bytes(stream.read(size), "little")
-    if length > MAX_HEADER_BYTES:
-        raise ValueError(f"not a .npy file of numbers (a header of {length} bytes)")
-    text = stream.read(length)
-    try:
-        shape, dtype, fortran = _stated(text.decode("latin-1"))
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"not a .npy file of numbers ({reason:.100})") from None
+    with naming("not a .npy file of numbers", _NOT_LITERAL):
+        start = stream.read(8)
+        version = start[6] if len(start) == 8 and start.startswith(MAGIC) else None
+        check(version in LENGTH_BYTES, "its first bytes", f"{MAGIC!r} and a known version", start)
+        size = LENGTH_BYTES[start[6]]
+        length = int.from_bytes(stream.read(size), "little")
+        check(length <= MAX_HEADER_BYTES, "its header's length", f"<= {MAX_HEADER_BYTES}", length)
+        shape, dtype, fortran = _stated(stream.read(length).decode("latin-1"))
     return Header(shape, dtype, fortran, 8 + size + length)
 
 
@@ -101,17 +104,18 @@ def _stated(text: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
     with warnings.catch_warnings():  # Python's parser warns of odd literals
         warnings.simplefilter("ignore")
         stated = ast.literal_eval(text.strip())
-    if not isinstance(stated, dict) or set(stated) != {"descr", "fortran_order", "shape"}:
-        raise ValueError("its header lacks a field or has another")
+    fields = {"descr", "fortran_order", "shape"}
+    valid = isinstance(stated, dict) and set(stated) == fields
+    check(valid, "its header", f"a dict of {', '.join(sorted(fields))}", stated)
     descr, shape, fortran = stated["descr"], stated["shape"], stated["fortran_order"]
-    if not isinstance(descr, str) or not isinstance(fortran, bool):
-        raise ValueError(f"descr {descr!r:.40}, fortran_order {fortran!r:.40}")
+    check(isinstance(descr, str), "descr", "a string", descr)
+    check(isinstance(fortran, bool), "fortran_order", "true or false", fortran)
     dtype = np.dtype(descr)
-    if dtype.kind not in "fiubc" and dtype != np.dtype("V2"):
-        raise ValueError(f"an array of {dtype}: a pickle?")
-    numbers = isinstance(shape, tuple) and all(type(n) is int and 0 <= n < 1 << 40 for n in shape)
-    if not numbers or len(shape) > MAX_AXES or math.prod(shape) >= 1 << 48:
-        raise ValueError(f"shape {shape!r:.60}")
+    numbers = dtype.kind in "fiubc" or dtype == np.dtype("V2")
+    check(numbers, "its values", "numbers, not objects that need a pickle", dtype)
+    sizes = isinstance(shape, tuple) and all(type(n) is int and 0 <= n < 1 << 40 for n in shape)
+    small = sizes and len(shape) <= MAX_AXES and math.prod(shape) < 1 << 48
+    check(small, "its shape", f"at most {MAX_AXES} sizes of less than 2**48 values", shape)
     return shape, dtype, fortran
 
 
@@ -121,11 +125,11 @@ def read_array(stream: IO[bytes], limit: int = MAX_BYTES, held: int | None = Non
     Parameters
     ----------
     stream : binary file
-        At the start of the data.
+        Positioned at the start of the data.
     limit : int
-        Bytes of the values at most; more is rejected before any of them is read.
+        Largest size of the values in bytes; more is rejected before any of them is read.
     held : int, optional
-        Bytes that the stream holds in all, where that is known ahead.
+        Bytes that the stream holds in all, if known.
 
     Returns
     -------
@@ -138,17 +142,18 @@ def read_array(stream: IO[bytes], limit: int = MAX_BYTES, held: int | None = Non
         As `read_header`; if it claims more than `limit` or more than there is.
     """
     header = read_header(stream)
-    if header.nbytes > limit:
-        raise ValueError(
-            f"claims {header.nbytes} bytes ({header.shape} of {header.dtype}), at most {limit} fit"
-        )
-    if held is not None and held < header.offset + header.nbytes:
-        raise ValueError(f"truncated: {held - header.offset} bytes of {header.nbytes}")
+    _check_claim(f"{header.shape} of {header.dtype}", header.nbytes, limit)
+    if held is not None:
+        header.check_held(held)
     data = stream.read(header.nbytes)
-    if len(data) != header.nbytes:
-        raise ValueError(f"truncated: {len(data)} bytes of {header.nbytes}")
+    header.check_held(header.offset + len(data))
     array = np.frombuffer(data, header.dtype).astype(header.dtype.newbyteorder("="))
     return array.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _check_claim(what: str, claimed: int, limit: int) -> None:
+    if claimed > limit:
+        raise ValueError(f"{what} takes {claimed} bytes, more than the limit of {limit}")
 
 
 def map_npy(path: Path, label: str = "") -> Stored:
@@ -157,9 +162,9 @@ def map_npy(path: Path, label: str = "") -> Stored:
     Parameters
     ----------
     path : Path
-        Of a .npy file.
+        A .npy file.
     label : str
-        What errors call it; its path unless given.
+        Its name in error messages; the path by default.
 
     Returns
     -------
@@ -168,19 +173,15 @@ def map_npy(path: Path, label: str = "") -> Stored:
     Raises
     ------
     ValueError
-        If it is no .npy file of numbers, or shorter than it claims, or no regular file.
+        If it is not a regular .npy file of numbers, or shorter than it claims.
     OSError
         If it cannot be read.
     """
     check_regular(path)
-    with path.open("rb") as stream:
-        try:
-            header = read_header(stream)
-            if (held := os.fstat(stream.fileno()).st_size) < header.offset + header.nbytes:
-                raise ValueError(f"truncated: {held - header.offset} bytes of {header.nbytes}")
-        except ValueError as error:
-            raise ValueError(f"{label or path}: {error}") from None
-    if not header.nbytes:  # nothing to map
+    with path.open("rb") as stream, naming(label or path):
+        header = read_header(stream)
+        header.check_held(os.fstat(stream.fileno()).st_size)
+    if not header.nbytes:  # a mapping must not be empty
         return np.zeros(header.shape, header.dtype)
     order = "F" if header.fortran else "C"
     return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)  # type: ignore[call-overload, no-any-return]
@@ -192,9 +193,9 @@ def read_npy(path: Path, limit: int = MAX_BYTES) -> Stored:
     Parameters
     ----------
     path : Path
-        Of a .npy file.
+        A .npy file.
     limit : int
-        Bytes of its values at most.
+        Largest size of its values in bytes.
 
     Returns
     -------
@@ -203,20 +204,17 @@ def read_npy(path: Path, limit: int = MAX_BYTES) -> Stored:
     Raises
     ------
     ValueError
-        As `read_array`, with the path, or if it is no regular file.
+        As `read_array`, with the path, or if it is not a regular file.
     OSError
         If it cannot be read.
     """
     check_regular(path)
-    with path.open("rb") as stream:
-        try:
-            return read_array(stream, limit, os.fstat(stream.fileno()).st_size)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+    with path.open("rb") as stream, naming(path):
+        return read_array(stream, limit, os.fstat(stream.fileno()).st_size)
 
 
 class Archive:
-    """The members of an open .npz by name; each is read when it is asked for."""
+    """The members of an open .npz by name; each is read on request."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -224,16 +222,16 @@ class Archive:
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if name in self._members:
-                raise ValueError(f"holds {name!r:.80} twice")
+                raise ValueError(f"{shown(name, 80)} is there twice")
             self._members[name] = info
 
     @property
     def names(self) -> list[str]:
-        """Members in the file's order, without the suffix."""
+        """Names of the members in the file's order, without the suffix."""
         return list(self._members)
 
     def size(self, name: str) -> int:
-        """Bytes that a member claims to hold, header and values."""
+        """Size in bytes that the archive states for a member, header included."""
         return self._members[name].file_size
 
     def read(
@@ -250,11 +248,11 @@ class Archive:
         name : str
             One of `names`.
         shape : tuple of int, optional
-            What it must have.
+            The shape that it must have.
         dtypes : sequence of str
-            Names of dtypes of which it must have one; any of numbers unless given.
+            Names of the dtypes that it may have; by default any dtype of numbers.
         limit : int
-            Bytes of its values at most.
+            Largest size of its values in bytes.
 
         Returns
         -------
@@ -263,7 +261,8 @@ class Archive:
         Raises
         ------
         ValueError
-            Naming the member: if it is something else, encrypted, or compressed as NumPy does not.
+            Naming the member, if it is something else, encrypted, or compressed by another method
+            than NumPy's.
         """
         with self._opened(name) as stream:
             _check_stated(read_header(stream), shape, dtypes)
@@ -271,45 +270,37 @@ class Archive:
             return read_array(stream, limit, self.size(name))
 
     def unpack(self, name: str, path: Path, limit: int) -> None:
-        """Write a member of at most `limit` bytes to a file, from where it can be mapped."""
-        if self.size(name) > limit:
-            raise ValueError(f"{name!r:.80} claims {self.size(name)} bytes, at most {limit} fit")
+        """Write a member of at most `limit` bytes to a file, so that it can be mapped."""
+        _check_claim(shown(name, 80), self.size(name), limit)
         with self._opened(name) as stream, path.open("wb") as out:
             shutil.copyfileobj(stream, out)
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a member; whatever is wrong with it is one ValueError that names it."""
+        """Open a member; every defect is one ValueError that names it."""
         info = self._members[name]
         known = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        if info.flag_bits & 1 or info.compress_type not in known:
-            raise ValueError(f"{name!r:.80} is encrypted, or compressed as NumPy does not")
-        try:
+        with naming(f"{name:.80}", _DAMAGE):
+            if info.flag_bits & 1 or info.compress_type not in known:
+                raise ValueError("encrypted, or compressed by another method than NumPy's")
             with self._archive.open(info) as stream:
                 yield stream
-        except _DAMAGE as error:
-            raise ValueError(f"{name:.80}: {_in_words(error)}") from None
 
 
 def _check_stated(header: Header, shape: tuple[int, ...] | None, dtypes: Sequence[str]) -> None:
-    if dtypes and header.dtype.name not in dtypes:
-        raise ValueError(f"an array of {header.dtype} instead of {' or '.join(dtypes)}")
-    if shape is not None and header.shape != shape:
-        raise ValueError(f"must have shape {shape}, got {header.shape}")
-
-
-def _in_words(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+    known = not dtypes or header.dtype.name in dtypes
+    check(known, "its dtype", " or ".join(dtypes), header.dtype)
+    check(shape is None or header.shape == shape, "its shape", f"{shape}", header.shape)
 
 
 @contextmanager
 def open_npz(source: Path | IO[bytes]) -> Iterator[Archive]:
-    """Open an .npz whose content is not trusted.
+    """Open an untrusted .npz.
 
     Parameters
     ----------
     source : path or binary file
-        Of the archive.
+        The archive.
 
     Yields
     ------
@@ -318,7 +309,7 @@ def open_npz(source: Path | IO[bytes]) -> Iterator[Archive]:
     Raises
     ------
     ValueError
-        If it is no archive, holds a name twice or is damaged, in one line without the path.
+        If it is not an archive, has a name twice or is damaged, in one line without the path.
     OSError
         If it cannot be read.
     """
@@ -327,6 +318,6 @@ def open_npz(source: Path | IO[bytes]) -> Iterator[Archive]:
     try:
         archive = zipfile.ZipFile(source)
     except _DAMAGE as error:
-        raise ValueError(f"not an .npz file ({_in_words(error)})") from None
+        raise ValueError(f"not an .npz file ({in_one_line(error)})") from None
     with archive:
         yield Archive(archive)

@@ -1,13 +1,12 @@
-"""Whether networks, parameters and images fit each other, checked once where they come in."""
+"""Checks that networks, parameters and images fit each other, made once where they come in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
+from collections.abc import Iterable, Mapping
 
 from sesr_ref import network as nw
-from sesr_ref.ops.arrays import Array, Params, check_images
+from sesr_ref.limits import check, shown
+from sesr_ref.ops.arrays import Array, Params, check_finite, check_floats, check_images, check_shape
 
 
 def layer_params(layer: nw.Layer, params: Params) -> Params:
@@ -22,11 +21,11 @@ def check_runnable(net: nw.Network, params: Params, x: Array) -> None:
     Parameters
     ----------
     net : Network
-        What shall run.
+        The network to run.
     params : dict of arrays
-        Must hold the network's parameters, no other, in their shapes.
+        The network's parameters in their shapes, and no others.
     x : (n, height, width, channels) float array
-        Must have the network's channels and finite values.
+        Images with the network's number of channels and finite values.
 
     Raises
     ------
@@ -44,7 +43,7 @@ def check_primitive(net: nw.Network) -> None:
     for layer in net.layers:
         if type(layer) not in nw.PRIMITIVES:
             raise ValueError(
-                f"layer {layer.name!r} is a {type(layer).__name__}, which is no primitive: "
+                f"layer {layer.name!r} is a {type(layer).__name__}, not a primitive: "
                 "rewrite the network with collapsed() or expanded() first"
             )
 
@@ -52,39 +51,32 @@ def check_primitive(net: nw.Network) -> None:
 def check_input(net: nw.Network, x: Array) -> None:
     """Raise ValueError unless `x` are images of the network's channels with finite values."""
     check_images(x)
-    if x.shape[3] != net.channels:
-        raise ValueError(
-            f"{net.name} takes images of {net.channels} channel(s), got shape {x.shape}"
-        )
-    if not np.isfinite(x).all():
-        raise ValueError("the images hold NaN or infinite values")
+    needed = f"(n, height, width, {net.channels})"
+    check(x.shape[3] == net.channels, f"{net.name}: the shape of images", needed, x.shape)
+    check_finite("the images", x)
 
 
 def check_network(net: nw.Network) -> None:
     """Raise ValueError unless `net` is a Network."""
-    if not isinstance(net, nw.Network):
-        raise ValueError(
-            "a Network is needed, such as sesr() makes and load() reads with its parameters, "
-            f"got {net!r:.200}"
-        )
+    needed = "a Network, as sesr() returns it and load() reads it with its parameters"
+    check(isinstance(net, nw.Network), "the network", needed, net)
 
 
 def check_params(net: nw.Network, params: Params) -> None:
     """Raise ValueError unless `params` are the parameters of `net` in name, shape and dtype."""
     check_network(net)
-    if not isinstance(params, Mapping):
-        raise ValueError(
-            f"{net.name}: parameters must be a dict of arrays, got {type(params).__name__}"
-        )
+    mapping = isinstance(params, Mapping)
+    check(mapping, f"{net.name}: parameters", "a dict of arrays", type(params))
     needed = net.param_shapes()
-    if missing := sorted(set(needed) - set(params)):
-        raise ValueError(f"{net.name}: parameter {missing[0]!r} is missing")
-    if extra := sorted(set(params) - set(needed)):
-        raise ValueError(f"{net.name} has no parameter {extra[0]!r}")
+    check_names(f"{net.name}: parameter", params, needed)
     for name, shape in needed.items():
-        got = params[name]
-        if not isinstance(got, np.ndarray) or got.dtype not in (np.float32, np.float64):
-            kind = got.dtype if isinstance(got, np.ndarray) else type(got).__name__
-            raise ValueError(f"{name} must be a float32 or float64 array, got {kind}")
-        if got.shape != shape:
-            raise ValueError(f"{name} must have shape {shape}, got {got.shape}")
+        check_floats(name, params[name])
+        check_shape(name, params[name], shape)
+
+
+def check_names(what: str, got: Iterable[str], needed: Iterable[str]) -> None:
+    """Raise ValueError, naming one, if a name is missing or not expected."""
+    given, known = set(got), set(needed)
+    if odd := sorted(known - given) or sorted(given - known, key=str):
+        state = "missing" if odd[0] in known else "not expected"
+        raise ValueError(f"{what} {shown(odd[0])} is {state}")

@@ -1,7 +1,7 @@
-"""Command line of sesr_ref: pick the command, and turn a user's mistake into one line.
+"""Command line of sesr_ref: run a command, and report a user's mistake in one line.
 
-Exit codes: 0 done, 1 a check failed, 2 a user's mistake, 130 interrupted, 141 nobody reads the
-output any more, 143 asked to end.
+Exit codes: 0 success, 1 a check failed, 2 a user's mistake, 130 interrupted (Ctrl-C), 141 the
+reader of the output has gone (SIGPIPE), 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from sesr_ref.commands.console import one_line
 
-# Order of the help; a command is the module of that name in sesr_ref.commands.
+# In the order of the help; each is a module of that name in sesr_ref.commands.
 COMMANDS = (
     "upscale",
     "evaluate",
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Arguments without the program's name; the process' own unless given.
+        Arguments without the program's name; those of the process by default.
 
     Returns
     -------
@@ -60,9 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args, unknown = parser.parse_known_args(arguments)
         name = f"sesr-ref {args.command}" if args.command else name
         if unknown:
-            parser.prog = name  # the command's help is the one to see
+            parser.prog = name  # so that the error points to the command's help
             parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not be valid text
             sys.stdout.reconfigure(errors="backslashreplace")
         if args.command is None:
             parser.print_help()
@@ -70,14 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.words = arguments
         _end_politely()
         code = int(args.run(args))
-        sys.stdout.flush()  # a reader that has gone away shows here, not when Python ends
+        sys.stdout.flush()  # raises here, not at exit, if the reader of the output has gone
         return code
     except KeyboardInterrupt:
         print("sesr-ref: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # 128 + SIGPIPE, as a shell says it: 1 would be a check that failed
+        return 141  # 128 + SIGPIPE, as a shell reports it; 1 would mean a failed check
     except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
         if os.environ.get("SESR_REF_TRACEBACK"):
             traceback.print_exc()
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that states a mistake in one line; argparse puts the usage before it."""
+    """A parser that reports a mistake in one line, without the usage that argparse adds."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2 and one line on standard error."""
@@ -95,14 +95,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def _open_closed_streams() -> None:
-    """Give a process that was started without standard output or error one that goes nowhere."""
+    """Replace a closed standard output or error by one that discards what is written."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  (for good)
 
 
 def _end_politely() -> None:
-    """Let SIGTERM unwind the stack, so that half-written temporary files are removed."""
+    """Make SIGTERM unwind the stack, so that half-written temporary files are removed."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
@@ -111,7 +111,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = Parser(
         prog="sesr-ref",
         description="Enlarge images with SESR networks; train, verify and cost them.",
-        epilog="SESR_REF_TRACEBACK=1 shows where an error came from.",
+        epilog="Set SESR_REF_TRACEBACK=1 to see where an error came from.",
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

@@ -1,7 +1,7 @@
-"""Composites rewritten: expanded (what they stand for) and collapsed (one convolution).
+"""Composites rewritten: expanded (to their layers) and collapsed (to one convolution).
 
-Both rewrites keep the name of each composite's output, so the two networks compare tensor by
-tensor.  Collapsing parameters is a differentiable map, which is all that training needs of it.
+Both rewrites keep the name of each composite's output, so the two networks can be compared tensor
+by tensor.  Collapsing parameters is a differentiable map, which is all that training needs.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from sesr_ref.network import Add, Conv, Layer, Linear, LinearBlock, Network, Net
 from sesr_ref.ops.arrays import Array, Params
 
 Rewrite = Callable[[Linear, tuple[str, ...], int], list[Layer]]
-"""``rule(composite, names of its inputs, channels of the first)``."""
+"""``rule(composite, names of its inputs, channels of the first input)``."""
 
 
 def expanded(net: Network) -> Network:
-    """Each composite as the layers that it stands for.
+    """Replace each composite by its layers.
 
     Parameters
     ----------
     net : Network
-        With composites or without; without, it comes back as it is.
+        Returned unchanged if it has no composites.
 
     Returns
     -------
     Network
         A linear block ``b`` becomes ``b.expand``, ``b.project`` and ``b``, another composite its
-        layers ``b.layer`` and ``b``; parameters are those of `expand_params`.  Where the body is
-        no chain of zero-padded layers, its input is padded once (``b.input``) and its output cut.
+        layers ``b.layer`` and ``b``; parameters are those of `expand_params`.  If the layers of a
+        body cannot each pad their input with zeros, its input is padded once (``b.input``) and its
+        output is cut.
 
     Raises
     ------
@@ -50,12 +51,12 @@ def expanded(net: Network) -> Network:
 
 
 def collapsed(net: Network) -> Network:
-    """Each composite as one convolution; its parameters are those of `collapse_params`.
+    """Replace each composite by one convolution; the parameters are those of `collapse_params`.
 
     Parameters
     ----------
     net : Network
-        With composites or without; without, it comes back as it is.
+        Returned unchanged if it has no composites.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def collapsed(net: Network) -> Network:
 
 @lru_cache(maxsize=32)
 def _collapsed(net: Network) -> Network:
-    """Rewritten once: every step of a training asks for it."""
+    """Rewritten once: every training step needs it."""
     return _rewrite(net, _collapse)
 
 
@@ -108,12 +109,12 @@ def _collapse(block: Linear, inputs: tuple[str, ...], channels: int) -> list[Lay
 def _expand(block: Linear, inputs: tuple[str, ...], channels: int) -> list[Layer]:
     if is_leaky(block):
         raise NetworkError(
-            f"{block.name}: a linear block with bias 'leaky' has no expanded form (its biases are "
-            "part of every weight); use block_bias='true'"
+            f"{block.name}: a linear block with bias 'leaky' has no expanded form, since its "
+            "biases are part of every weight; use block_bias='true'"
         )
     names, margin = {INPUT: inputs[0]}, _margin(block, channels)
     layers: list[Layer] = []
-    if margin:  # so many zeros that what each layer pads itself never reaches the image
+    if margin:  # enough zeros that each layer's own padding never reaches the image
         names[INPUT] = f"{block.name}.{INPUT}"
         layers.append(Pad(names[INPUT], margin, inputs=inputs))
     for layer, reads in steps(block.body):
@@ -122,7 +123,7 @@ def _expand(block: Linear, inputs: tuple[str, ...], channels: int) -> list[Layer
     last = layers[-1]
     if margin:
         layers.append(Pad(block.name, -margin, inputs=(last.name,)))
-    elif last.param_shapes(1):  # they keep their names, so the output needs a layer of its own
+    elif last.param_shapes(1):  # its parameters keep their names, so the block's needs a layer
         layers.append(Add(block.name, inputs=(last.name,)))
     else:
         layers[-1] = dataclasses.replace(last, name=block.name)
@@ -135,12 +136,12 @@ def _member(block: Linear, layer: Layer, name: str, inputs: tuple[str, ...]) -> 
 
 
 def _margin(block: Linear, channels: int) -> int:
-    """Pixels to pad the block's input with; 0 where each layer may pad its own."""
+    """Pixels to pad the block's input with; 0 if each layer may pad its own input."""
     return 0 if pads_itself(block.body, channels) else max(block.facts(channels).radius)
 
 
 class _Composite(NamedTuple):
-    """A composite that owns parameters, the channels that it reads, its parameters' names."""
+    """A composite that owns parameters, the channels of its input, and its parameters' names."""
 
     block: Linear
     channels: int
@@ -155,7 +156,7 @@ class _Composite(NamedTuple):
 
 @lru_cache(maxsize=32)
 def composites(net: Network) -> tuple[_Composite, ...]:
-    """The composites of a network that own parameters, with what their collapse needs to know."""
+    """List the composites of a network that own parameters, with what their collapse needs."""
     shapes = net.shapes(16, 24)
     return tuple(
         _Composite(layer, channels, tuple(layer.param_shapes(channels)))
@@ -166,30 +167,30 @@ def composites(net: Network) -> tuple[_Composite, ...]:
 
 
 def is_leaky(block: Linear) -> bool:
-    """Whether it is a linear block of the official code's collapsed mode."""
+    """Whether the block is a linear block of the official code's collapsed mode."""
     return isinstance(block, LinearBlock) and block.bias == "leaky"
 
 
 def collapse_params(net: Network, params: Params) -> Params:
-    """Parameters of ``collapsed(net)`` from those of `net`.
+    """Compute the parameters of ``collapsed(net)`` from those of `net`.
 
-    The weight of a linear block is ``expand @ project``, plus the identity at the middle tap where
+    The weight of a linear block is ``expand @ project``, plus the identity at the middle tap if
     the block has a residual; its bias is ``expand_bias @ project + project_bias``, which a block
-    with bias "leaky" adds to every tap of its weight instead.  Other composites likewise, from
-    their own body.
+    with bias "leaky" adds to every tap of its weight instead.  Other composites are collapsed in
+    the same way, from their own body.
 
     Parameters
     ----------
     net : Network
         The network with its composites.
     params : dict of arrays
-        Its parameters, in the dtype in which to collapse.
+        Its parameters; the collapse is computed in their dtype.
 
     Returns
     -------
     dict of arrays
-        ``b.weight`` (rows, columns, in, out) and, where the block has biases, ``b.bias`` (out,);
-        the other parameters as they are.
+        ``b.weight`` (rows, columns, in, out) and, if the block has biases, ``b.bias`` (out,);
+        the other parameters are unchanged.
 
     Raises
     ------
@@ -205,7 +206,7 @@ def collapse_params(net: Network, params: Params) -> Params:
 
 
 def collapse_with(net: Network, params: Params, arithmetic: Arithmetic = FLOAT) -> Params:
-    """`collapse_params` in another arithmetic, of parameters that are known to fit."""
+    """`collapse_params` in any arithmetic, for parameters that are known to fit."""
     out, like = dict(params), next(iter(params.values()), None)
     for each in composites(net):
         for name in each.named(own := each.own(params)):
@@ -228,32 +229,32 @@ def collapse_block(
     block : Linear
         The composite.
     channels : int
-        Of its input.
+        Channels of its input.
     own : dict of arrays
         Its parameters by their short names.
     arithmetic : Arithmetic
-        Of the sums of products.
+        How sums of products are computed.
     like : array, optional
-        Its dtype is the result's where the composite has no parameters.
+        If the composite has no parameters, the result has the dtype of this array.
 
     Returns
     -------
     dict of arrays
-        ``weight`` and, where it has one, ``bias``.
+        ``weight`` and, if it has one, ``bias``.
     """
     made = collapse_body(block, channels, own, arithmetic, like)
     return {"weight": made["weight"] + made["bias"]} if is_leaky(block) else made
 
 
 def collapse_params_vjp(net: Network, params: Params, dcollapsed: Params) -> Params:
-    """Gradients of the parameters of `net` from those of ``collapsed(net)``.
+    """Compute the gradients of the parameters of `net` from those of ``collapsed(net)``.
 
     Parameters
     ----------
     net, params
         As given to `collapse_params`.
     dcollapsed : dict of arrays
-        Keyed as what `collapse_params` returns.
+        Keyed like the result of `collapse_params`.
 
     Returns
     -------
@@ -275,7 +276,7 @@ def collapse_params_vjp(net: Network, params: Params, dcollapsed: Params) -> Par
 
 
 def collapse_with_vjp(net: Network, params: Params, dcollapsed: Params) -> Params:
-    """`collapse_params_vjp` of arrays that are known to fit."""
+    """`collapse_params_vjp` for arrays that are known to fit."""
     out = dict(dcollapsed)
     for each in composites(net):
         d = {"weight": out.pop(f"{each.block.name}.weight")}
@@ -289,7 +290,7 @@ def collapse_with_vjp(net: Network, params: Params, dcollapsed: Params) -> Param
 
 
 def expand_params(net: Network, params: Params) -> Params:
-    """Parameters of ``expanded(net)`` from those of `net`: the same arrays under layers' names.
+    """Rename the parameters of `net` to those of ``expanded(net)``; the arrays are the same.
 
     Parameters
     ----------
@@ -303,7 +304,7 @@ def expand_params(net: Network, params: Params) -> Params:
     dict of arrays
         ``b.expand.weight``, ``b.expand.bias``, ``b.project.weight`` and ``b.project.bias`` for a
         linear block's ``b.expand``, ``b.expand_bias``, ``b.project`` and ``b.project_bias``;
-        another composite's parameters have these names already.
+        the parameters of other composites have such names already.
 
     Raises
     ------

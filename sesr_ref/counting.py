@@ -1,9 +1,10 @@
 """What a network costs: parameters, multiply-accumulates and bytes, layer by layer.
 
-Conventions, those of the papers that the figures are compared with: parameters are convolution
-weights alone (biases and slopes are counted apart), a MAC is one multiply-accumulate of a
-convolution (activations, additions, resampling and shuffles count none), zeros of the padding
-count, and a transposed convolution is counted at its output resolution unless asked otherwise.
+The conventions are those of the papers that the figures are compared with.  Parameters are
+convolution weights only; biases and slopes are counted separately.  A MAC is one
+multiply-accumulate of a convolution; activations, additions, resampling and shuffles have none.
+Products with the zeros of the padding count.  A transposed convolution is counted at its output
+resolution by default.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import Any
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
-from sesr_ref.limits import whole_number
+from sesr_ref.limits import one_of, whole_number
 
 TRANSPOSED = ("output", "input")
-"""Where the taps of a transposed convolution are counted: at which resolution."""
+"""Resolutions at which a transposed convolution may be counted."""
 
 
-# kind: (layer, its weights, pixels by the resolution they are counted at) -> MACs
+# kind: (layer, number of its weights, pixels by the resolution they are counted at) -> MACs
 MACS: nw.Rules[Callable[[Any, int, dict[str, int]], int]] = nw.Rules(
     {
         nw.Layer: lambda layer, weights, pixels: 0,
@@ -34,7 +35,7 @@ MACS: nw.Rules[Callable[[Any, int, dict[str, int]], int]] = nw.Rules(
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One layer's share.
+    """Cost of one layer.
 
     Parameters
     ----------
@@ -42,13 +43,13 @@ class LayerCost:
         The layer and its kind.
     parameters, biases, slopes : int
         Convolution weights, biases, and slopes (also gains and what normalisation stores) that the
-        layer owns; none where it shares another's.
+        layer owns; 0 if it shares another layer's.
     macs : int
         Multiply-accumulates.
     read_bytes, written_bytes : int
         Activations, each input read once and the output written once.
     weight_bytes : int
-        Of the weights, biases and slopes it uses, its own or shared.
+        Size of the weights, biases and slopes that it uses, its own or shared.
     """
 
     name: str
@@ -64,7 +65,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """The rows of a network and their sums."""
+    """Cost of a network: one row per layer, and their sums."""
 
     network: str
     height: int
@@ -89,17 +90,17 @@ class Cost:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one image."""
+        """Multiply-accumulates for one image."""
         return sum(row.macs for row in self.rows)
 
     @property
     def activation_bytes(self) -> int:
-        """Read and written, each tensor once by its writer and once by every reader."""
+        """Bytes of activations: each tensor is written once and read once by every reader."""
         return sum(row.read_bytes + row.written_bytes for row in self.rows)
 
     @property
     def weight_bytes(self) -> int:
-        """Weights, biases and slopes as read by the layers."""
+        """Bytes of weights, biases and slopes that the layers read."""
         return sum(row.weight_bytes for row in self.rows)
 
 
@@ -111,20 +112,20 @@ def cost(
     Parameters
     ----------
     net : Network
-        Linear blocks are counted collapsed, as they are deployed; ``expanded(net)`` as trained.
+        Linear blocks are counted collapsed, as deployed; pass ``expanded(net)`` to count them as
+        trained.
     height, width : int
         Pixels of the input, the low resolution.
     transposed : {"output", "input"}
-        Transposed convolutions at their output resolution, which is behind the paper's 6.00 G for
-        FSRCNN, or at their input resolution, the products that remain once those with the stuffed
-        zeros are left out.
+        Count transposed convolutions at their output resolution, which gives the paper's 6.00 G for
+        FSRCNN, or at their input resolution, which leaves out products with inserted zeros.
     element_bytes : int
         Bytes of an activation and of a weight: 1 for 8 bit, 4 for float32.
 
     Returns
     -------
     Cost
-        ``.parameters``, ``.biases``, ``.slopes``, ``.macs`` and ``.rows``, one a layer.
+        ``.parameters``, ``.biases``, ``.slopes``, ``.macs`` and ``.rows``, one per layer.
 
     Raises
     ------
@@ -137,8 +138,7 @@ def cost(
     """
     height, width = whole_number("height", height), whole_number("width", width)
     element_bytes = whole_number("element_bytes", element_bytes)
-    if transposed not in TRANSPOSED:
-        raise ValueError(f"transposed must be one of {TRANSPOSED}, got {transposed!r}")
+    one_of("transposed", transposed, TRANSPOSED)
     net = collapsed(net)
     shapes = net.shapes(height, width)
     rows = tuple(

@@ -1,6 +1,6 @@
 """The two uses of a network with linear blocks: `run` it, and train it (`loss_and_grads`).
 
-Both collapse first.  Training through the collapse is a composition of functions, not a mode.
+Both collapse first.  Training through the collapse composes functions; it is not a mode.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import numpy as np
 
 from sesr_ref.checks import check_input, check_params
 from sesr_ref.collapse import collapse_with, collapse_with_vjp, collapsed
-from sesr_ref.execute import backward, forward, output
-from sesr_ref.limits import tile_shape
+from sesr_ref.execute import compute, compute_gradients
+from sesr_ref.limits import check, tile_shape
 from sesr_ref.network import Network
-from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.ops.arrays import Array, Params, check_array, check_finite, check_like
 from sesr_ref.ops.losses import Loss, loss_named
 from sesr_ref.ops.table import REFERENCE, Ops
 from sesr_ref.tiles import HasTile, Tile, exact_margin, windows
@@ -26,15 +26,15 @@ def run(
     Parameters
     ----------
     net : Network
-        With linear blocks, which are collapsed first, or without.
+        With or without linear blocks, which are collapsed first.
     params : dict of arrays
         Keyed ``layer.parameter``.
     x : (n, height, width, channels) float array
-        In [0, 1]; float32 or float64, which is also the result's.
+        In [0, 1]; float32 or float64, which is also the result's dtype.
     ops : Ops
-        `REFERENCE` or what `fast` returns.
+        `REFERENCE` or the result of `fast`.
     tile : int, (int, int) or TilePlan, optional
-        Work on tiles of this many input rows and columns, or of those that `plan_tiles` found, each
+        Work on tiles of this many input rows and columns, or on those that `plan_tiles` found, each
         with its exact halo: less memory, the same output (up to float rounding with `REFERENCE`,
         bit for bit with `fast`).
 
@@ -45,7 +45,8 @@ def run(
     Raises
     ------
     ValueError
-        If parameters or images do not fit or are not finite, or the tile is not positive integers.
+        If parameters or images do not fit or are not finite, or the tile's sides are not positive
+        integers.
     """
     small, small_params = _collapsed_for(net, params, x, ops)
     _check_finite_params(params)
@@ -61,18 +62,16 @@ def run(
 
 
 def _check_finite_params(params: Params) -> None:
-    # at once: a small image takes less time than a check of each of a network's small arrays
+    # all at once first: for small images, one check per array takes longer than the network
     if params and np.isfinite(np.concatenate([value.ravel() for value in params.values()])).all():
         return
     for name, value in params.items():
-        if not np.isfinite(value).all():
-            raise ValueError(f"{name} holds NaN or infinite values")
+        check_finite(name, value)
 
 
 def _collapsed_for(net: Network, params: Params, x: Array, ops: Ops) -> tuple[Network, Params]:
-    """The small network and its parameters, collapsed in the higher precision of the two given."""
-    if not isinstance(ops, Ops):
-        raise ValueError(f"ops must be REFERENCE or what fast() returns, got {ops!r:.200}")
+    """Collapse network and parameters, in the higher precision of `params` and `x`."""
+    check(isinstance(ops, Ops), "ops", "REFERENCE or the result of fast()", ops)
     check_params(net, params)
     check_input(net, x)
     if x.dtype == np.float64:
@@ -84,7 +83,7 @@ def _collapsed_for(net: Network, params: Params, x: Array, ops: Ops) -> tuple[Ne
 def _run_whole(net: Network, params: Params, x: Array, ops: Ops) -> Array:
     if ops.network is not None and (y := ops.network(net, params, x)) is not None:
         return y
-    return output(net, params, x, ops)
+    return compute(net, params, x, ops, keep=False)[net.output]
 
 
 def loss_and_grads(
@@ -96,15 +95,15 @@ def loss_and_grads(
     loss: str = "l1",
     log_share: float = 0.0,
 ) -> tuple[float, Params]:
-    """The loss and the gradients of the network's own parameters, trained through the collapse.
+    """Compute the loss and the gradients of the network's own parameters, through the collapse.
 
     Parameters
     ----------
     net : Network
         With linear blocks (whose expanded parameters get the gradients) or without.
     params : dict of arrays
-        Keyed ``layer.parameter``; of float64 ones the collapse and its gradient are in float64,
-        also for float32 images.
+        Keyed ``layer.parameter``; if they are float64, so are the collapse and its gradient, even
+        for float32 images.
     x : (n, height, width, channels) float array
         Low-resolution images in [0, 1].
     target : (n, upscale * height, upscale * width, channels) float array
@@ -112,25 +111,25 @@ def loss_and_grads(
     ops : Ops
         The implementation.
     loss : str
-        ``"l1"``, the mean absolute error over all elements; ``"charbonnier"``, the same softened
-        at 0: the mean of ``sqrt(error**2 + 1e-6)``; ``"l2"``, 25 times the mean squared error;
+        ``"l1"``, the mean absolute error over all elements; ``"charbonnier"``, a smooth version of
+        it: the mean of ``sqrt(error**2 + 1e-6)``; ``"l2"``, 25 times the mean squared error;
         ``"log-mse"``, the mean over images of ``log(mean squared error + 1e-6)``.
     log_share : float
-        So many times ``"log-mse"`` is added to the loss.
+        Factor with which ``"log-mse"`` is added to the loss.
 
     Returns
     -------
     loss : float
-        Of that name.
+        The value of that loss.
     dparams : dict of arrays
         Keyed as `params`.
 
     Raises
     ------
     ValueError
-        If parameters, images and targets do not fit, images or targets are not finite, there is no
-        such loss, or its share is negative.
-        Parameters that are not finite give a loss that is not, which is how `train` notices.
+        If parameters, images and targets do not fit, images or targets are not finite, the loss is
+        unknown, or its share is negative.  Parameters that are not finite do not raise: the loss is
+        then not finite either, which is how `train` notices.
 
     Notes
     -----
@@ -138,18 +137,11 @@ def loss_and_grads(
     """
     chosen = loss_named(loss, log_share)
     small, small_params = _collapsed_for(net, params, x, ops)
-    if not isinstance(target, np.ndarray):
-        raise ValueError(f"the target must be an array, got {type(target).__name__}")
+    check_array("the target", target)
     expected = (x.shape[0], x.shape[1] * net.upscale, x.shape[2] * net.upscale, x.shape[3])
-    if target.shape != expected or target.dtype != x.dtype:
-        raise ValueError(
-            f"the target must be {x.dtype} of shape {expected}, "
-            f"got {target.dtype} of shape {target.shape}"
-        )
-    if not x.size:
-        raise ValueError(f"no loss of no pixels: the images have shape {x.shape}")
-    if not np.isfinite(target).all():
-        raise ValueError("the target holds NaN or infinite values")
+    check_like("the target", target, expected, x.dtype)
+    check(x.size, "the shape of images to train on", "of at least one pixel", x.shape)
+    check_finite("the target", target)
     result = None
     if ops.gradients is not None:
         result = ops.gradients(small, small_params, x, target, chosen.terms)
@@ -160,6 +152,7 @@ def loss_and_grads(
 def _loss_and_grads(
     net: Network, params: Params, x: Array, target: Array, ops: Ops, loss: Loss
 ) -> tuple[float, Params]:
-    tensors = forward(net, params, x, ops)
+    tensors = compute(net, params, x, ops)
     y = tensors[net.output]
-    return loss.value(y, target), backward(net, params, tensors, loss.vjp(1.0, y, target), ops)
+    dy = loss.vjp(1.0, y, target)
+    return loss.value(y, target), compute_gradients(net, params, tensors, dy, ops)

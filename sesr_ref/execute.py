@@ -1,6 +1,6 @@
 """Run a network of primitives forward and backward, tensor by named tensor.
 
-No tape: the named tensors of the forward pass are what the backward pass needs.
+There is no tape: the backward pass needs only the named tensors of the forward pass.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sesr_ref.ops.arrays import Array, Params, check_same_dtype
 from sesr_ref.ops.table import REFERENCE, Ops
 
 Gradients = tuple[Sequence[Array], Params]
-"""Of a layer's inputs, in order, and of its parameters by their short names."""
+"""Gradients of a layer's inputs, in order, and of its parameters by their short names."""
 
 
 class Rule(NamedTuple):
@@ -33,7 +33,7 @@ def _transpose_args(layer: nw.ConvTranspose) -> dict[str, int]:
 
 
 def _elementwise(forward: Callable[..., Array], vjp: Callable[..., Array], *fields: str) -> Rule:
-    """Rule of a function of one tensor and of numbers that the layer states."""
+    """Make the rule of a function of one tensor and of some of the layer's fields."""
 
     def numbers(layer: nw.Layer) -> tuple[Any, ...]:
         return tuple(getattr(layer, key) for key in fields)
@@ -120,12 +120,12 @@ def _split(gradients: Sequence[Array | None], params: Params) -> Gradients:
 
 
 def forward(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> dict[str, Array]:
-    """Every tensor of a network of primitives, by name.
+    """Compute every tensor of a network of primitives, by name.
 
     Parameters
     ----------
     net : Network
-        Without linear blocks: `collapsed` or `expanded` first.
+        Without linear blocks: apply `collapsed` or `expanded` first.
     params : dict of arrays
         Keyed ``layer.parameter``.
     x : (n, height, width, channels) float array
@@ -141,37 +141,52 @@ def forward(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> 
     Raises
     ------
     ValueError
-        For a linear block, by name; parameters that do not fit; images that do not fit or are not
-        finite.
+        For a linear block, which is named, for parameters that do not fit, or for images that do
+        not fit or are not finite.
     """
     check_runnable(net, params, x)
-    tensors = {"input": x}
-    for layer, inputs in net.steps():
-        rule = RULES[type(layer)]
-        own = layer_params(layer, params)
-        tensors[layer.name] = rule.forward(layer, ops, [tensors[i] for i in inputs], own)
-    return tensors
+    return compute(net, params, x, ops)
 
 
 def output(net: nw.Network, params: Params, x: Array, ops: Ops = REFERENCE) -> Array:
-    """As `forward`, but only the output; each tensor is dropped after its last reader."""
+    """Compute only the output of `forward`; each tensor is dropped after its last reader."""
     check_runnable(net, params, x)
+    return compute(net, params, x, ops, keep=False)[net.output]
+
+
+def compute(
+    net: nw.Network, params: Params, x: Array, ops: Ops, keep: bool = True
+) -> dict[str, Array]:
+    """`forward` for arguments that are known to fit.
+
+    Parameters
+    ----------
+    net, params, x, ops
+        As for `forward`.
+    keep : bool
+        Whether to keep every tensor; otherwise each is dropped after its last reader.
+
+    Returns
+    -------
+    dict of (n, height, width, channels) float arrays
+        The output and, with `keep`, all other tensors.
+    """
     last = {name: layer.name for layer, inputs in net.steps() for name in inputs}
     tensors = {"input": x}
     for layer, inputs in net.steps():
         rule = RULES[type(layer)]
         own = layer_params(layer, params)
         tensors[layer.name] = rule.forward(layer, ops, [tensors[i] for i in inputs], own)
-        for name in set(inputs):
+        for name in () if keep else set(inputs):
             if last[name] == layer.name:
                 del tensors[name]
-    return tensors[net.output]
+    return tensors
 
 
 def backward(
     net: nw.Network, params: Params, tensors: dict[str, Array], dy: Array, ops: Ops = REFERENCE
 ) -> Params:
-    """Gradients of every parameter, given that of the output.
+    """Compute the gradients of every parameter, given that of the output.
 
     Parameters
     ----------
@@ -185,18 +200,25 @@ def backward(
     Returns
     -------
     dict of arrays
-        Keyed as `params`; zeros for those that the output does not depend on.
+        Keyed as `params`; zeros for parameters that do not affect the output.
 
     Raises
     ------
     ValueError
-        As `forward`, or if `tensors` or `dy` are not of this network.
+        As `forward`, or if `tensors` or `dy` do not belong to this network.
     """
     names = ("input", *(layer.name for layer in net.layers))
     if missing := [name for name in names if name not in tensors]:
         raise ValueError(f"{net.name}: tensor {missing[0]!r} of the forward pass is missing")
     check_runnable(net, params, tensors["input"])
     check_same_dtype(dy, tensors[net.output].shape, tensors[net.output])
+    return compute_gradients(net, params, tensors, dy, ops)
+
+
+def compute_gradients(
+    net: nw.Network, params: Params, tensors: dict[str, Array], dy: Array, ops: Ops
+) -> Params:
+    """`backward` for arguments that are known to fit."""
     grads: dict[str, Array] = {net.output: dy}
     dparams: Params = {}
     for layer, inputs in reversed(list(net.steps())):
@@ -216,5 +238,5 @@ def backward(
     }
 
 
-if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+if not TYPE_CHECKING:  # so that mypy still reports missing names
     __getattr__ = names_moved(__name__)

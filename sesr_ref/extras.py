@@ -1,4 +1,4 @@
-"""Packages that an installation may lack: imported where they are used, through one door."""
+"""Optional packages: `need` imports one where it is used, or says which extra installs it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 
 def need(package: str, extra: str, purpose: str) -> Any:
-    """Import a package of one of the extras.
+    """Import an optional package.
 
     Parameters
     ----------
     package : str
-        What to import, such as ``"onnx"``.
+        The module to import, such as ``"onnx"``.
     extra : str
         The extra that installs it.
     purpose : str
-        What needs it, for the error: "ONNX files".
+        Subject of the error message, in the plural: "ONNX files".
 
     Returns
     -------
@@ -25,7 +25,7 @@ def need(package: str, extra: str, purpose: str) -> Any:
     Raises
     ------
     ImportError
-        When it is not installed or cannot be loaded, with the command that installs the extra.
+        If it is not installed or cannot be loaded, with the command that installs the extra.
     """
     try:
         return importlib.import_module(package)

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Files: written atomically, so that no reader sees half of one, and checked before reading."""
 
 from __future__ import annotations
 
@@ -16,46 +16,68 @@ TEMPORARY = ".tmp"
 
 @contextmanager
 def atomic_write(path: Path, overwrite: bool = True) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` that takes its name when the block ends well.
+    """Open a temporary file beside `path` that takes its name when the block succeeds.
 
     Parameters
     ----------
     path : Path
-        What shall exist afterwards; its folder must exist.
+        The file to write; its folder must exist.
     overwrite : bool
-        Whether an existing file is replaced.
+        Whether to replace an existing file.
 
     Yields
     ------
     binary file
-        Flushed to disk, then renamed; removed if anything is raised (a full disk, Ctrl-C).
+        Flushed to disk, then renamed; removed if the block raises (a full disk, Ctrl-C).
 
     Raises
     ------
     FileExistsError
-        If `path` exists, or does so in the end, and `overwrite` is false.
+        If `path` exists, before or after the block, and `overwrite` is false.
     IsADirectoryError
         If `path` is a folder.
     OSError
         If it cannot be written (a full disk, a missing folder); names `path`.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder")
-    if not overwrite and os.path.lexists(path):
-        raise FileExistsError(f"{path} exists already")
+    check_free(path, overwrite)
     try:
         with _temporary_beside(path, overwrite) as stream:
             yield stream
     except OSError as error:
-        # under the name that the user knows, not under none or the temporary one
+        # name the file that the user knows instead of the temporary one
         if error.errno is not None and str(error.filename or TEMPORARY).endswith(TEMPORARY):
             error.filename = str(path)
         raise
 
 
+def check_free(path: Path, overwrite: bool, hint: str = "") -> None:
+    """Raise unless a file may be written to `path`.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    hint : str
+        How to replace it, for the message.
+
+    Raises
+    ------
+    FileExistsError
+        If `path` exists and `overwrite` is false.
+    IsADirectoryError
+        If `path` is a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(f"{path} exists already{hint}")
+
+
 @contextmanager
 def _temporary_beside(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
-    # not the whole name: a disk's limit on its length holds for the temporary file as well
+    # only part of the name: the file system limits the length of the temporary one too
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:32]}.", suffix=TEMPORARY, dir=path.parent)
     temporary = Path(name)
     try:
@@ -76,15 +98,15 @@ def _rename(temporary: Path, path: Path, overwrite: bool) -> None:
         temporary.replace(path)
         return
     try:
-        os.link(temporary, path)  # unlike a rename, refuses what has appeared meanwhile
+        os.link(temporary, path)  # unlike a rename, this fails if `path` has appeared meanwhile
     except FileExistsError:
         raise FileExistsError(f"{path} exists already") from None
-    except OSError:  # a disk without hard links
+    except OSError:  # a file system without hard links
         temporary.replace(path)
 
 
 def check_regular(path: Path) -> None:
-    """Raise before `path` is opened unless it is a regular file: a pipe would wait for ever.
+    """Raise before `path` is opened unless it is a regular file: opening a pipe may wait forever.
 
     Raises
     ------
@@ -99,11 +121,11 @@ def check_regular(path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(f"{path} is a folder")
     if not stat.S_ISREG(mode):
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is not a regular file")
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Hexadecimal SHA-256 of the content of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):

@@ -1,7 +1,7 @@
-"""Import paths of version 0.1: they work until version 0.3 and warn.
+"""Import paths of version 0.1: they work until version 0.3, with a warning.
 
-`MODULES` has the modules that are elsewhere now, `NAMES` the names that left a module which is
-still there.  A path that is in neither table costs nothing: the finder is the last one asked.
+`MODULES` lists the modules that have moved, `NAMES` the names that have moved out of a module that
+still exists.  Other paths are not slowed down, since this finder is tried last.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REMOVED_IN = "0.3"
 
 
 def _inside(package: str, **moved: str) -> dict[str, str]:
-    """Modules of `package` by their old names, and where in the package they are now."""
+    """Modules of `package` by their old names, with their new names in the package."""
     return {f"sesr_ref.{package}.{old}": f"sesr_ref.{package}.{new}" for old, new in moved.items()}
 
 
@@ -75,7 +75,7 @@ MODULES: dict[str, str] = {
         winograd="bounds.winograd",
     ),
 }
-"""Old module: where all of it is now."""
+"""Old module: the new one, with all its names."""
 
 NAMES: dict[str, dict[str, str]] = {
     "sesr_ref.architectures": {
@@ -101,30 +101,30 @@ NAMES: dict[str, dict[str, str]] = {
         "sesr_ref.verify.golden.write",
     ),
 }
-"""Module that is still there: names that left it, and the module each is in now."""
+"""Module that still exists: names that moved out of it, and the module of each."""
 
 
 class MovedFinder:
-    """The last finder of `sys.meta_path`: an old path gives the module that took its place."""
+    """The last finder of `sys.meta_path`: an old path gives the new module."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Specify a module of `MODULES`; None for every other one."""
+        """Specify a module of `MODULES`; None for any other."""
         return ModuleSpec(name, self) if name in MODULES else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Leave it to Python: what is made is replaced at once."""
+        """Let Python create a module, which `exec_module` replaces at once."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the new module in place of the old name; one module has both names then."""
+        """Register the new module under the old name too."""
         old = module.__name__
         _warn(old, MODULES[old])
         sys.modules[old] = importlib.import_module(MODULES[old])
 
 
 def install() -> None:
-    """Ask `MovedFinder` when all other finders have failed; a second call changes nothing."""
+    """Try `MovedFinder` when all other finders have failed; a second call changes nothing."""
     if not any(type(finder).__name__ == MovedFinder.__name__ for finder in sys.meta_path):
         sys.meta_path.append(MovedFinder())
 
@@ -135,12 +135,12 @@ def names_moved(module: str) -> Callable[[str], Any]:
     Parameters
     ----------
     module : str
-        Its name.
+        Name of the module.
 
     Returns
     -------
     function
-        Gives a name that left the module, with a warning; AttributeError for any other.
+        Returns a name that moved out of the module, with a warning; AttributeError for any other.
     """
 
     def get(name: str) -> Any:
@@ -153,9 +153,9 @@ def names_moved(module: str) -> Callable[[str], Any]:
 
 
 def _warn(old: str, new: str) -> None:
-    """Warn where the user's line is: two frames up, Python's own import frames not counted."""
+    """Warn at the user's line: two frames up, without Python's own import frames."""
     warnings.warn(
-        f"{old} is {new} now; the old path goes in version {REMOVED_IN}",
+        f"{old} has moved to {new}; version {REMOVED_IN} removes the old path",
         DeprecationWarning,
         stacklevel=3,
     )

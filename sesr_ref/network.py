@@ -1,11 +1,11 @@
 """Networks as data: an immutable tuple of layer specifications that every tool reads.
 
-A `Network` says *what* is computed, never how.  Running, training, collapsing, counting, the
+A `Network` states *what* is computed, never how.  Running, training, collapsing, counting, the
 NPU model and the exports each walk `Network.steps` with their own rule for each kind of layer,
-so an architecture is written once (see `sesr_ref.architectures.sesr`).
+so an architecture is written only once (see `sesr_ref.architectures.sesr`).
 
 Shapes are (height, width, channels); arrays add a leading batch axis (NHWC); convolution weights
-are (k, k, in, out) (HWIO).  Every tensor is named after the layer that makes it; the image is
+are (k, k, in, out) (HWIO).  Every tensor has the name of the layer that computes it; the image is
 "input".  A layer without `inputs` reads the layer before it.
 """
 
@@ -52,6 +52,7 @@ from sesr_ref.layers import (
     Stencil,
     Tanh,
 )
+from sesr_ref.layers.base import check_order
 from sesr_ref.limits import (
     MAX_LAYERS,
     MAX_NAME,
@@ -60,6 +61,9 @@ from sesr_ref.limits import (
     NetworkError,
     check_name,
     check_size,
+    in_one_line,
+    require,
+    shown,
 )
 
 __all__ = [
@@ -105,7 +109,7 @@ __all__ = [
 
 
 MEMBERS = {name: kind for name, kind in KINDS.items() if kind not in COMPOSITES}
-"""Kinds that may be part of a composite."""
+"""Kinds of layers that the body of a composite may contain."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +119,19 @@ class Network:
     Parameters
     ----------
     name : str
-        For people and files.
+        Shown in messages and stored in files.
     upscale : int
         The output is this many times as high and wide as the input.
     channels : int
         Channels of the input and of the output; 1 for networks on Y.
     layers : tuple of Layer
-        In order of execution; the last one makes the output.
+        In order of execution; the last one computes the output.
 
     Raises
     ------
     NetworkError
-        (a ValueError) naming the layer, when a tensor is read before it exists, a name is used
-        twice, shapes do not fit, or the output is not the input enlarged.
+        (a ValueError) naming the layer, if a tensor is read before it exists, a name is used
+        twice, shapes do not fit, or the output's size is not the enlarged input's.
     """
 
     name: str
@@ -137,31 +141,22 @@ class Network:
 
     def __post_init__(self) -> None:
         check_name(self.name, "a network's name")
-        for key in ("upscale", "channels"):
-            check_size(self, key)
-        if not isinstance(self.layers, tuple) or not 1 <= len(self.layers) <= MAX_LAYERS:
-            raise NetworkError(f"{self.name}: needs a tuple of 1 to {MAX_LAYERS} layers")
-        known: dict[str, Layer | None] = {"input": None}
+        check_size(self, "upscale", "channels")
+        valid = isinstance(self.layers, tuple) and 1 <= len(self.layers) <= MAX_LAYERS
+        require(self, valid, "layers", f"a tuple of 1 to {MAX_LAYERS} layers")
         for layer in self.layers:
             if type(layer) not in KINDS.values():
-                raise NetworkError(f"{self.name}: {layer!r:.200} is no layer")
+                raise NetworkError(f"{self.name}: {shown(layer)} is not a layer")
+        known: dict[str, Layer | None] = {"input": None}
         for layer, inputs in self.steps():
-            self._check_names(layer, inputs, known)
+            check_order(self.name, layer, inputs, known)
+            if layer.shares and not _alike(layer, known.get(layer.shares)):
+                raise NetworkError(
+                    f"{self.name}: {layer.name!r} shares the parameters of {shown(layer.shares)}, "
+                    f"which must be an earlier {type(layer).__name__}, equal and not sharing itself"
+                )
             known[layer.name] = layer
         self._check_shapes()
-
-    def _check_names(
-        self, layer: Layer, inputs: tuple[str, ...], known: dict[str, Layer | None]
-    ) -> None:
-        if layer.name in known:
-            raise NetworkError(f"{self.name}: two layers are called {layer.name!r}")
-        if missing := [name for name in inputs if name not in known]:
-            raise NetworkError(f"{self.name}: {layer.name!r} reads {missing[0]!r} before it exists")
-        if layer.shares and not _alike(layer, known.get(layer.shares)):
-            raise NetworkError(
-                f"{self.name}: {layer.name!r} shares the parameters of {layer.shares!r}, which is "
-                f"no earlier {type(layer).__name__} that is alike and has its own"
-            )
 
     def _check_shapes(self) -> None:
         height, width = 16, 24
@@ -169,16 +164,16 @@ class Network:
         expected = (height * self.upscale, width * self.upscale, self.channels)
         if (got := shapes[self.output]) != expected:
             raise NetworkError(
-                f"{self.name}: layer {self.output!r} makes {got} of {shapes['input']}, "
-                f"not {expected} as an enlargement by {self.upscale} needs"
+                f"{self.name}: for an input of {shapes['input']} the output of {self.output!r} "
+                f"must be {expected} (upscale {self.upscale}), got {got}"
             )
         owners: dict[str, Any] = {}
         for layer, inputs in self.steps():
             owners[layer.name] = layer.param_shapes(*(shapes[i][2] for i in inputs))
             if layer.shares and owners[layer.shares] != owners[layer.name]:
                 raise NetworkError(
-                    f"{self.name}: {layer.name!r} needs parameters {owners[layer.name]}, "
-                    f"{layer.shares!r} has {owners[layer.shares]}"
+                    f"{self.name}: {layer.name!r} needs parameters of shapes {owners[layer.name]}, "
+                    f"but {layer.shares!r} has {owners[layer.shares]}"
                 )
 
     def __hash__(self) -> int:
@@ -186,12 +181,12 @@ class Network:
 
     @cached_property
     def _hash(self) -> int:
-        """Found once: every step of a training asks for it."""
+        """Computed once: every training step needs it."""
         return hash((self.name, self.upscale, self.channels, self.layers))
 
     @property
     def output(self) -> str:
-        """Name of the last layer and of the tensor it makes."""
+        """Name of the last layer and of its output tensor."""
         return self.layers[-1].name
 
     def steps(self) -> Iterator[tuple[Layer, tuple[str, ...]]]:
@@ -207,7 +202,10 @@ class Network:
         for layer, inputs in self.steps():
             shapes[layer.name] = shape = layer.out_shape(*(shapes[name] for name in inputs))
             if shape[2] > MAX_SIZE or shape[0] > height * MAX_SIZE:
-                raise NetworkError(f"{layer.name}: enlarges or has channels beyond {MAX_SIZE}")
+                raise NetworkError(
+                    f"{layer.name}: enlargement and channels must be at most {MAX_SIZE}, "
+                    f"got an output of {shape} for an input of {height} x {width}"
+                )
         return shapes
 
     def param_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -216,7 +214,7 @@ class Network:
 
     @cached_property
     def _param_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Found once: every step of a training checks its parameters several times."""
+        """Computed once: every training step checks its parameters several times."""
         shapes = self.shapes(16, 24)
         return {
             f"{layer.name}.{param}": shape
@@ -242,21 +240,24 @@ class Network:
         Raises
         ------
         NetworkError
-            Naming the layer and what is wrong with it.
+            Naming the layer and the problem.
         """
         try:
             data = json.loads(text)
-        except (ValueError, RecursionError) as error:  # no JSON, too long a number, too deep
-            raise NetworkError(f"not a network description: {error}") from None
+        except (ValueError, RecursionError) as error:  # not JSON, a huge number, deep nesting
+            raise NetworkError(f"not a network description: {in_one_line(error)}") from None
         keys = {"name", "upscale", "channels", "layers"}
         if not isinstance(data, dict) or set(data) != keys or not isinstance(data["layers"], list):
-            raise NetworkError(f"a network description is an object with the keys {sorted(keys)}")
+            raise NetworkError(
+                f"a network description must be an object with the keys {sorted(keys)}, "
+                f"got {shown(data)}"
+            )
         layers = tuple(_layer_from(entry) for entry in data.pop("layers"))
         return cls(**data, layers=layers)
 
 
 def _entry(layer: Layer) -> dict[str, Any]:
-    """A layer for JSON: its kind and the fields that differ from their defaults."""
+    """Describe a layer for JSON: its kind and the fields that differ from their defaults."""
     stated = {
         f.name: getattr(layer, f.name)
         for f in dataclasses.fields(layer)
@@ -271,7 +272,7 @@ def _layer_from(entry: object, kinds: Mapping[str, type[Layer]] = KINDS) -> Laye
     fields = dict(entry) if isinstance(entry, dict) else {}
     name = fields.pop("kind", None)
     if not isinstance(name, str) or name not in kinds:
-        raise NetworkError(f"a layer needs a kind out of {sorted(kinds)}, got {entry!r:.200}")
+        raise NetworkError(f"a layer needs a kind, one of {sorted(kinds)}, got {shown(entry)}")
     if kinds[name] is Composite and isinstance(fields.get("layers"), list):
         fields["layers"] = tuple(_layer_from(member, MEMBERS) for member in fields["layers"])
     kind: Callable[..., Layer] = kinds[name]
@@ -280,20 +281,20 @@ def _layer_from(entry: object, kinds: Mapping[str, type[Layer]] = KINDS) -> Laye
 
 
 def _frozen(value: Any) -> Any:
-    """Tuples for the lists of JSON, whose parser has bounded their depth."""
+    """Turn the lists of JSON, whose parser has bounded their depth, into tuples."""
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def _check_fields(kind: type[Layer], fields: dict[str, Any]) -> None:
     known = {f.name: f.default is dataclasses.MISSING for f in dataclasses.fields(kind)}
-    who = f"{fields.get('name', 'a layer without a name')!r:.200}"
+    who = shown(fields.get("name", "a layer without a name"))
     if unknown := sorted(set(fields) - set(known)):
-        raise NetworkError(f"{who}: {kind.__name__} has no field {unknown[0]!r:.200}")
+        raise NetworkError(f"{who}: {kind.__name__} has no field {shown(unknown[0])}")
     if missing := [key for key, required in known.items() if required and key not in fields]:
         raise NetworkError(f"{who}: {kind.__name__} needs the field {missing[0]!r}")
 
 
 def _alike(layer: Layer, owner: Layer | None) -> bool:
-    """Whether `owner` has parameters of its own and differs from `layer` in names alone."""
+    """Whether `owner` has its own parameters and differs from `layer` only in names."""
     mine = dataclasses.replace(layer, name="same", inputs=(), shares="")
     return owner is not None and mine == dataclasses.replace(owner, name="same", inputs=())

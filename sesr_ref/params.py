@@ -1,7 +1,7 @@
 """Parameters: initialise, save, load.
 
-A file of weights is an .npz without pickles: one array for each parameter and the network's
-description as ``network.json`` (UTF-8 bytes), so that a file says what it is.
+A file of weights is an .npz without pickles: one array for each parameter, and the network's
+description as ``network.json`` (UTF-8 bytes), so that the file describes itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.arrays_file import Archive, open_npz
-from sesr_ref.checks import check_params
+from sesr_ref.checks import check_names, check_params
 from sesr_ref.files import atomic_write
-from sesr_ref.network import Network, NetworkError
-from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.limits import check, naming, one_of
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Array, Params, check_finite
 from sesr_ref.shipped import shipped, shipped_file
 
 DESCRIPTION = "network.json"
@@ -35,9 +36,9 @@ INITS: dict[str, Callable[[int, int], float]] = {
     "he": lambda fan_in, fan_out: 6 / fan_in,
     "lecun": lambda fan_in, fan_out: 3 / fan_in,
 }
-"""Square of the limits between which weights are drawn, three times their variance."""
+"""Square of the largest weight that may be drawn: three times the variance."""
 INITIAL = {"scale": 1.0, "var": 1.0, "gain": 1.0, "factor": 1.0}
-"""Parameters of one value a channel that do not begin at 0."""
+"""Parameters of one value per channel that do not start at 0."""
 
 
 def initialise(net: Network, seed: int = 0, init: str = "glorot", slope: float = 0.0) -> Params:
@@ -48,14 +49,15 @@ def initialise(net: Network, seed: int = 0, init: str = "glorot", slope: float =
     net : Network
         With linear blocks or without.
     seed : int
-        Same seed, same parameters; each parameter's depend on its name alone besides.
+        The same seed gives the same parameters; each depends only on the seed, its name and its
+        shape.
     init : str
-        Variance of the weights of each convolution, for `fan_in` values that a result depends on
-        and `fan_out` that a value reaches: ``"glorot"`` 2 / (fan_in + fan_out) (Glorot and Bengio,
-        AISTATS 2010; Keras' default), ``"he"`` 2 / fan_in (He et al., ICCV 2015), ``"lecun"``
-        1 / fan_in.  A linear block has two convolutions.
+        Variance of the weights of each convolution, given `fan_in`, the number of inputs of one
+        output, and `fan_out`, the number of outputs of one input: ``"glorot"`` 2 / (fan_in +
+        fan_out) (Glorot and Bengio, AISTATS 2010; Keras' default), ``"he"`` 2 / fan_in (He et al.,
+        ICCV 2015), ``"lecun"`` 1 / fan_in.  A linear block has two convolutions.
     slope : float
-        Of every PReLU (Keras 0, which is a ReLU at first; PyTorch 0.25).
+        Initial slope of every PReLU (Keras: 0, which is a ReLU at first; PyTorch: 0.25).
 
     Returns
     -------
@@ -65,14 +67,11 @@ def initialise(net: Network, seed: int = 0, init: str = "glorot", slope: float =
     Raises
     ------
     ValueError
-        If the seed is negative, there is no such `init` or the slope is not finite.
+        If the seed is negative, `init` is unknown or the slope is not finite.
     """
-    if seed < 0:
-        raise ValueError(f"the seed must not be negative, got {seed}")
-    if init not in INITS:
-        raise ValueError(f"init must be one of {sorted(INITS)}, got {init!r:.40}")
-    if not math.isfinite(slope):
-        raise ValueError(f"the slope must be finite, got {slope}")
+    check(seed >= 0, "the seed", "0 or more", seed)
+    one_of("init", init, INITS)
+    check(math.isfinite(slope), "the slope", "finite", slope)
     shapes = net.param_shapes()
     return {name: _initial(name, shape, seed, init, slope) for name, shape in shapes.items()}
 
@@ -95,26 +94,26 @@ def save(
     Parameters
     ----------
     path : path
-        Its folder must exist; written under a temporary name, then renamed.
+        File to write; its folder must exist.  Written under a temporary name, then renamed.
     net : Network
-        What the parameters belong to.
+        The network that the parameters belong to.
     params : dict of arrays
         float16, float32 or float64, kept as they are.
     overwrite : bool
-        Whether an existing file is replaced.
+        Whether to replace an existing file.
     compress : bool
-        A tenth smaller, and slower to write.
+        Make the file a tenth smaller; slower to write.
 
     Raises
     ------
     ValueError
         If `params` do not fit `net` or are not finite.
     FileExistsError
-        If the file exists and shall not be overwritten.
+        If the file exists and `overwrite` is false.
     """
     check_params(net, {name: _at_least_float32(array) for name, array in params.items()})
     for name, array in params.items():
-        _check_finite(name, array)
+        check_finite(name, array)
     text = np.frombuffer(net.to_json().encode(), np.uint8)
     arrays: dict[str, Any] = {DESCRIPTION: text, **params}
     with atomic_write(Path(path), overwrite) as stream:
@@ -136,31 +135,28 @@ def load(name: str | Path) -> tuple[Network, Params]:
     net : Network
         As it was saved.
     params : dict of float32 or float64 arrays
-        float16 ones come back as float32.
+        float16 arrays are returned as float32.
 
     Raises
     ------
     FileNotFoundError
-        If there is neither such a name nor such a file; with the names there are.
+        If `name` is neither a shipped name nor a file; lists the shipped names.
     IsADirectoryError
         If it is a folder.
     ValueError
-        If the file is no .npz of weights, holds pickles, non-finite numbers or parameters that do
-        not fit its description, or a shipped file's SHA-256 is not the manifest's.
+        If the file is not an .npz of weights, holds pickles, non-finite numbers or parameters that
+        do not fit its description, or a shipped file's SHA-256 differs from the manifest's.
     """
     path = shipped_file(str(name)) or Path(name)
     if path.is_dir():
-        raise IsADirectoryError(f"{name}: is a folder, not a file of weights")
+        raise IsADirectoryError(f"{name} is a folder, not a file of weights")
     if path.suffix in OTHER_FORMATS and path.is_file():
-        raise ValueError(f"{name}: sesr_ref.load_any reads {path.suffix} files, load only .npz")
+        raise ValueError(f"{name}: use load_any to read {path.suffix} files; load reads only .npz")
     if not path.is_file():
         known = ", ".join(sorted(shipped())) or "none"
-        raise FileNotFoundError(f"{name}: no such file, nor a shipped network ({known})")
-    try:
-        with open_npz(path) as archive:
-            return _read(archive)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise FileNotFoundError(f"{name}: no such file and no shipped network (shipped: {known})")
+    with naming(path, (ValueError, KeyError)), open_npz(path) as archive:
+        return _read(archive)
 
 
 def _read(archive: Archive) -> tuple[Network, Params]:
@@ -168,60 +164,54 @@ def _read(archive: Archive) -> tuple[Network, Params]:
     if DESCRIPTION not in names and {CHECKPOINT_META, "weights"} <= names:
         return _read_checkpoint(archive)
     if DESCRIPTION not in names:
-        raise ValueError(f"holds no {DESCRIPTION}: not written by sesr_ref.save")
+        raise ValueError(f"no {DESCRIPTION} inside: sesr_ref.save did not write this file")
     text = archive.read(DESCRIPTION, dtypes=("uint8",), limit=MAX_DESCRIPTION_BYTES).tobytes()
-    try:
+    with naming(DESCRIPTION):
         net = Network.from_json(text.decode())
-    except UnicodeDecodeError:
-        raise NetworkError(f"{DESCRIPTION} is not UTF-8") from None
     shapes = _shapes_of(net)
-    if odd := sorted(names ^ {DESCRIPTION, *shapes}):
-        state = "missing" if odd[0] in shapes else "not expected"
-        raise ValueError(f"parameter {odd[0]!r} is {state}")
+    check_names("parameter", names - {DESCRIPTION}, shapes)
     params: Params = {}
     for name, shape in shapes.items():
         array = archive.read(name, shape, DTYPES)
-        _check_finite(name, array)
+        check_finite(name, array)
         params[name] = _at_least_float32(array)
     return net, params
 
 
 def _shapes_of(net: Network) -> Mapping[str, tuple[int, ...]]:
     shapes = net.param_shapes()
-    if (count := sum(math.prod(shape) for shape in shapes.values())) > MAX_PARAMETERS:
-        raise ValueError(f"{count} parameters, more than {MAX_PARAMETERS}")
+    count = sum(math.prod(shape) for shape in shapes.values())
+    check(count <= MAX_PARAMETERS, "the number of parameters", f"at most {MAX_PARAMETERS}", count)
     return shapes
 
 
 def _read_checkpoint(archive: Archive) -> tuple[Network, Params]:
-    """Read what a training would save if it ended where it stands."""
+    """Read the weights that a training would save if it ended at this checkpoint."""
     text = archive.read(CHECKPOINT_META, dtypes=("uint8",), limit=MAX_META_BYTES).tobytes()
-    try:
+    with naming("no network in this checkpoint", (ValueError, KeyError, TypeError, RecursionError)):
         net = Network.from_json(json.dumps(json.loads(text)["network"]))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"a checkpoint that describes no network ({error})") from None
     shapes = _shapes_of(net)
     key = "average" if "average" in archive.names else "weights"
     count = sum(math.prod(shape) for shape in shapes.values())
     flat = archive.read(key, (count,), ("float32", "float64"))
-    _check_finite(key, flat)
+    check_finite(key, flat)
     return net, split(flat, shapes)
 
 
 def split(flat: Array, shapes: Mapping[str, tuple[int, ...]]) -> Params:
-    """Views of one flat vector, in the order of the shapes.
+    """Cut one flat vector into arrays, in the order of the shapes.
 
     Parameters
     ----------
     flat : (n,) array
-        All parameters behind one another.
+        All parameters one after another.
     shapes : mapping
-        Of each.
+        Shape of each parameter.
 
     Returns
     -------
     dict of arrays
-        Keyed as `shapes`.
+        Views, keyed as `shapes`.
     """
     views, start = {}, 0
     for name, shape in shapes.items():
@@ -229,11 +219,6 @@ def split(flat: Array, shapes: Mapping[str, tuple[int, ...]]) -> Params:
         views[name] = flat[start:stop].reshape(shape)
         start = stop
     return views
-
-
-def _check_finite(name: str, array: Array) -> None:
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds numbers that are not finite")
 
 
 def _at_least_float32(array: Array) -> Array:

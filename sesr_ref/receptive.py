@@ -1,7 +1,8 @@
-"""How far each pixel of a tensor sees: the exact halo of a tile, from the description alone.
+"""The reach of each pixel, and so the exact halo of a tile, from the description alone.
 
-One axis is enough, since layers treat both alike.  Behind an enlargement pixels differ by their
-phase, their place within the input pixel they lie in, and so does how far they see.
+The reach of a pixel is how many input pixels beyond its own it depends on.  One axis is enough,
+since layers treat both alike.  After an enlargement, pixels differ in their subpixel phase (their
+position within the input pixel that they lie in), and so in their reach.
 """
 
 from __future__ import annotations
@@ -15,35 +16,35 @@ from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
 from sesr_ref.ops.resampling import MODES
 
-Window = tuple[int, int]
-"""First and last pixel read."""
+PixelRange = tuple[int, int]
+"""First and last pixel read along one axis."""
 
 
 HEIGHT = 1 << 14
-"""Of the image on which enlargements are found: padding is little beside it."""
+"""Rows of the image on which enlargements are measured: padding is negligible against it."""
 
 
-def _own(layer: nw.Layer, pixel: int) -> Window:
+def _own(layer: nw.Layer, pixel: int) -> PixelRange:
     return pixel, pixel
 
 
-def _conv(layer: nw.Conv | nw.Stencil, pixel: int) -> Window:
+def _conv(layer: nw.Conv | nw.Stencil, pixel: int) -> PixelRange:
     return pixel - layer.side // 2, pixel + layer.side // 2
 
 
-def _transposed(layer: nw.ConvTranspose, pixel: int) -> Window:
+def _transposed(layer: nw.ConvTranspose, pixel: int) -> PixelRange:
     last = pixel + layer.crop
     return -((layer.kernel_size - 1 - last) // layer.stride), last // layer.stride
 
 
-def _resize(layer: nw.Resize, pixel: int) -> Window:
+def _resize(layer: nw.Resize, pixel: int) -> PixelRange:
     centre = Fraction(2 * pixel + 1, 2 * layer.upscale) - Fraction(1, 2)
     half = Fraction(MODES[layer.mode][1], 2)
     return math.floor(centre - half) + 1, math.ceil(centre + half) - 1
 
 
-# kind: (layer, pixel of its output) -> pixels of its input that it reads, along one axis
-WINDOWS: nw.Rules[Callable[[Any, int], Window]] = nw.Rules(
+# kind: (layer, pixel of its output) -> first and last pixel of its input that it reads
+WINDOWS: nw.Rules[Callable[[Any, int], PixelRange]] = nw.Rules(
     {
         nw.Conv: _conv,
         nw.ConvTranspose: _transposed,
@@ -60,23 +61,23 @@ WINDOWS: nw.Rules[Callable[[Any, int], Window]] = nw.Rules(
 )
 
 
-def spans(net: nw.Network) -> dict[str, tuple[Window, ...]]:
+def spans(net: nw.Network) -> dict[str, tuple[PixelRange, ...]]:
     """Pixels of the network's input that each tensor's pixels depend on, relative to their own.
 
     Parameters
     ----------
     net : Network
-        Linear blocks count as the convolutions they collapse into.
+        Linear blocks count as the convolutions they collapse to.
 
     Returns
     -------
     dict of tuples of (int, int)
-        For every tensor, for each phase of its pixels within an input pixel, the first and the
-        last input pixel, 0 being the one it lies in: ((-2, 2),) behind a 5 x 5 convolution.
+        For every tensor and each subpixel phase, the first and the last input pixel that a pixel
+        depends on, relative to the one it lies in: ((-2, 2),) after a 5 x 5 convolution.
     """
     net = collapsed(net)
     height = HEIGHT
-    found: dict[str, tuple[Window, ...]] = {"input": ((0, 0),)}
+    found: dict[str, tuple[PixelRange, ...]] = {"input": ((0, 0),)}
     shapes = net.shapes(height, height)
     for layer, inputs in net.steps():
         window = WINDOWS[type(layer)]
@@ -88,13 +89,13 @@ def spans(net: nw.Network) -> dict[str, tuple[Window, ...]]:
 
 
 def padded_tensors(net: nw.Network) -> frozenset[str]:
-    """Tensors that are larger or smaller than a whole multiple of the image: between two pads."""
+    """Tensors whose size is no multiple of the image's: those between two `Pad` layers."""
     shapes = net.shapes(HEIGHT, HEIGHT)
     return frozenset(name for name, shape in shapes.items() if shape[0] % HEIGHT)
 
 
-def _seen(phases: tuple[Window, ...], first: int, last: int) -> Window:
-    """What pixels first to last of a tensor depend on, given what those of each phase do."""
+def _seen(phases: tuple[PixelRange, ...], first: int, last: int) -> PixelRange:
+    """What pixels first to last of a tensor depend on, given what each phase depends on."""
     count = len(phases)
     return _joined(
         [
@@ -105,17 +106,17 @@ def _seen(phases: tuple[Window, ...], first: int, last: int) -> Window:
     )
 
 
-def _joined(windows: list[Window]) -> Window:
+def _joined(windows: list[PixelRange]) -> PixelRange:
     return min(low for low, _ in windows), max(high for _, high in windows)
 
 
 def reaches(net: nw.Network) -> dict[str, int]:
-    """Pixels of the network's input that each tensor's pixels see beyond their own, a side.
+    """Pixels of the network's input that each tensor's pixels depend on beyond their own.
 
     Parameters
     ----------
     net : Network
-        Linear blocks count as the convolutions they collapse into.
+        As for `spans`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The shipped weights: their manifest, and which file a name stands for."""
+"""The shipped weights: their manifest, and the file for each name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sesr_ref.files import sha256_of
+from sesr_ref.limits import naming
 
 COLLAPSED = "-collapsed"
-"""Behind a shipped name: the small convolutions instead of the linear blocks."""
+"""Suffix of a shipped name: the small convolutions instead of the linear blocks."""
 
 
 def shipped() -> Mapping[str, dict[str, Any]]:
@@ -18,17 +19,18 @@ def shipped() -> Mapping[str, dict[str, Any]]:
     manifest = weights_folder() / "manifest.json"
     if not manifest.is_file():
         return {}
-    try:
+    damaged = (ValueError, KeyError, TypeError, AttributeError)
+    with naming(f"{manifest}: a damaged manifest", damaged):
         entries: dict[str, dict[str, Any]] = json.loads(manifest.read_text("utf-8"))
-        for entry in entries.values():
-            for part in (entry, entry.get("collapsed", entry)):
-                if Path(part["file"]).name != part["file"] or not isinstance(part["sha256"], str):
-                    raise ValueError("an entry is not as weights/ship.py writes it")
-            if not isinstance(entry["scores"], dict):
-                raise ValueError("an entry has no scores")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{manifest}: a damaged manifest ({error})") from None
-    return entries
+        for name, entry in entries.items():
+            parts = (entry, entry.get("collapsed", entry))
+            valid = all(
+                Path(part["file"]).name == part["file"] and isinstance(part["sha256"], str)
+                for part in parts
+            )
+            if not valid or not isinstance(entry["scores"], dict):
+                raise ValueError(f"entry {name!r} is not as weights/ship.py writes it")
+        return entries
 
 
 def shipped_file(name: str) -> Path | None:
@@ -42,14 +44,14 @@ def shipped_file(name: str) -> Path | None:
     Returns
     -------
     Path or None
-        None for what is no shipped name.
+        None if the name is not shipped.
 
     Raises
     ------
     FileNotFoundError
-        If the manifest names a file that is not there.
+        If the manifest names a missing file.
     ValueError
-        If the manifest is damaged, or the file's SHA-256 is not the manifest's.
+        If the manifest is damaged, or the file's SHA-256 differs from the manifest's.
     """
     entry = shipped().get(name.removesuffix(COLLAPSED), {})
     if name.endswith(COLLAPSED):
@@ -63,12 +65,12 @@ def shipped_file(name: str) -> Path | None:
 
 
 def smallest(name: str) -> str:
-    """Name what computes the same with the fewest parameters: the collapsed file if shipped."""
+    """Name of the smallest shipped equivalent: the collapsed network, if there is one."""
     return f"{name}{COLLAPSED}" if "collapsed" in shipped().get(name, {}) else name
 
 
 def weights_folder() -> Path:
-    """Where the shipped weights lie."""
+    """Folder of the shipped weights."""
     import sesr_weights
 
     return Path(sesr_weights.__file__).parent

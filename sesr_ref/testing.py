@@ -1,6 +1,6 @@
-"""Equivalence checks for other people's test-suites.
+"""Equivalence checks for the test suites of other projects.
 
-``pytest -p sesr_ref.testing`` offers the fixtures `assert_equivalent` and `assert_collapses`;
+``pytest -p sesr_ref.testing`` provides the fixtures `assert_equivalent` and `assert_collapses`;
 ``pytest --pyargs sesr_ref.testing`` proves the collapse of every shipped network.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["assert_collapses", "assert_equivalent"]
 
 @pytest.fixture(name="assert_equivalent")
 def equivalent_fixture() -> Callable[..., None]:
-    """Return `sesr_ref.verify.assert_equivalent`: two networks compute the same."""
+    """Return `sesr_ref.verify.assert_equivalent`: two networks compute the same result."""
     return assert_equivalent
 
 
@@ -33,7 +33,7 @@ def collapses_fixture() -> Callable[[Network, Params], None]:
 
 
 def assert_collapses(net: Network, params: Params) -> None:
-    """Assert that a network's linear blocks collapse to what they stand for.
+    """Assert that a network's linear blocks collapse to equivalent convolutions.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Parts of an image that are computed alone: each with the pixels around it that it depends on."""
+"""Tiles: parts of an image, each with the pixels around it that its result depends on."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from sesr_ref.receptive import halo
 
 
 class HasTile(Protocol):
-    """A plan for tiles, as `sesr_ref.plan_tiles` returns."""
+    """A plan for tiles, as `sesr_ref.plan_tiles` returns it."""
 
     @property
     def tile(self) -> tuple[int, int]:
-        """Rows and columns of the input that a tile is to make."""
+        """Rows and columns of the input that a tile covers, without its halo."""
 
 
 Tile = int | tuple[int, int]
 
 
 class Span(NamedTuple):
-    """Rows or columns to make (`core`), and those that they depend on (`seen`)."""
+    """Rows or columns to compute (`core`), and those that they depend on (`seen`)."""
 
     core: slice
     seen: slice
 
     @classmethod
     def around(cls, core: slice, margin: int, size: int, step: int = 1) -> Span:
-        """See up to `margin` pixels more on either side, from a multiple of `step` on."""
+        """See up to `margin` more pixels on either side, starting at a multiple of `step`."""
         first = max(core.start - margin, 0) // step * step
         return cls(core, slice(first, min(core.stop + margin, size)))
 
     def inside(self, upscale: int) -> slice:
-        """The core's place in what is made of `seen`, enlarged by `upscale`."""
+        """Position of the core within the result of `seen`, enlarged by `upscale`."""
         start = (self.core.start - self.seen.start) * upscale
         return slice(start, start + (self.core.stop - self.core.start) * upscale)
 
@@ -52,21 +52,21 @@ class Window(NamedTuple):
         return self._replace(image=slice(image, image + 1))
 
     def cut(self, array: Array, height: int) -> Array:
-        """What is seen of a tensor that belongs to an input of `height` rows."""
+        """Cut the seen part out of a whole tensor, given the input's `height`."""
         ratio = array.shape[1] // height
         return array[self.image, scaled(self.rows.seen, ratio), scaled(self.columns.seen, ratio)]
 
     def inside(self, array: Array) -> Array:
-        """The part to keep of a tensor that was computed of what is seen."""
+        """The core of a tensor that was computed from the seen part."""
         ratio = self.ratio(array)
         return array[:, self.rows.inside(ratio), self.columns.inside(ratio)]
 
     def ratio(self, array: Array) -> int:
-        """How many times as large as the input such a tensor is."""
+        """How many times as large as the seen part of the input such a tensor is."""
         return int(array.shape[1] // (self.rows.seen.stop - self.rows.seen.start))
 
     def start(self, array: Array) -> tuple[int, int, int, int]:
-        """Index in the whole tensor of the first element to keep."""
+        """Index in the whole tensor of the core's first element."""
         ratio = self.ratio(array)
         return (
             self.image.start or 0,
@@ -76,12 +76,12 @@ class Window(NamedTuple):
         )
 
     def place(self, ratio: int) -> tuple[slice, slice, slice]:
-        """Index of what is kept in the whole tensor, `ratio` times as large as the input."""
+        """Index of the core in the whole tensor, which is `ratio` times as large as the input."""
         return self.image, scaled(self.rows.core, ratio), scaled(self.columns.core, ratio)
 
 
 def scaled(span: slice, upscale: int) -> slice:
-    """The place of `span` in the enlarged axis."""
+    """Position of `span` in the enlarged axis."""
     return slice(span.start * upscale, span.stop * upscale)
 
 
@@ -99,18 +99,18 @@ def windows(
     Parameters
     ----------
     height, width : int
-        Of the image, in pixels.
+        Size of the image in pixels.
     tile : (int, int)
-        Rows and columns that a window keeps.
+        Rows and columns of a window's core.
     margin : int
         Pixels that it sees beyond them on each side, where the image has them.
     step : int
-        What it sees begins at a multiple of this.
+        The seen part starts at a multiple of this.
 
     Yields
     ------
     Window
-        From the top left, row by row, for every image of a batch at once.
+        From the top left, row by row; each for every image of a batch.
     """
     for rows in cuts(height, tile[0]):
         for columns in cuts(width, tile[1]):
@@ -120,20 +120,21 @@ def windows(
 
 
 def exact_margin(net: Network, ops: Ops) -> tuple[int, int]:
-    """Pixels around a tile that make it exact with these operations, and where it may begin.
+    """Pixels around a tile that make it exact with these operations, and where it may start.
 
     Parameters
     ----------
     net : Network
-        Collapsed.
+        A collapsed network.
     ops : Ops
-        Kernels may need more than the network's halo: Winograd's algorithm works in groups of rows.
+        The operations that run it; kernels may need more than the network's halo, since Winograd's
+        algorithm works in groups of rows.
 
     Returns
     -------
     margin : int
         Pixels of the input on each side.
     step : int
-        A tile with its margin begins at a multiple of this many pixels.
+        A tile with its margin starts at a multiple of this many pixels.
     """
     return (ops.margin and ops.margin(net)) or (halo(net), 1)

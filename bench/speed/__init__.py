@@ -1,1 +1,1 @@
-"""Speed: networks timed beside other runtimes."""
+"""Speed: networks timed in this engine and in other runtimes."""

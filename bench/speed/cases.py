@@ -1,4 +1,4 @@
-"""What `run_speed.py` measures: networks with random parameters, images, candidates."""
+"""Cases of `run_speed.py`: networks with random parameters, images, candidates."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SCALES = {
 
 
 class Case(NamedTuple):
-    """One row: a network, a name of a size, and how many threads."""
+    """One row: a network, the name of a size, and the number of threads."""
 
     network: str
     size: str
@@ -51,7 +51,7 @@ class Case(NamedTuple):
 
 
 def parameters(net: sr.Network) -> Params:
-    """Random ones: initial slopes and biases would all be equal, which some runtimes punish."""
+    """Random parameters: equal slopes and biases would make some runtimes slower."""
     rng = np.random.default_rng(0)
 
     def one(shape: tuple[int, ...]) -> Array:
@@ -67,14 +67,14 @@ def image(size: tuple[int, int]) -> Array:
 
 
 def written(name: str, case: Case) -> Any:
-    """The collapsed network in the form that a candidate loads."""
+    """Write the collapsed network in the form that a candidate loads."""
     net = NETWORKS[case.network]()
     small, params = collapsed(net), collapse_params(net, parameters(net))
     return peers.installed()[name].write(small, params, pixels(case))
 
 
 def loaded(name: str, case: Case, model: Any) -> Callable[[], Array]:
-    """A candidate, ready to run on one image."""
+    """Load a candidate, ready to run on one image."""
     run, x = peers.installed()[name].load(model, case.threads), image(pixels(case))
     return lambda: run(x)
 
@@ -86,5 +86,5 @@ def pixels(case: Case) -> tuple[int, int]:
 
 def gflop(case: Case) -> float:
     """Billions of multiplications and additions of its direct convolutions."""
-    # a transposed one at its input: products with the zeros of a stuffed input are no work
+    # transposed convolutions at their input: products with inserted zeros are not computed
     return 2 * sr.cost(NETWORKS[case.network](), *pixels(case), "input").macs / 1e9

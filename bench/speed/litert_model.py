@@ -1,7 +1,7 @@
-"""A collapsed network as a LiteRT (TensorFlow Lite) file, by one rule for each kind of layer.
+"""Write a collapsed network as a LiteRT (TensorFlow Lite) file: one rule for each kind of layer.
 
-NHWC is LiteRT's layout and ours, its depth-to-space is our mode "DCR"; weights are (out, k, k, in)
-there and slopes (1, 1, channels).  Every tensor has the name of its layer.
+NHWC is LiteRT's layout and ours, and its depth-to-space is our mode "DCR"; its weights are
+(out, k, k, in) and its slopes (1, 1, channels).  Every tensor has the name of its layer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Constant = npt.NDArray[np.float32] | npt.NDArray[np.int32]
 
 
 class Model:
-    """A file while it is put together: its tensors, operators and constants."""
+    """A file under construction: its tensors, operators and constants."""
 
     def __init__(self, shapes: dict[str, nw.Shape]) -> None:
         from ai_edge_litert import schema_py_generated as schema
@@ -37,11 +37,11 @@ class Model:
         self.tensor("input")
 
     def tensor(self, name: str) -> int:
-        """Place of a new tensor that is computed."""
+        """Add a computed tensor, and return its index."""
         return self._place(name, (1, *self.shapes[name]), 0, "FLOAT32")
 
     def constant(self, name: str, values: Constant) -> int:
-        """Place of a new tensor that is given."""
+        """Add a constant tensor, and return its index."""
         buffer = self.schema.BufferT()
         buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
         self.buffers.append(buffer)
@@ -59,7 +59,7 @@ class Model:
     def add(
         self, kind: str, name: str, inputs: Sequence[int], version: int = 1, **options: Any
     ) -> None:
-        """Append the operator that makes the tensor `name`; `options` are its options' fields."""
+        """Append the operator that computes the tensor `name`; `options` are its options."""
         operator = self.schema.OperatorT()
         code = getattr(self.schema.BuiltinOperator, kind), version
         operator.opcodeIndex = self.codes.setdefault(code, len(self.codes))
@@ -70,7 +70,7 @@ class Model:
         self.graph.operators.append(operator)
 
     def to_bytes(self, output: str) -> bytes:
-        """The file."""
+        """Serialise the file."""
         import flatbuffers
 
         model = self.schema.ModelT()
@@ -91,12 +91,12 @@ OPTIONS = {
     "ADD": "AddOptions",
     "DEPTH_TO_SPACE": "DepthToSpaceOptions",
 }
-"""Names of the options of each operator that has some."""
+"""Names of the options of each operator that has any."""
 Rule = Callable[[Model, Any, list[int], Params], None]
 
 
 def _bias(model: Model, layer: nw.Conv | nw.ConvTranspose, params: Params) -> int:
-    """Zeros where the layer has none: the operators want one."""
+    """The bias, or zeros if the layer has none: the operators require one."""
     bias = params.get("bias", np.zeros(layer.features, np.float32))
     return model.constant(f"{layer.name}.bias", bias)
 
@@ -108,7 +108,7 @@ def _conv(model: Model, layer: nw.Conv, inputs: list[int], params: Params) -> No
 
 
 def _conv_transpose(model: Model, layer: nw.ConvTranspose, inputs: list[int], p: Params) -> None:
-    """Give padding SAME, which cuts (k - stride) // 2 rows, a larger k: zeros after the weights."""
+    """Append zeros to the weights, since padding SAME cuts (k - stride) // 2 rows."""
     more = layer.stride + 2 * layer.crop - layer.kernel_size
     weight = np.pad(p["weight"].transpose(3, 0, 1, 2), [(0, 0), (0, more), (0, more), (0, 0)])
     shape = np.array((1, *model.shapes[layer.name]), np.int32)
@@ -139,7 +139,7 @@ RULES: dict[type[nw.Layer], Rule] = {
     nw.Add: lambda model, layer, inputs, params: model.add("ADD", layer.name, inputs),
     nw.DepthToSpace: _shuffle,
 }
-"""How each kind that the measured networks have becomes an operator."""
+"""How each kind of layer in the measured networks becomes an operator."""
 
 
 def litert_model(net: nw.Network, params: Params, size: tuple[int, int]) -> bytes:
@@ -153,7 +153,7 @@ def litert_model(net: nw.Network, params: Params, size: tuple[int, int]) -> byte
 
 
 def litert_interpreter(model: bytes, threads: int) -> Any:
-    """Load it, to be run by XNNPACK; RuntimeError if that leaves layers to slower code."""
+    """Load a file for XNNPACK; RuntimeError if XNNPACK leaves layers to slower code."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model, num_threads=threads)
@@ -163,7 +163,9 @@ def litert_interpreter(model: bytes, threads: int) -> Any:
     computed = {int(i) for step in steps if step not in delegates for i in step["outputs"]}
     ends = [tensor["index"] for tensor in interpreter.get_output_details()]
     if len(delegates) != 1 or list(delegates[0]["outputs"]) != ends:
-        raise RuntimeError(f"XNNPACK took {len(delegates)} pieces of the graph, not all of it")
+        raise RuntimeError(
+            f"XNNPACK must run the whole graph, but runs {len(delegates)} pieces of it"
+        )
     if computed & {int(i) for i in delegates[0]["inputs"]}:
-        raise RuntimeError("XNNPACK left layers at the beginning of the graph to others")
+        raise RuntimeError("XNNPACK must run the whole graph, but not its first layers")
     return interpreter

@@ -8,26 +8,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 PAUSE = 0.03
-"""Seconds before each run: runtimes let their threads spin for up to 20 ms after a call."""
+"""Seconds before each run: threads of runtimes spin for up to 20 ms after a call."""
 CLOSE = 3.0
-"""Who takes more than this many times as long as the fastest need not be known as precisely."""
+"""Candidates slower than this many times the fastest are measured less precisely."""
 
 
 def alternate(
     runs: Mapping[str, Callable[[], float]], repeats: int, least: int = 3, seconds: float = 20.0
 ) -> dict[str, list[float]]:
-    """Times of every run of each candidate; they take turns, so that all see the same machine.
+    """Time candidates in turns, so that all are measured under the same load of the machine.
 
     Parameters
     ----------
     runs : mapping of functions
-        Each runs a candidate, warmed up already, once and gives the seconds it took.
+        Each runs a warmed-up candidate once and returns the seconds it took.
     repeats : int
-        Turns of those that are within `CLOSE` of the fastest.
+        Runs of candidates that are within `CLOSE` of the fastest.
     least : int
-        Turns of every one, if that is fewer.
+        Runs of the other candidates, if that is fewer.
     seconds : float
-        Stop after this long, but not before the `least` turns.
+        Stop after this long, but not before `least` runs.
 
     Returns
     -------
@@ -48,8 +48,8 @@ def alternate(
 
 
 def peak_megabytes() -> float:
-    """Most memory this process has held so far, shared libraries included."""
+    """Peak memory of this process so far, shared libraries included."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024
-    raise OSError("this system does not say how much memory a process held")
+    raise OSError("this system does not report the peak memory of a process")

@@ -1,4 +1,4 @@
-"""A collapsed network as ncnn's text of layers and its weights, by one rule for each kind."""
+"""Write a collapsed network as ncnn's text of layers and weights: one rule for each kind."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sesr_ref.ops.arrays import Array, Params
 
 MAGIC = "7767517"
 UNQUANTISED = bytes(4)
-"""Ahead of each weight: what follows is float32."""
+"""Precedes each weight: the values are float32."""
 Written = tuple[dict[int, int], bytes]
-"""A layer's numbered fields, and what it adds to the file of weights."""
+"""A layer's numbered fields, and the bytes that it adds to the file of weights."""
 
 
 def _conv(layer: nw.Conv, params: Params) -> Written:
@@ -55,11 +55,11 @@ RULES: dict[type[nw.Layer], tuple[str, Callable[[Any, Params], Written]]] = {
         lambda layer, params: ({0: layer.block, 1: int(layer.mode == "DCR")}, b""),
     ),
 }
-"""How each kind that the measured networks have is written, and what ncnn calls it."""
+"""ncnn's name for each kind of layer in the measured networks, and how it is written."""
 
 
 class _Text:
-    """Lines of a file, with a Split after every tensor that is read more than once."""
+    """Lines of a file, with a Split after every tensor that has several readers."""
 
     def __init__(self, readers: Counter[str]) -> None:
         self.readers, self.taken = readers, Counter[str]()
@@ -67,12 +67,12 @@ class _Text:
         self.blobs = 0
 
     def use(self, name: str) -> str:
-        """Name under which the next reader finds a tensor."""
+        """Name of a tensor for its next reader."""
         self.taken[name] += 1
         return f"{name}/{self.taken[name] - 1}" if self.readers[name] > 1 else name
 
     def add(self, kind: str, name: str, inputs: list[str], fields: dict[int, int]) -> None:
-        """Append a layer that makes the tensor `name`."""
+        """Append a layer that computes the tensor `name`."""
         values = [f"{key}={value}" for key, value in fields.items()]
         self._line(kind, name, inputs, [name], values)
         if (many := self.readers[name]) > 1:
@@ -87,7 +87,7 @@ class _Text:
 
 
 def ncnn_model(net: nw.Network, params: Params) -> tuple[str, bytes]:
-    """Write a network without linear blocks: the text of layers and the weights behind it."""
+    """Write a network without linear blocks: the text of layers, and the weights."""
     text = _Text(Counter(name for _, inputs in net.steps() for name in inputs))
     text.add("Input", "input", [], {})
     blob = b""
@@ -100,7 +100,7 @@ def ncnn_model(net: nw.Network, params: Params) -> tuple[str, bytes]:
 
 
 def ncnn_network(model: tuple[str, bytes], threads: int | None = None, storage: str = "") -> Any:
-    """Load it; `storage` "float16" or "bfloat16" lets ncnn keep its tensors in that."""
+    """Load a network; with `storage` "float16" or "bfloat16" ncnn stores tensors in that format."""
     import ncnn
 
     net = ncnn.Net()
@@ -118,7 +118,7 @@ def ncnn_network(model: tuple[str, bytes], threads: int | None = None, storage: 
 
 
 def ncnn_image(x: Array) -> Any:
-    """A (1, height, width, channels) array as ncnn's; a copy, since a view would not outlive it."""
+    """Copy a (1, height, width, channels) array to ncnn; a view would not keep the array alive."""
     import ncnn
 
     return ncnn.Mat(np.ascontiguousarray(x[0].transpose(2, 0, 1))).clone()

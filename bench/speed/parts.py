@@ -1,6 +1,6 @@
-"""The parts of `run_speed.py`: which cases each has, and how one case is measured.
+"""The parts of `run_speed.py`: the cases of each part, and how one case is measured.
 
-A measurement is a row: a dict that JSON can hold, one value of each candidate.
+A measurement is a row: a dict for JSON with one value for each candidate.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ OURS = "sesr_ref fast"
 TOLERANCE = 1e-5
 """Largest difference of two float32 outputs, relative to the largest value."""
 IN_A_ROW = 8_000_000
-"""Pixels that the calls of one time of `scaling` see, at least."""
+"""Smallest number of pixels that one measurement of `scaling` processes."""
 TRAINED = Case("m5-x2", "32 of 64 x 64", 0)
 
 
 class Part(NamedTuple):
-    """Which cases the arguments ask for, and how one is measured."""
+    """The cases that the arguments select, and how one is measured."""
 
     cases: Callable[[argparse.Namespace], Iterator[Case]]
     measure: Callable[[argparse.Namespace, Case], Row]
@@ -48,7 +48,7 @@ def largest_case(args: argparse.Namespace) -> Iterator[Case]:
 
 
 def scaling_cases(args: argparse.Namespace) -> Iterator[Case]:
-    """The first network at sizes that grow."""
+    """The first network at increasing sizes."""
     for threads in args.threads:
         yield from (Case(args.networks[0], size, threads) for size in SCALES)
 
@@ -59,20 +59,20 @@ def training_cases(args: argparse.Namespace) -> Iterator[Case]:
 
 
 def inference(args: argparse.Namespace, case: Case) -> Row:
-    """Every candidate on one image; AssertionError if outputs differ."""
+    """Measure every candidate on one image; AssertionError if outputs differ."""
     names = [name for name in args.candidates if _takes(args, name, case)]
     error = largest_difference({name: args.workers[name].result for name in names})
     return timings(args, _single(args, names)) | {"error": error, "gflop": gflop(case)}
 
 
 def _takes(args: argparse.Namespace, name: str, case: Case) -> bool:
-    """Have a worker load the case; a runtime that refuses it (XNNPACK a large one) is left out."""
+    """Let a worker load the case; a runtime that rejects it (XNNPACK a large one) is skipped."""
     try:
         args.workers[name].hold(loaded, name, case, written(name, case))
     except RuntimeError as error:
         if name.startswith("sesr_ref"):
             raise
-        print(f"{case.network} {case.size}: {name} does not take it: {error}", file=sys.stderr)
+        print(f"{case.network} {case.size}: {name} rejects it: {error}", file=sys.stderr)
         return False
     return True
 
@@ -82,7 +82,7 @@ def _single(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Callabl
 
 
 def timings(args: argparse.Namespace, runs: Mapping[str, Callable[[], float]]) -> Row:
-    """Median and fastest milliseconds of what is run, and of how many runs."""
+    """Median and fastest milliseconds, and the number of runs."""
     times = alternate(runs, args.repeats, args.least, args.seconds)
     return {
         "ms": {name: round(1e3 * statistics.median(t), 2) for name, t in times.items()},
@@ -92,19 +92,21 @@ def timings(args: argparse.Namespace, runs: Mapping[str, Callable[[], float]]) -
 
 
 def largest_difference(runs: Mapping[str, Callable[[], Array]]) -> float:
-    """Relative, of any output from the first one's; AssertionError if too large.  Warms up too."""
+    """Largest relative difference from the first output; AssertionError if too large.  Warms up."""
     first, *others = runs
     want, worst = np.array(runs[first]()), 0.0
     for name in others:
         error = float(abs(runs[name]() - want).max() / abs(want).max())
         if not error < TOLERANCE:
-            raise AssertionError(f"{name} is {error:.1e} from {first}")
+            raise AssertionError(
+                f"{name} must be within {TOLERANCE} of {first}, got a difference of {error:.1e}"
+            )
         worst = max(worst, error)
     return worst
 
 
 def training(args: argparse.Namespace, case: Case) -> Row:
-    """A step with the collapse and without, and PyTorch's; AssertionError if losses differ."""
+    """Measure a step with and without the collapse and in PyTorch; losses must be equal."""
     names = _steps(args)
     for name in names:
         args.workers[name].hold(training_step, name, case.threads)
@@ -115,7 +117,7 @@ def training(args: argparse.Namespace, case: Case) -> Row:
 
 
 def training_step(name: str, threads: int) -> training_peers.Step:
-    """A candidate, ready to take steps."""
+    """Build a candidate's training step."""
     return training_peers.installed()[name](training_peers.problem(), threads)
 
 
@@ -125,7 +127,7 @@ def _steps(args: argparse.Namespace) -> list[str]:
 
 
 def memory(args: argparse.Namespace, case: Case) -> Row:
-    """Peak of a whole process each: start, load the network, one image."""
+    """Peak memory of one process per candidate: start, load the network, enlarge one image."""
     written_for = {name: written(name, case) for name in args.candidates}
     return {
         "megabytes": {
@@ -135,7 +137,7 @@ def memory(args: argparse.Namespace, case: Case) -> Row:
 
 
 def training_memory(args: argparse.Namespace, case: Case) -> Row:
-    """Peak of a whole process each that takes one step."""
+    """Peak memory of one process per candidate that takes one training step."""
     return {
         "megabytes": {
             name: _in_own_process(training_step, name, case.threads) for name in _steps(args)
@@ -154,7 +156,7 @@ def _megabytes(build: Callable[..., Callable[[], Any]], *args: Any) -> float:
 
 
 def scaling(args: argparse.Namespace, case: Case) -> Row:
-    """Time one size, with no peer beside: call after call, and one call after a pause."""
+    """Time this engine at one size: call after call, and one call after a pause."""
     key = case._replace(size="")
     if key not in args.scaled:
         args.scaled[key] = _every_size(args, case)
@@ -163,7 +165,7 @@ def scaling(args: argparse.Namespace, case: Case) -> Row:
 
 
 def _every_size(args: argparse.Namespace, case: Case) -> dict[str, Row]:
-    """Rows of all sizes, measured in turns: a machine that slows down slows all of them."""
+    """Measure all sizes in turns, so that a slower machine affects all of them."""
     cases = {size: case._replace(size=size) for size in SCALES}
     calls = {size: math.ceil(IN_A_ROW / math.prod(pixels(one))) for size, one in cases.items()}
     for size, one in cases.items():

@@ -1,4 +1,4 @@
-"""The machine's own peak of fused multiply-adds, as a measure for every other figure."""
+"""The machine's peak rate of fused multiply-adds, as a reference for other figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sesr_kernels.machine.emit import LANES, VECTOR_BYTES, Emitter, Value, kerne
 from sesr_kernels.machine.threads import Threads, share
 
 CHAINS = 12
-"""Independent sums: enough to hide the latency, few enough for the registers."""
+"""Independent sums: enough to hide the latency, few enough to fit the registers."""
 
 
 def _chains(e: Emitter, **a: Value) -> None:
@@ -36,7 +36,7 @@ def _spin(sums: Any, count: int) -> None:
 
 
 def peak_gflops(threads: int, count: int = 2_000_000, repeats: int = 60) -> float:
-    """Billions of multiplications and additions a second at best, with nothing loaded or stored."""
+    """Peak of multiplications and additions in 10**9 per second, without loads and stores."""
     sums = np.zeros((threads, CHAINS * LANES), np.float32)
 
     def worker(following: Callable[[], int]) -> None:

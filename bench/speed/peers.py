@@ -1,26 +1,27 @@
-"""The runtimes that `run_speed.py` runs beside this engine, each given the same network.
+"""The runtimes with which `run_speed.py` compares this engine, each given the same network.
 
 A peer is written once (``write(net, params, size)``: the network in the runtime's own form, for
-one image of a size) and loaded once (``load(written, threads)``), which gives a function from a
-(1, height, width, 1) float32 image to its enlargement.  Writing is apart from loading so that a
-process that measures memory need not hold an exporter.
+images of one size) and loaded once (``load(written, threads)``), which gives a function from a
+(1, height, width, 1) float32 image to its enlargement.  Writing and loading are separate so that a
+process that measures memory need not load an exporter.
 
-What is done so that each shows its best:
+Each peer is set up to run as fast as possible:
 
 * All: float32, the collapsed network, as many threads as this engine has (all free to use every
-  processor), a process of its own whose allocator keeps what is freed (see `worker.ENVIRONMENT`),
-  built and warmed up before anything is timed, a pause before each run for the threads of the one
-  before to stop spinning. Random slopes and weights, so that no two initialisers are equal, which
-  would be shared and keep OpenVINO from fusing them.
+  processor), a separate process whose allocator keeps freed memory (see `worker.ENVIRONMENT`),
+  built and warmed up before timing starts, with a pause before each run until the threads of the
+  previous one have stopped spinning.  Slopes and weights are random: equal initialisers would be
+  shared, which keeps OpenVINO from fusing them.
 * PyTorch: inference mode, channels last (activations and weights), tensors freed after their last
   reader; ``torch.compile`` of the same function with static shapes (freezing its constants, tracing
-  and NCHW were tried: not faster).
-* ONNX Runtime: all graph optimisations, the sequential executor (bound buffers: not faster).
-* OpenVINO: the latency hint (one stream, its own pinning); float32 asked for explicitly; input and
-  output shared, not copied.  A test asserts that what runs is one Convolution or Deconvolution a
-  layer with its PReLU inside, two additions, the shuffles and the reorderings at the ends.
-* LiteRT: XNNPACK, which must have taken the whole graph; input and output without a further copy
-  (its newer "compiled model" interface: not faster).
+  and NCHW are not faster).
+* ONNX Runtime: all graph optimisations, the sequential executor (bound buffers are not faster).
+* OpenVINO: the latency hint (one stream, its own pinning); float32 requested explicitly; input and
+  output shared, not copied.  A test asserts that the compiled graph has one Convolution or
+  Deconvolution per layer with its PReLU inside, two additions, the shuffles and the reorderings at
+  the ends.
+* LiteRT: XNNPACK, which must run the whole graph; input and output without another copy (its newer
+  "compiled model" interface is not faster).
 * ncnn: its own packing and Winograd, no 16-bit storage.
 """
 
@@ -46,7 +47,7 @@ Model = tuple[sr.Network, Params]
 
 
 class Peer(NamedTuple):
-    """One candidate: the package it needs, and how it is written and loaded."""
+    """One candidate: the package it needs, and how its network is written and loaded."""
 
     package: str
     write: Callable[[sr.Network, Params, Size], Any]
@@ -54,12 +55,12 @@ class Peer(NamedTuple):
 
 
 def as_it_is(net: sr.Network, params: Params, size: Size) -> Model:
-    """What this engine takes."""
+    """The network as it is, for this engine."""
     return net, params
 
 
 def reference(model: Model, threads: int) -> Run:
-    """NumPy alone."""
+    """The engine with NumPy only."""
     from threadpoolctl import threadpool_limits
 
     def run(x: Array) -> Array:
@@ -70,7 +71,7 @@ def reference(model: Model, threads: int) -> Run:
 
 
 def fast(model: Model, threads: int) -> Run:
-    """The kernels of this engine, the default ones."""
+    """The kernels of this engine with their defaults."""
     ops = sr.fast(threads=threads)
     return lambda x: sr.run(*model, x, ops=ops)
 
@@ -82,7 +83,7 @@ def direct(model: Model, threads: int) -> Run:
 
 
 def in_torch_order(net: sr.Network, params: Params, size: Size) -> Model:
-    """The network with channels in the order that ``pixel_shuffle`` wants."""
+    """The network with channels in the order that ``pixel_shuffle`` needs."""
     return with_shuffle_mode(net, params, "CRD")
 
 
@@ -118,7 +119,7 @@ def _torch(model: Model, threads: int, wrap: Callable[[Any], Any]) -> Run:
 
 
 def as_onnx(net: sr.Network, params: Params, size: Size) -> bytes:
-    """The file that this project exports, for images of one size."""
+    """The ONNX file that this project exports, for images of one size."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         to_onnx(path, net, params, size=size)
@@ -126,7 +127,7 @@ def as_onnx(net: sr.Network, params: Params, size: Size) -> bytes:
 
 
 def onnx_runtime(model: bytes, threads: int) -> Run:
-    """ONNX Runtime's default provider."""
+    """ONNX Runtime with its CPU provider."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -149,7 +150,7 @@ def openvino(model: bytes, threads: int) -> Run:
 
 
 def openvino_model(model: bytes, threads: int) -> Any:
-    """What OpenVINO compiles a network to."""
+    """Compile a network with OpenVINO."""
     import openvino as ov
 
     core = ov.Core()
@@ -162,7 +163,7 @@ def openvino_model(model: bytes, threads: int) -> Any:
 
 
 def as_litert(net: sr.Network, params: Params, size: Size) -> bytes:
-    """The file that LiteRT reads."""
+    """The file for LiteRT."""
     from speed.litert_model import litert_model
 
     return litert_model(net, params, size)
@@ -184,7 +185,7 @@ def litert(model: bytes, threads: int) -> Run:
 
 
 def as_ncnn(net: sr.Network, params: Params, size: Size) -> tuple[str, bytes]:
-    """The two files that ncnn reads."""
+    """The two files for ncnn."""
     from speed.ncnn_model import ncnn_model
 
     return ncnn_model(net, params)
@@ -206,7 +207,7 @@ def ncnn(model: tuple[str, bytes], threads: int) -> Run:
 
 
 def _nchw(x: Array) -> Array:
-    """One channel: a view."""
+    """A view, since there is one channel."""
     return x.reshape(1, 1, *x.shape[1:3])
 
 
@@ -230,5 +231,5 @@ PEERS: dict[str, Peer] = {
 
 
 def installed() -> dict[str, Peer]:
-    """Name this engine, and the peers whose package is there."""
+    """Installed peers by name, after the variants of this engine."""
     return {name: p for name, p in (ENGINE | PEERS).items() if find_spec(p.package)}

@@ -1,4 +1,4 @@
-"""Plots of what `run_speed.py` measured."""
+"""Plots of the results of `run_speed.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TICKS = (1, 2, 3, 5, 10, 20)
 
 
 def draw(report: Report, path: Path | None) -> list[Path]:
-    """Write the plots that the report has rows for; the paths written."""
+    """Write the plots for which the report has rows, and return their paths."""
     drawn = []
     if path is not None and report.get("inference"):
         drawn.append(_draw_inference(report["inference"], path))
@@ -23,7 +23,7 @@ def draw(report: Report, path: Path | None) -> list[Path]:
 
 
 def _draw_inference(rows: list[Row], path: Path) -> Path:
-    """How many times as long as this engine each takes; the most threads, a panel a size."""
+    """Time of each runtime relative to this engine with the most threads, one panel per size."""
     plt = _pyplot()
     rows = in_order(by_threads(rows)[-1][1])
     sizes = [size for size in SIZES if any(row["size"] == size for row in rows)]
@@ -53,7 +53,7 @@ def _draw_inference(rows: list[Row], path: Path) -> Path:
 
 
 def _draw_scaling(rows: list[Row], path: Path) -> Path:
-    """Nanoseconds a pixel over megapixels: call after call, and one call after a pause."""
+    """Nanoseconds per pixel over megapixels: call after call, and one call after a pause."""
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(5, 3.5))
     for threads, own in by_threads(rows):

@@ -1,4 +1,4 @@
-"""How `run_speed.py` shows its rows: a line each, and Markdown for docs/speed.md."""
+"""How `run_speed.py` prints its rows: one line each, and Markdown tables for docs/speed.md."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Report = dict[str, Any]
 OURS, DIRECT = "sesr_ref fast", "sesr_ref direct"
 ENGINE = "sesr_ref"
 FEW = 3
-"""Medians of fewer runs say so."""
+"""For fewer runs than this, a median states their number."""
 
 
 def fastest_peer(row: Row) -> tuple[str, float]:
-    """Name of the fastest that is not this engine, and how many times as long it takes."""
+    """Name of the fastest peer, and its time relative to this engine."""
     others = {name: t for name, t in row["ms"].items() if not name.startswith(ENGINE)}
     if not others:
         return "-", math.nan
@@ -26,14 +26,14 @@ def fastest_peer(row: Row) -> tuple[str, float]:
 
 
 def share(row: Row, peak: dict[str, float], name: str = OURS) -> str:
-    """Of the multiply-add peak, counted as direct convolutions."""
+    """Share of the multiply-add peak, counted as direct convolutions."""
     if name not in row["ms"]:
         return ""
     return f"{row['gflop'] / (row['ms'][name] / 1e3) / peak[str(row['threads'])]:.0%}"
 
 
 def one_line(part: str, row: Row, peak: dict[str, float]) -> str:
-    """A row as it is measured."""
+    """One line for a row, printed when it is measured."""
     label = f"{part}: {row['network']} {row['size']} {row['threads']} thread(s):"
     if "megabytes" in row:
         return f"{label} MB " + ", ".join(f"{k} {v}" for k, v in row["megabytes"].items())
@@ -46,12 +46,12 @@ def one_line(part: str, row: Row, peak: dict[str, float]) -> str:
 
 
 def number(ms: float) -> str:
-    """Three digits."""
+    """Milliseconds with three digits."""
     return f"{ms:.0f}" if ms >= 100 else f"{ms:.1f}"
 
 
 def markdown(report: Report, networks: Sequence[str]) -> str:
-    """Every table that the report has rows for; all runtimes are shown for `networks` alone."""
+    """Every table for which the report has rows; only `networks` are shown with all runtimes."""
     inference = in_order(report.get("inference", []))
     sections = [
         *_runtimes([row for row in inference if row["network"] in networks], report["peak_gflops"]),
@@ -71,7 +71,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _runtimes(rows: list[Row], peak: dict[str, float]) -> Iterator[str]:
-    """Milliseconds of every candidate."""
+    """A table with the milliseconds of every candidate."""
     if not rows:
         return
     names = list(dict.fromkeys(name for row in rows for name in row["ms"]))
@@ -98,7 +98,7 @@ def _runtimes(rows: list[Row], peak: dict[str, float]) -> Iterator[str]:
 
 
 def _matrix(rows: list[Row]) -> Iterator[str]:
-    """Milliseconds of this engine and the ratio to the fastest peer: networks by sizes."""
+    """Tables of networks by sizes: milliseconds of this engine, ratio to the fastest peer."""
     for threads in sorted({row["threads"] for row in rows}, reverse=True):
         cells = {(r["network"], r["size"]): _cell(r) for r in rows if r["threads"] == threads}
         networks = list(dict.fromkeys(network for network, _ in cells))
@@ -114,7 +114,7 @@ def _cell(row: Row) -> str:
 
 
 def _training(report: Report) -> Iterator[str]:
-    """A step's milliseconds and a process's megabytes."""
+    """Tables with the milliseconds of a step and the megabytes of a process."""
     rows = sorted(report.get("training", []), key=lambda row: -row["threads"])
     memory = {row["threads"]: row["megabytes"] for row in report.get("training_memory", [])}
     for row in rows:
@@ -160,13 +160,13 @@ def _measured_on(machine: dict[str, Any]) -> str:
 
 
 def by_threads(rows: list[Row]) -> list[tuple[int, list[Row]]]:
-    """Rows with the same number of threads."""
+    """Rows grouped by their number of threads."""
     counts = sorted({row["threads"] for row in rows})
     return [(count, [row for row in rows if row["threads"] == count]) for count in counts]
 
 
 def in_order(rows: list[Row]) -> list[Row]:
-    """By threads, the most first; then by network and size, as they are listed."""
+    """Sort by threads, the most first, then by network and size in the order of their lists."""
     networks, sizes = list(NETWORKS), list(SIZES)
     return sorted(
         rows,
@@ -175,7 +175,7 @@ def in_order(rows: list[Row]) -> list[Row]:
 
 
 def title(network: str) -> str:
-    """As people write it: M5 x2."""
+    """Name of a network for tables: M5 x2."""
     return (
         network.replace("-", " ").replace("fsrcnn", "FSRCNN").replace("xl", "XL").replace("m", "M")
     )

@@ -1,8 +1,8 @@
-"""Runtimes that show their tensors: each is given a network and an image, and gives every tensor.
+"""Runtimes that show their tensors: each runs a network on an image and returns every tensor.
 
-``peer(net, params, x, dtype)`` takes collapsed networks with depth-to-space in PyTorch's order
-("CRD") and returns NHWC float32 arrays by name, or raises `NotOffered` for a dtype that it would
-silently compute in another.
+``peer(net, params, x, dtype)`` accepts collapsed networks with depth-to-space in PyTorch's order
+("CRD") and returns NHWC float32 arrays by name.  It raises `NotOffered` for a dtype that it would
+silently replace by another.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class NotOffered(Exception):
 
 
 def numpy_reference(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
-    """The reference of this engine, whichever BLAS NumPy has."""
+    """The reference of this engine, with NumPy's BLAS."""
     _only(dtype, "float32")
     return sr.forward(net, params, x)
 
 
 def kernels(winograd: bool) -> Callable[..., Tensors]:
-    """The kernels of this engine: only the output, since they fuse all layers."""
+    """The kernels of this engine; only the output is shown, since they fuse all layers."""
 
     def run(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
         _only(dtype, "float32")
@@ -92,7 +92,7 @@ def ncnn(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
 
 
 def litert(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
-    """LiteRT with XNNPACK: only the output, since that owns all tensors between."""
+    """LiteRT with XNNPACK; only the output is shown, since XNNPACK hides the inner tensors."""
     _only(dtype, "float32")
     from speed.litert_model import litert_model
     from speed.peers import litert as load
@@ -103,7 +103,7 @@ def litert(net: sr.Network, params: Params, x: Array, dtype: str) -> Tensors:
 
 def _only(dtype: str, *offered: str) -> None:
     if dtype not in offered:
-        raise NotOffered(f"no {dtype}")
+        raise NotOffered(f"{dtype} is not supported")
 
 
 def _onnx(net: sr.Network, params: Params, x: Array, dtype: str) -> bytes:
@@ -130,4 +130,4 @@ PEERS: dict[str, Callable[[sr.Network, Params, Array, str], Tensors]] = {
 }
 DTYPES = ("float32", "float16", "bfloat16")
 WINOGRAD = {"kernels, Winograd": (4, 1), "ncnn": (6, 6)}
-"""Peers whose 3 x 3 convolutions are known to be Winograd's, and their tiles."""
+"""Peers whose 3 x 3 convolutions use Winograd, and their tiles."""

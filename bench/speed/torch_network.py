@@ -34,7 +34,7 @@ RULES: dict[type[nw.Layer], Callable[..., Any]] = {
     nw.Add: lambda layer, own, *xs: sum(xs[1:], xs[0]),
     nw.DepthToSpace: lambda layer, own, x: F.pixel_shuffle(x, layer.block),
 }
-"""How each kind that the measured networks have is computed from its constants and inputs."""
+"""How each kind of layer in the measured networks is computed from its constants and inputs."""
 AXES: dict[type[nw.Layer], tuple[int, ...]] = {
     nw.Conv: (3, 2, 0, 1),
     nw.ConvTranspose: (2, 3, 0, 1),
@@ -52,9 +52,9 @@ def torch_function(
     net, params : Network and its parameters
         Depth-to-space in PyTorch's order (mode "CRD").
     dtype : str
-        PyTorch's name of what constants are rounded to; weights are channels last.
+        PyTorch's name of the dtype to round constants to; weights are channels last.
     keep : bool
-        Whether the dict holds every tensor; each is let go after its last reader otherwise.
+        Whether the dict contains every tensor; otherwise each is freed after its last reader.
 
     Returns
     -------

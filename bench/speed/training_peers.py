@@ -1,6 +1,6 @@
 """One training step (loss, gradients through the collapse, Adam) here and in PyTorch.
 
-PyTorch's has the collapse in closed form, its images channels last and its fused Adam.
+The PyTorch step uses the collapse in closed form, channels-last images and the fused Adam.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Problem(NamedTuple):
 
 
 def problem(batch: int = 32, crop: int = 64) -> Problem:
-    """The paper's: M5 x2, batches of 32 crops of 64 x 64 (section 4.1)."""
+    """The paper's training problem: M5 x2, batches of 32 crops of 64 x 64 (section 4.1)."""
     net, rng = sr.sesr(5), np.random.default_rng(2)
     shape = (batch, crop, crop, 1), (batch, 2 * crop, 2 * crop, 1)
     low, high = (rng.random(s, np.float32) for s in shape)
@@ -37,7 +37,7 @@ def problem(batch: int = 32, crop: int = 64) -> Problem:
 
 
 def collapsed(given: Problem, threads: int) -> Step:
-    """Step of this engine's kernels; returns the loss."""
+    """A step with this engine's kernels; returns the loss."""
     ops = sr.fast(threads=threads)
     adam = Adam({name: value.copy() for name, value in given.params.items()})
     count = 0
@@ -53,7 +53,7 @@ def collapsed(given: Problem, threads: int) -> Step:
 
 
 def expanded(given: Problem, threads: int) -> Step:
-    """The same network without the collapse, 256 channels wide between two convolutions."""
+    """A step without the collapse: 256 channels between the two convolutions of a block."""
     wide, params = sr.expanded(given.net), sr.expand_params(given.net, given.params)
     return collapsed(given._replace(net=wide, params=params), threads)
 
@@ -125,9 +125,9 @@ STEPS: dict[str, tuple[str, Callable[[Problem, int], Step]]] = {
     "PyTorch": ("torch", pytorch),
     "torch.compile": ("torch", pytorch_compiled),
 }
-"""Name: the package it needs, and the function that builds its step."""
+"""Name of a candidate: the package it needs, and the function that builds its step."""
 
 
 def installed() -> dict[str, Callable[[Problem, int], Step]]:
-    """Name those whose package is there."""
+    """Candidates whose package is installed, by name."""
     return {name: build for name, (package, build) in STEPS.items() if find_spec(package)}

@@ -1,4 +1,4 @@
-"""A process for each candidate, so that none disturbs another's memory or threads."""
+"""A process for each candidate, so that none affects another's memory or threads."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(1 << 26),
     "OPENBLAS_THREAD_TIMEOUT": "22",
 }
-"""The first three let glibc keep what is freed.  It gives tensors of more than 32 MB back to the
-system else, and has them mapped and cleared again at the next call: PyTorch takes 2.2 times as long
-at 1920 x 1080 (its guide to tuning recommends another allocator), this engine the same.  The last
-lets NumPy's threads spin for 2**22 cycles behind a call, not for 2**28, a tenth of a second, which
-the candidate after the reference would have to share the processors with."""
+"""The first three make glibc keep freed memory.  Otherwise it returns tensors of more than 32 MB to
+the system, which maps and clears them again at the next call: PyTorch then takes 2.2 times as long
+at 1920 x 1080 (its tuning guide recommends another allocator), this engine the same time.  The last
+makes NumPy's threads spin for 2**22 cycles after a call instead of 2**28 (a tenth of a second),
+during which the next candidate would have to share the processors with them."""
 _held: dict[str, Callable[[], Any]] = {}
-"""In the process of a worker: what it runs."""
+"""In a worker's process: the function that it runs."""
 
 
 class Worker(AbstractContextManager["Worker"]):
     """A fresh interpreter that holds one function at a time and times it.
 
-    Functions that are sent to it, their arguments and results are pickled: what it shall run is
+    Functions that are sent to it, their arguments and results are pickled; the function to run is
     therefore built there.
 
     Parameters
     ----------
     environment : mapping of str
-        What its process begins with, besides this one's.
+        Variables that its process gets in addition to this one's.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
         before = dict(os.environ)
-        os.environ.update(environment)  # an allocator reads it when its process begins
+        os.environ.update(environment)  # an allocator reads it when its process starts
         try:
             self.call(os.getpid)
         finally:
@@ -53,30 +53,30 @@ class Worker(AbstractContextManager["Worker"]):
         self.pool.shutdown()
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a module's function there."""
+        """Call a function of a module in the worker."""
         return self.pool.submit(function, *args, **kwargs).result()
 
     def hold(
         self, build: Callable[P, Callable[[], Any]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Build there what `result` and `seconds` run, instead of what was held."""
+        """Build the function that `result` and `seconds` run in the worker."""
         self.call(_hold, build, *args, **kwargs)
 
     def result(self) -> Any:
-        """What the function gives; this warms it up as well."""
+        """Run the function and return its result; this also warms it up."""
         return self.call(_result)
 
     def seconds(self) -> float:
-        """How long it takes once."""
+        """Seconds of one run."""
         return self.call(_seconds)
 
     def seconds_in_a_row(self, calls: int) -> float:
-        """How long one of so many calls takes, right after another: as for the frames of a film."""
+        """Mean seconds of consecutive runs, as for the frames of a film."""
         return self.call(_seconds_in_a_row, calls)
 
 
 class Workers(dict[str, Worker], AbstractContextManager["Workers"]):
-    """A worker for each name, from its first use to the end of the block."""
+    """Workers by name, each from its first use to the end of the block."""
 
     def __missing__(self, name: str) -> Worker:
         self[name] = Worker(ENVIRONMENT)

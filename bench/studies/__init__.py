@@ -1,1 +1,1 @@
-"""Studies: trainings with one thing changed at a time."""
+"""Studies: several trainings with one change at a time."""

@@ -1,7 +1,7 @@
-"""Studies: several trainings that differ in one thing each, run one after the other and compared.
+"""Studies: several trainings with one change each, run one after the other and compared.
 
-Each is one `sesr-ref train` in a folder of its own, so that a study that was stopped goes on where
-it was, and every line of its table can be had from the command line.
+Each training is one `sesr-ref train` in its own folder, so that a stopped study resumes where it
+was, and every line of its table can be reproduced from the command line.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SHOWN_DB = 1.8
 class Variant:
     """One training of a study.
 
-    `name` is its folder, `what` says in words how it differs, `options` does so for `sesr-ref
-    train`, and variants of one `group` are drawn together.
+    `name` is its folder, `what` describes the change, `options` are those of `sesr-ref train` for
+    it, and variants of one `group` are drawn together.
     """
 
     name: str
@@ -44,10 +44,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a variant; `psnr_db` is None for a training that diverged.
+    """Result of a variant; `psnr_db` is None if its training diverged.
 
-    `pixels` are those of the low-resolution crops it saw, `cpu_hours` its processor time where
-    run.json states it, `curve` (steps, PSNR in dB) on the images it was validated with meanwhile.
+    `pixels` is the number of low-resolution pixels it was trained on, `cpu_hours` its processor
+    time if run.json states it, `curve` its (steps, PSNR in dB) on the validation images.
     """
 
     name: str
@@ -61,42 +61,42 @@ class Outcome:
 
 
 def parser(text: str | None) -> argparse.ArgumentParser:
-    """Options that every study has."""
+    """Make a parser with the options of every study."""
     result = argparse.ArgumentParser(description=text)
     result.add_argument("--data", type=Path, required=True, help="folder of training images")
     result.add_argument("--val", type=Path, required=True, help="folder of images to score on")
     result.add_argument("--out", type=Path, required=True, help="folder of the runs")
     result.add_argument("--only", nargs="*", metavar="NAME", help="variants (default: all)")
     result.add_argument("--only-finished", action="store_true", help="train nothing")
-    result.add_argument("--threads", type=int, default=1, help="of each training (1)")
+    result.add_argument("--threads", type=int, default=1, help="threads of each training (1)")
     result.add_argument("--figure", type=Path, help="draw the curves to this PNG")
     add_engine_option(result)
     return result
 
 
 def outcomes(args: argparse.Namespace, base: str, variants: Sequence[Variant]) -> list[Outcome]:
-    """Train what is not finished, unless told not to, and score what is.
+    """Train unfinished variants, unless ``--only-finished`` is set, and score finished ones.
 
     Parameters
     ----------
     args : Namespace
-        Of `parser`.
+        From `parser`.
     base : str
-        Options of `sesr-ref train` that all have; a variant's own come after and win.
+        Options of `sesr-ref train` for all variants; a variant's own options override them.
     variants : sequence of Variant
         What to train, in this order.
 
     Returns
     -------
     list of Outcome
-        Of those that are finished.
+        One for each finished variant.
 
     Raises
     ------
     ValueError
-        For a name in ``--only`` that there is not, or if nothing is finished.
+        For an unknown name in ``--only``, or if no variant is finished.
     RuntimeError
-        If a training fails in another way than by diverging, with what it said.
+        If a training fails for another reason than divergence, with its message.
     """
     known = [variant.name for variant in variants]
     if odd := sorted(set(args.only or ()) - set(known)):
@@ -124,31 +124,23 @@ def decibels(psnr_db: float | None) -> str:
 
 
 def _train(folder: Path, options: str, args: argparse.Namespace) -> None:
-    """Train, or go on; `sesr-ref train` refuses a folder that holds another recipe's run."""
+    """Train or resume; `sesr-ref train` rejects a folder with a run of another recipe."""
     if (folder / DIVERGED).is_file():
         return
     print_line(f"{folder.name}: sesr-ref train {' '.join(options.split())}")
-    arguments = [
-        "--data",
-        args.data,
-        "--val",
-        args.val,
-        "--out",
-        folder,
-        "--cache",
-        args.out / "cache",
-        "--threads",
-        args.threads,
-        "--engine",
-        args.engine,
-        "--resume",
-        *shlex.split(options),
-    ]
+    given = {
+        "--data": args.data,
+        "--val": args.val,
+        "--out": folder,
+        "--cache": args.out / "cache",
+        "--threads": args.threads,
+        "--engine": args.engine,
+    }
+    words = [str(word) for pair in given.items() for word in pair]
     roots = (ROOT, ROOT / "kernels", ROOT / "weights")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, roots))}
     done = subprocess.run(
-        [sys.executable, "-m", "sesr_ref", "train", *map(str, arguments)],
-        env=environment,
+        [sys.executable, "-m", "sesr_ref", "train", *words, "--resume", *shlex.split(options)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, roots))},
         stderr=subprocess.PIPE,
         text=True,
         check=False,
@@ -184,7 +176,7 @@ def _outcome(variant: Variant, folder: Path, base: str, psnr_db: float | None) -
 
 
 def recipe(options: str) -> argparse.Namespace:
-    """What `sesr-ref train` understands by these options."""
+    """Parse options as `sesr-ref train` does."""
     reader = argparse.ArgumentParser()
     command.add_arguments(reader)
     return reader.parse_args(["--data", "", "--out", "", *shlex.split(options)])
@@ -197,7 +189,7 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(out: Path, stem: str, text: str, found: Sequence[Outcome]) -> None:
-    """Write the table to OUT/STEM.md and all there is to know to OUT/STEM.jsonl, a run a line."""
+    """Write the table to OUT/STEM.md, and every outcome as a line of OUT/STEM.jsonl."""
     lines = "".join(json.dumps(asdict(outcome)) + "\n" for outcome in found)
     for suffix, content in ((".md", text), (".jsonl", lines)):
         with atomic_write(out / (stem + suffix)) as stream:
@@ -205,12 +197,12 @@ def write(out: Path, stem: str, text: str, found: Sequence[Outcome]) -> None:
 
 
 def read(path: Path) -> list[Outcome]:
-    """What `write` wrote to a .jsonl."""
+    """Read the outcomes that `write` wrote to a .jsonl."""
     return [Outcome(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
 
 
 def draw(path: Path, title: str, panels: Mapping[str, Sequence[Outcome]]) -> None:
-    """Draw PSNR on validation over steps, a panel for each group of variants."""
+    """Draw PSNR on validation images over steps, one panel for each group of variants."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -235,7 +227,7 @@ def draw(path: Path, title: str, panels: Mapping[str, Sequence[Outcome]]) -> Non
             axes.legend(fontsize=7, loc="lower right")
     scores = [db for members in panels.values() for o in members for _, db in o.curve if db]
     best = max(scores, default=0.0)
-    all_axes[0][0].set_ylim(best - SHOWN_DB, best + 0.05 * SHOWN_DB)  # what fails does so below
+    all_axes[0][0].set_ylim(best - SHOWN_DB, best + 0.05 * SHOWN_DB)  # failures may lie below
     all_axes[0][0].set_ylabel("PSNR on validation images (Y) / dB")
     figure.suptitle(title)
     figure.savefig(path, dpi=130)

@@ -1,1 +1,1 @@
-"""Verification: other runtimes under the error bounds."""
+"""Verification: test the error bounds with other runtimes."""

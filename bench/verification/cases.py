@@ -1,4 +1,4 @@
-"""What `run_verify.py` runs: networks, trained or random, on photographs and drawings."""
+"""Cases of `run_verify.py`: networks, trained or random, on photographs and drawings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Case(NamedTuple):
 
 
 def cases(folder: Path | None, size: int, count: int) -> Iterator[Case]:
-    """Every network on every image; weights are the shipped ones where there are any."""
+    """Every network on every image, with shipped weights if there are any."""
     from sesr_ref.commands.models import network_named
 
     pictures = dict(images(folder, size, count))
@@ -47,7 +47,7 @@ def cases(folder: Path | None, size: int, count: int) -> Iterator[Case]:
 
 
 def initialised(net: sr.Network, seed: int = 0) -> Params:
-    """Random weights, with slopes as trained networks have them: of both signs, not 0."""
+    """Random weights; slopes are of both signs and not 0, as in trained networks."""
     rng = np.random.default_rng(seed)
     return {
         name: rng.uniform(-0.1, 0.4, a.shape).astype(np.float32) if name.endswith("slope") else a

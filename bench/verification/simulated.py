@@ -1,7 +1,7 @@
-"""Honest implementations that differ in order of summation and storage, simulated in NumPy.
+"""Correct implementations with various orders of summation and storage, simulated in NumPy.
 
-Whatever runtimes are installed, these are at hand: float32 sums term by term in a stated order, and
-every tensor rounded to the storage format.
+They need no other runtime: float32 sums are computed term by term in a stated order, and every
+tensor is rounded to the storage format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sesr_ref.ops.table import REFERENCE
 from sesr_ref.verify.bounds.arithmetic import Format, format_named, rounded
 
 Order = Callable[[npt.NDArray[np.float32], int], npt.NDArray[np.intp]]
-"""Weights (terms, out) and the channels to the order of their terms for each output."""
+"""Function from weights (terms, out) and channels to the order of terms for each output."""
 
 
 def _same_for_all(weight: Array, order: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

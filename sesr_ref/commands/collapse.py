@@ -1,4 +1,4 @@
-"""Collapse a trained network: write the small convolutions that its linear blocks amount to."""
+"""Collapse a trained network: write the small convolutions that its linear blocks are equal to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.commands.console import print_json
 from sesr_ref.commands.models import add_model_argument, model_of
+from sesr_ref.limits import check
 from sesr_ref.params import save
 
 
@@ -16,16 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref collapse``."""
     add_model_argument(parser, "shipped name or file")
     parser.add_argument("-o", "--out", type=Path, required=True, help=".npz to write")
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Collapse in float64 and round once."""
-    if args.out.suffix.lower() != ".npz":
-        raise ValueError(
-            f"{args.out}: the name must end in .npz (sesr-ref export writes other formats)"
-        )
+    suffix = args.out.suffix.lower()
+    needed = ".npz (sesr-ref export writes other formats)"
+    check(suffix == ".npz", f"{args.out}: the suffix", needed, suffix)
     net, params = model_of(args)
     small = collapsed(net)
     exact = collapse_params(net, {k: v.astype("float64") for k, v in params.items()})

@@ -1,10 +1,10 @@
-"""Judge an implementation by the tensors it made: which layer is wrong, and by how much.
+"""Judge an implementation by its tensors: which layer is wrong, and by how much.
 
-CANDIDATE is the output, or any named tensors with it: a .npy, .npz or raw little-endian .bin file,
-or a folder of .npy or .bin files named after the tensors, or a golden pack.  Printed for each
-tensor: its largest error, the largest that is honest, the shares used of its bounds given its own
-inputs and end to end, where most is used, and the error in units in the last place (--json: more).
-Exit code 0 if it agrees, 1 if it differs, 2 if it does not fit.
+CANDIDATE is the output, alone or with other named tensors: a .npy, .npz or raw little-endian .bin
+file, or a folder of .npy or .bin files named after the tensors, or a golden pack.  For each tensor
+the table shows the largest error, the largest that rounding can explain, the shares used of the
+bounds given its own inputs and end to end, where most is used, and the error in units in the last
+place (--json prints more).  Exit code 0 if it agrees, 1 if it differs, 2 if it does not fit.
 """
 
 from __future__ import annotations
@@ -23,23 +23,31 @@ from sesr_ref.verify.comparison.inputs import read_input
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref compare``."""
     add_model_argument(parser, "shipped name or file")
-    parser.add_argument("input", metavar="INPUT", help="image, or .npy as the network sees it")
+    parser.add_argument("input", metavar="INPUT", help="image, or .npy of the network's input")
     parser.add_argument("candidate", metavar="CANDIDATE", help="file or folder of tensors")
-    parser.add_argument("--dtype", choices=list(FORMATS), default="float32", help="of tensors")
-    parser.add_argument("--accumulate", choices=list(FORMATS), default="float32", help="of sums")
+    parser.add_argument(
+        "--dtype", choices=list(FORMATS), default="float32", help="dtype of tensors"
+    )
+    parser.add_argument(
+        "--accumulate", choices=list(FORMATS), default="float32", help="dtype of sums"
+    )
     parser.add_argument(
         "--winograd",
         metavar="ROWSxCOLUMNS",
         type=_tiles,
-        help="output tile of the candidate's 3 x 3 convolutions, such as 4x4",
+        help="Winograd output tile of the candidate's 3 x 3 convolutions, such as 4x4",
     )
     parser.add_argument(
-        "--unfused", action="store_true", help="each layer read exactly the tensors shown: stricter"
+        "--unfused",
+        action="store_true",
+        help="require that each layer read exactly the tensors shown (stricter)",
     )
     parser.add_argument(
-        "--expanded", action="store_true", help="linear blocks as two convolutions, not collapsed"
+        "--expanded",
+        action="store_true",
+        help="compare with linear blocks as two convolutions instead of collapsed",
     )
-    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def _tiles(text: str) -> tuple[int, int]:
@@ -53,7 +61,7 @@ def _tiles(text: str) -> tuple[int, int]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the verdict on each tensor and the first that is wrong."""
+    """Print the verdict on each tensor and the first wrong one."""
     net, params = model_of(args)
     x = read_input(args.input, net)
     if args.expanded:
@@ -109,7 +117,7 @@ def _row(report: TensorReport) -> tuple[str, ...]:
 
 
 def _share(used: float) -> str:
-    """Of a bound: a percentage, and a factor where that would be a long number."""
+    """Share of a bound: a percentage, or a factor if that would be a long number."""
     if used > 1000:
         return "> 1000 x"
     return f"{used:.0f} x" if used >= 10 else f"{used:.0%}"

@@ -1,4 +1,4 @@
-"""What commands print: tables, JSON, progress; with rich on a terminal, else plain text."""
+"""Print tables, JSON and progress; by rich on a terminal, otherwise as plain text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from sesr_ref.limits import in_one_line
+
 REFRESH_SECONDS = 0.2
 
 
 def print_json(data: Any) -> None:
-    """Print `data` for programs; floats that JSON cannot state become null."""
+    """Print `data` as JSON; floats that JSON cannot represent become null."""
     print(json.dumps(_finite(data), indent=2, default=str))
 
 
@@ -27,13 +29,13 @@ def _finite(data: Any) -> Any:
 
 
 def notice(message: str) -> None:
-    """Print one line to standard error that is no part of the answer."""
+    """Print one line, which is not part of the result, to standard error."""
     _clear_progress()
     print(message, file=sys.stderr)
 
 
 def print_line(message: str) -> None:
-    """Print one line of the answer at once, also while progress is shown."""
+    """Print one line of the result at once, even while progress is shown."""
     _clear_progress()
     print(message, flush=True)
 
@@ -44,12 +46,12 @@ def _clear_progress() -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, in one line for people."""
+    """Describe an error in one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
         return f"out of memory: {error}" if str(error) else "out of memory"
-    return " ".join(str(error).split()) or type(error).__name__
+    return in_one_line(error)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -58,11 +60,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     Parameters
     ----------
     title : str
-        A line above it; "" for none.
+        A line above the table; "" for none.
     columns : sequence of str
-        Heads.
+        Column heads.
     rows : sequence of sequences
-        Cells as they shall be read: numbers already formatted.
+        Cells; numbers are formatted already.
     """
     text = [[str(cell) for cell in row] for row in rows]
     if not _print_rich_table(title, columns, text):
@@ -98,19 +100,19 @@ def _print_plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequen
 
 @contextmanager
 def progress(total: int, label: str) -> Iterator[Callable[[int, str], None]]:
-    """Show how far long work is and the time left, on standard error if it is a terminal.
+    """Show progress and the remaining time on standard error, if that is a terminal.
 
     Parameters
     ----------
     total : int
-        Steps of the work.
+        Number of steps.
     label : str
-        What is being done.
+        Name of the work.
 
     Yields
     ------
     function (done, note)
-        To be called with the number of steps done and a few words.
+        Call it with the number of steps done and a short note.
     """
     start, shown = time.monotonic(), 0.0
     terminal = sys.stderr.isatty()
@@ -123,7 +125,7 @@ def progress(total: int, label: str) -> Iterator[Callable[[int, str], None]]:
             left = duration((now - start) / done * (total - done)) if done else "?"
             bar = ("#" * (24 * done // max(total, 1))).ljust(24, ".")
             line = f"{label} [{bar}] {done}/{total}  {left} left  {note}"
-            width = shutil.get_terminal_size().columns - 1  # a line that wraps is not cleared
+            width = shutil.get_terminal_size().columns - 1  # a wrapped line would not be cleared
             print(f"\r\x1b[K{line[:width]}", end="", file=sys.stderr, flush=True)
 
     try:

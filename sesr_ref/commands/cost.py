@@ -1,7 +1,7 @@
 """Count a network's parameters, MACs and bytes, or estimate its time on an NPU.
 
-Without an NPU the layers are counted; with one (--npu or --npu-file) its passes are estimated, the
-ones that make up most of the time marked.  How: docs/cost-model.md.
+Without an NPU the layers are counted; with one (--npu or --npu-file) its passes are estimated, and
+those that take most of the time are marked.  docs/cost-model.md explains the model.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sesr_ref.collapse import collapsed
 from sesr_ref.commands.console import notice, print_json, print_table
 from sesr_ref.commands.models import add_model_argument, foreign, network_named
 from sesr_ref.counting import TRANSPOSED, Cost, cost
+from sesr_ref.files import check_free
 from sesr_ref.npu import (
     MODELS,
     PRESETS,
@@ -31,10 +32,14 @@ from sesr_ref.npu import (
 )
 from sesr_ref.npu.variant import hardware_variant
 
+UNSET = (None, False)
+NPU_OPTIONS = ("estimator", "tile", "plot", "compose-shuffles")
+"""Options that have no effect without an NPU, as `argparse` calls them."""
 MARKED_SHARE = 0.5
-"""The longest passes that make up this share of the time are marked."""
+"""The longest passes that together take this share of the time are marked."""
 INFERRED = (
-    "The presets' settings are inferred: they reproduce the paper's Table 3, which states none."
+    "The presets' settings are inferred: the paper does not state those of its Table 3, which they "
+    "reproduce."
 )
 
 
@@ -45,30 +50,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, required=True, metavar="W", help="input columns")
     hardware = parser.add_mutually_exclusive_group()
     hardware.add_argument("--npu", metavar="NAME", help=f"one of {', '.join(PRESETS)}")
-    hardware.add_argument("--npu-file", metavar="TOML", help="a description of your own")
+    hardware.add_argument("--npu-file", metavar="TOML", help="file that describes your own NPU")
     parser.add_argument(
-        "--model", dest="estimator", choices=MODELS, help="of time (default roofline)"
+        "--model", dest="estimator", choices=MODELS, help="model of time (default roofline)"
     )
-    parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of a number")
-    parser.add_argument("--tile", metavar="auto|WxH", help="cut the image; auto searches")
+    parser.add_argument(
+        "--bits", type=int, choices=(8, 16), default=8, help="bits of activations and weights"
+    )
+    parser.add_argument(
+        "--tile", metavar="auto|WxH", help="cut the image into tiles; auto searches for the best"
+    )
     parser.add_argument(
         "--hardware-variant",
         action="store_true",
-        help="the network of Table 3: ReLU for PReLU, no input residual",
+        help="the networks of Table 3: ReLU instead of PReLU, no input residual",
     )
     parser.add_argument(
         "--compose-shuffles",
         action="store_true",
-        help="add up x4 as the paper did: the body, then each depth-to-space by itself",
+        help="add up x4 as in the paper: the body, then each depth-to-space separately",
     )
     parser.add_argument(
         "--transposed",
         choices=TRANSPOSED,
         help="resolution at which transposed convolutions are counted (default output)",
     )
-    parser.add_argument("--plot", metavar="PNG", help="write roofline, timeline and sweeps")
-    parser.add_argument("--overwrite", action="store_true", help="replace a plot that exists")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--plot", metavar="PNG", help="write a plot of roofline, timeline, sweeps")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing plot")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,22 +121,22 @@ def _npu(args: argparse.Namespace) -> Npu | None:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    """Refuse options that would have no effect, and a plot that could not be written."""
-    given = {name for name, value in vars(args).items() if value not in (None, False)}
-    if not given & {"npu", "npu_file"}:
-        for option in ("estimator", "tile", "plot", "compose_shuffles"):
+    """Reject options that would have no effect, and a plot that could not be written."""
+    given = {name.replace("_", "-") for name, value in vars(args).items() if value not in UNSET}
+    hardware = bool(given & {"npu", "npu-file"})
+    ineffective = {
+        "without --npu or --npu-file": () if hardware else NPU_OPTIONS,
+        "with --npu or --npu-file": ("transposed",) if hardware else (),
+        "with --tile": ("plot", "compose-shuffles") if "tile" in given else (),
+        "without --plot": () if "plot" in given else ("overwrite",),
+    }
+    for condition, options in ineffective.items():
+        for option in options:
             if option in given:
-                name = {"estimator": "model"}.get(option, option).replace("_", "-")
-                raise ValueError(f"--{name} needs --npu or --npu-file")
-    elif "transposed" in given:
-        raise ValueError("--transposed has no effect on the estimate for an NPU: leave one out")
-    for option in ("plot", "compose_shuffles"):
-        if {"tile", option} <= given:
-            raise ValueError(f"--{option.replace('_', '-')} has no effect with --tile")
-    if "overwrite" in given and "plot" not in given:
-        raise ValueError("--overwrite has no effect without --plot")
-    if "plot" in given and not args.overwrite and Path(args.plot).exists():
-        raise FileExistsError(f"{args.plot} exists already (--overwrite replaces it)")
+                name = {"estimator": "model"}.get(option, option)
+                raise ValueError(f"--{name} has no effect {condition}")
+    if args.plot:
+        check_free(Path(args.plot), args.overwrite, " (--overwrite replaces it)")
 
 
 def _tile(text: str) -> tuple[int, int] | None:
@@ -230,8 +239,8 @@ def _print_estimate(result: Estimate, as_json: bool) -> None:
     )
     print("  ".join([totals, *_inferred(result.npu)]))
     print(
-        "*: the longest passes, which together take at least half of the time.  used: of the MACs "
-        "that the\nengine could do in the pass's time without Winograd, hence above 100 % with it."
+        "*: the longest passes, which together take at least half of the time.  used: share of the "
+        "MACs that the\nengine could do in the pass's time without Winograd; above 100 % with it."
     )
 
 
@@ -273,7 +282,7 @@ def _print_plan(plan: TilePlan, as_json: bool) -> None:
 
 
 def _inferred(npu: Npu) -> list[str]:
-    """What to say of a preset; hardware of the user's own is as they state it."""
+    """A remark on presets; a description of the user's own needs none."""
     return [INFERRED] if npu in PRESETS.values() else []
 
 

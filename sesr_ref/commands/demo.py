@@ -1,9 +1,9 @@
-"""Show what this does: enlarge a photograph, score it, prove the collapse, print the cost.
+"""Demonstrate the engine: enlarge a photograph, score it, check the collapse, print the cost.
 
 The photograph is reduced by the network's factor, enlarged again by the network and by bicubic
-interpolation, and both are compared with the original.  Without PHOTO it is scikit-image's
-astronaut, and the crops are of her name tag and of a printed page; with PHOTO, of the place where
-the network gains most.
+interpolation, and both are compared with the original.  The default PHOTO is scikit-image's
+astronaut, with crops of her name tag and of a printed page; of another PHOTO the crops show where
+the network improves most.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ FILES = ("enlarged.png", "side-by-side.png")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref demo``."""
-    parser.add_argument("photo", metavar="PHOTO", nargs="?", type=Path, help="an image of your own")
+    parser.add_argument("photo", metavar="PHOTO", nargs="?", type=Path, help="your own image")
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("demo-output"), help="folder to write"
     )
-    parser.add_argument("--overwrite", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     add_model_option(parser)
     add_engine_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demonstration; 1 if the network loses to bicubic or the collapse is not exact."""
+    """Run the demonstration; 1 if bicubic scores higher or the collapse is not exact."""
     _check_apart(args.photo, args.out)
     net, params = load_model(args.model, args.upscale, small=False, other=foreign(args))
     ops = engine_named(args.engine)
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_apart(photo: Path | None, out: Path) -> None:
     written = {os.path.realpath(out / name) for name in FILES}
     if photo is not None and os.path.realpath(photo) in written:
-        raise ValueError(f"{photo}: would be replaced by the result; name another folder with -o")
+        raise ValueError(f"{photo}: the result would replace it; choose another folder with -o")
 
 
 class Made(NamedTuple):
@@ -118,14 +118,14 @@ def _shipped(name: str) -> Pixels:
         shipped = resources.files("skimage.data").joinpath(name)
     except ModuleNotFoundError as error:
         raise ImportError(
-            "the photograph needs scikit-image (pip install scikit-image); or name one of your own"
+            "the photograph needs scikit-image (pip install scikit-image), or give your own PHOTO"
         ) from error
     with resources.as_file(shipped) as file:
         return _photo(file)
 
 
 def _resized(image: Pixels, scale: float) -> Pixels:
-    """Resize, and clip floats as `imresize` does integers: what is shown has a black and white."""
+    """Resize, and clip floats to [0, 1] as `imresize` clips integers."""
     resized = imresize(image, scale)
     return resized.clip(0, 1) if resized.dtype.kind == "f" else resized
 
@@ -172,7 +172,7 @@ def _place(top: int, left: int) -> Place:
 
 
 def _telling_place(made: Made) -> Place:
-    """The window in which the network gains most on bicubic."""
+    """The window in which the network improves most on bicubic interpolation."""
     y = luma_of(made.photo)
     gain = np.square(luma_of(made.bicubic) - y) - np.square(luma_of(made.enlarged) - y)
     height, width = (min(pair) for pair in zip(CROP_SIZE, gain.shape, strict=True))

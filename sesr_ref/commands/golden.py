@@ -1,9 +1,9 @@
 """Write a golden pack: every tensor and weight of one run, the same bytes on every machine.
 
 Each tensor is computed from the pack's own tensors and parameters and rounded once.  Files: npz
-(NumPy), bin (raw little-endian), c (C headers), hex (Verilog $readmemh).  Integers are fixed point,
-with as many fraction bits as the array's largest value allows (in a batch of images: of all), or
-those of another pack (--scales), beyond which values saturate.
+(NumPy), bin (raw little-endian), c (C headers), hex (Verilog $readmemh).  Integers are fixed point.
+Each array has as many fraction bits as its largest value leaves (in a batch: that of all images),
+or those of another pack (--scales); values beyond their range saturate.
 """
 
 from __future__ import annotations
@@ -25,23 +25,34 @@ NOTICE_BYTES = 50_000_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref golden``."""
     add_model_argument(parser, "shipped name or file")
-    parser.add_argument("input", metavar="INPUT", help="image, or .npy as the network sees it")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="to be made")
-    parser.add_argument("--dtype", choices=list(KINDS), default="float32")
-    parser.add_argument("--files", nargs="+", choices=FILES, default=["npz"])
-    parser.add_argument("--layout", choices=list(LAYOUTS), default="NHWC", help="NCHW has OIHW")
+    parser.add_argument("input", metavar="INPUT", help="image, or .npy of the network's input")
     parser.add_argument(
-        "--expanded", action="store_true", help="linear blocks as two convolutions, not collapsed"
+        "-o", "--out", type=Path, required=True, metavar="DIR", help="folder to create"
+    )
+    parser.add_argument("--dtype", choices=list(KINDS), default="float32", help="type to round to")
+    parser.add_argument(
+        "--files", nargs="+", choices=FILES, default=["npz"], help="kinds of files to write"
     )
     parser.add_argument(
-        "--scales", type=Path, metavar="PACK", help="a pack of integers whose fraction bits to use"
+        "--layout",
+        choices=list(LAYOUTS),
+        default="NHWC",
+        help="of tensors; NCHW writes OIHW weights",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a pack that is there")
+    parser.add_argument(
+        "--expanded",
+        action="store_true",
+        help="write linear blocks as two convolutions instead of collapsed",
+    )
+    parser.add_argument(
+        "--scales", type=Path, metavar="PACK", help="pack of integers whose fraction bits to use"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing pack")
     parser.add_argument("--json", action="store_true", help="print the manifest")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the pack and say what is in it."""
+    """Write the pack and print a summary."""
     _check_apart(args)
     check_target(args.out, args.overwrite)
     net, params = model_of(args)
@@ -49,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.expanded:
         net, params = expanded(net), expand_params(net, params)
     if (size := expected_bytes(net, x, args.dtype, args.files)) > NOTICE_BYTES:
-        notice(f"{args.out}: about {size / 1e6:.0f} MB to write")
+        notice(f"{args.out}: writing about {size / 1e6:.0f} MB")
     manifest = write_pack(
         args.out, net, params, x, args.dtype, args.files, args.layout, args.overwrite, args.scales
     )
@@ -66,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_apart(args: argparse.Namespace) -> None:
-    """A pack that replaces another must not be made from that one's files."""
+    """Raise ValueError if the pack would replace a file that it is made from."""
     for source in filter(None, (args.model, args.input, args.scales)):
         if args.out.resolve() in (path := Path(source).resolve()).parents and path.exists():
-            raise ValueError(f"{source} is inside {args.out}, which is to be written")
+            raise ValueError(f"{source} is inside {args.out}, which would be replaced")

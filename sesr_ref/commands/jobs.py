@@ -1,4 +1,4 @@
-"""Which file becomes which: inputs, an output file or folder, nothing overwritten by surprise."""
+"""JobPlan which input becomes which output file, so that nothing is overwritten by surprise."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sesr_ref.files import check_free
 from sesr_ref.images import SUFFIXES
 from sesr_ref.images.formats import format_of
+from sesr_ref.limits import check
 
 
 class Job(NamedTuple):
@@ -18,10 +20,11 @@ class Job(NamedTuple):
     target: Path
 
 
-class Plan(NamedTuple):
-    """All jobs; `one` where the user named one image, whose failure is the command's.
+class JobPlan(NamedTuple):
+    """All jobs of one command.
 
-    `ignored` are the files in folders that are of no kind that is read.
+    `one` says whether the user named a single image, whose failure makes the command fail;
+    `ignored` are the files in folders that are not images of a supported format.
     """
 
     jobs: list[Job]
@@ -29,23 +32,23 @@ class Plan(NamedTuple):
     ignored: list[Path]
 
 
-def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
-    """Decide what is written where, before anything is.
+def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> JobPlan:
+    """Decide which files to write, before any is written.
 
     Parameters
     ----------
     inputs : sequence of str
-        Files and folders; folders are searched with their sub-folders, but for hidden ones and the
-        output's.
+        Files and folders; folders are searched with their sub-folders, except for hidden ones and
+        the output folder.
     out : str
-        For one file a file, if it has a suffix and is no folder; else a folder, in which each
-        folder's tree is kept.
+        For a single input file, a file if it has a suffix and is not a folder; otherwise a folder,
+        in which the tree of each input folder is kept.
     suffix : str, optional
-        Of all outputs, such as ``".png"``; unless given each input's own.
+        Suffix of all outputs, such as ``".png"``; by default each input's own.
 
     Returns
     -------
-    Plan
+    JobPlan
 
     Raises
     ------
@@ -54,7 +57,8 @@ def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
     OSError
         If a folder cannot be read or the output is of the wrong kind.
     ValueError
-        If there is no image, two would become one file, an output is an input, or a name is empty.
+        If there is no image, two would become the same file, an output is an input, or a name is
+        empty.
     """
     _check_names(inputs, out)
     one = len(inputs) == 1 and not Path(inputs[0]).is_dir()
@@ -64,16 +68,16 @@ def plan(inputs: Sequence[str], out: str, suffix: str | None = None) -> Plan:
     else:
         jobs = list(dict.fromkeys(_into_folder(inputs, _as_folder(out, inputs), suffix, ignored)))
         if not jobs:
-            raise ValueError(f"{', '.join(inputs)}: no image there ({', '.join(SUFFIXES)})")
+            raise ValueError(f"{', '.join(inputs)} contains no image ({', '.join(SUFFIXES)})")
     _check_apart(jobs)
-    return Plan(jobs, one, ignored)
+    return JobPlan(jobs, one, ignored)
 
 
 def _check_names(inputs: Sequence[str], out: str) -> None:
     if not out or "" in inputs:
         raise ValueError("the name of an input or of the output is empty")
     if Path(out).name.lower() in SUFFIXES and not (Path(out).is_dir() or out.endswith("/")):
-        raise ValueError(f"{out}: is a suffix without a name before it")
+        raise ValueError(f"{out} is a suffix without a name before it")
     for name in inputs:
         if not Path(name).exists():
             raise FileNotFoundError(f"{name}: no such file or folder")
@@ -85,8 +89,8 @@ def _names_file(out: str) -> bool:
 
 def _as_file(out: str, suffix: str | None) -> Path:
     kind = format_of(out)
-    if suffix is not None and SUFFIXES[suffix] != kind:
-        raise ValueError(f"{out}: its suffix says {kind}, the option says {suffix[1:]}")
+    wanted = kind if suffix is None else SUFFIXES[suffix]
+    check(kind == wanted, f"{out}: the suffix", f"that of {wanted} (--format)", kind)
     return Path(out)
 
 
@@ -94,8 +98,8 @@ def _as_folder(out: str, inputs: Sequence[str]) -> Path:
     folder = Path(out)
     is_file = os.path.lexists(folder) and not folder.is_dir()
     if is_file or (folder.suffix.lower() in SUFFIXES and not folder.is_dir() and out[-1] != "/"):
-        what = "is a file" if is_file else "names a file"
-        raise NotADirectoryError(f"{out}: {what}, but {', '.join(inputs)} needs a folder to go to")
+        what = "is a file" if is_file else "is the name of a file"
+        raise NotADirectoryError(f"{out} {what}, but the output of {', '.join(inputs)} is a folder")
     return folder
 
 
@@ -121,7 +125,7 @@ def _renamed(path: Path, suffix: str | None) -> Path:
 
 
 def files_in(folder: Path, besides: Path) -> Iterator[Path]:
-    """Files in a folder and its sub-folders by name, but for hidden ones and `besides`."""
+    """Files in a folder and its sub-folders by name, except for hidden ones and `besides`."""
 
     def stop(error: OSError) -> None:
         raise error
@@ -141,7 +145,7 @@ def files_in(folder: Path, besides: Path) -> Iterator[Path]:
 
 
 def _check_apart(jobs: Sequence[Job]) -> None:
-    """Raise ValueError if two jobs write one file or one writes what another reads."""
+    """Raise ValueError if two jobs write the same file or one writes another's input."""
     sources = {os.path.realpath(job.source) for job in jobs}
     targets: dict[str, Path] = {}
     for source, target in jobs:
@@ -149,7 +153,6 @@ def _check_apart(jobs: Sequence[Job]) -> None:
         if key in targets:
             raise ValueError(f"{targets[key]} and {source} would both become {target}")
         if os.path.realpath(target) in sources:
-            raise ValueError(f"{target}: is an input itself; name another output")
-        if target.is_dir():
-            raise IsADirectoryError(f"{target}: is a folder")
+            raise ValueError(f"{target} is also an input; choose another output")
+        check_free(target, overwrite=True)
         targets[key] = source

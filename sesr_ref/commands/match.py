@@ -1,9 +1,9 @@
-"""Hold a port's stored values against a golden pack: the same, or how many steps apart.
+"""Match a port's stored values with a golden pack: equal, or how many steps apart.
 
-For ports whose arithmetic a pack states: rounded to nearest, ties to even, once a layer; above all
-in integers.  CANDIDATE is a folder of files named after the tensors (.npy, .bin, .hex, .h; head.bin
-or tensor.head.bin), one file, which is then the output, or another pack.  A step is one unit in the
-last place.  Exit code 0 if all agree, 1 if one differs, 2 if it does not fit.
+For ports with the arithmetic of a pack: rounded once per layer, to nearest with ties to even; above
+all in integers.  CANDIDATE is a folder of files named after the tensors (.npy, .bin, .hex, .h;
+head.bin or tensor.head.bin), one file, which must be the output, or another pack.  A step is one
+unit in the last place.  Exit code 0 if all agree, 1 if one differs, 2 if it does not fit.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pack", type=Path, metavar="PACK", help="written by sesr-ref golden")
     parser.add_argument("candidate", type=Path, metavar="CANDIDATE", help="file or folder")
     parser.add_argument(
-        "--steps", type=int, default=0, metavar="N", help="allowed for each value (default 0)"
+        "--steps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="allowed difference of each value, in steps (default 0)",
     )
-    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print how far each tensor is off and the first that is wrong."""
+    """Print the differences of each tensor and the first wrong one."""
     result = match_pack(args.pack, args.candidate, args.steps)
     if args.json:
         print_json(result.to_dict())

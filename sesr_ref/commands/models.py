@@ -1,4 +1,4 @@
-"""What a MODEL argument stands for, and the options that several commands share."""
+"""Load what a MODEL argument names, and add the options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sesr_ref.commands.console import notice
 from sesr_ref.engine import run
 from sesr_ref.exchange import load_any
 from sesr_ref.files import check_regular
+from sesr_ref.limits import check, naming
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops, fast
@@ -34,7 +35,7 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
 
 
 class Foreign(NamedTuple):
-    """What a file of another program does not say of itself."""
+    """What a file of another program does not state itself."""
 
     output: str | None = None
     architecture: Network | None = None
@@ -44,7 +45,7 @@ PLAIN = Foreign()
 
 
 def add_model_argument(parser: argparse.ArgumentParser, text: str, **options: Any) -> None:
-    """``MODEL``, and what files of other programs need besides."""
+    """``MODEL``, and the options for files of other programs."""
     parser.add_argument("model", metavar="MODEL", help=text, **options)
     add_foreign_options(parser)
 
@@ -52,19 +53,17 @@ def add_model_argument(parser: argparse.ArgumentParser, text: str, **options: An
 def add_foreign_options(parser: argparse.ArgumentParser) -> None:
     """``--output`` and ``--as``."""
     group = parser.add_argument_group("models of other programs")
-    group.add_argument(
-        "--output", metavar="NAME", help="which of an ONNX model's outputs is the image"
-    )
+    group.add_argument("--output", metavar="NAME", help="output of an ONNX model that is the image")
     group.add_argument(
         "--as",
         metavar="NAME|JSON",
         dest="architecture",
-        help="which network a state dict is of: a name such as fsrcnn-x2, or a description's file",
+        help="network of a state dict: a name such as fsrcnn-x2, or the .json of a description",
     )
 
 
 def foreign(args: argparse.Namespace) -> Foreign:
-    """Read these options."""
+    """Read both options."""
     named = args.architecture
     if named is None:
         return Foreign(args.output)
@@ -83,12 +82,12 @@ def add_engine_option(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("auto", "reference", "fast"),
         default="auto",
-        help="NumPy, Numba's kernels, or the latter if they are installed (default)",
+        help="reference: NumPy; fast: Numba's kernels; auto (default): the kernels if they work",
     )
 
 
 def engine_named(name: str) -> Ops:
-    """Turn ``--engine`` into operations; "auto" takes the kernels if they are there and work."""
+    """Turn ``--engine`` into operations; "auto" uses the kernels if they are installed and work."""
     if name == "reference":
         return REFERENCE
     try:
@@ -96,18 +95,18 @@ def engine_named(name: str) -> Ops:
     except ImportError:
         if name == "fast":
             raise
-        notice("Numba is not installed: NumPy does the work, slowly (pip install 'sesr-ref[fast]')")
+        notice("Numba is not installed: using NumPy, which is slow (pip install 'sesr-ref[fast]')")
         return REFERENCE
     if not compiled_before(ops):
-        notice("compiling the kernels, once, up to 20 s (sesr-ref warmup does it ahead) ...")
+        notice("compiling the kernels once, up to 20 s (sesr-ref warmup does this in advance) ...")
     if name == "auto" and (trouble := _trouble_with(ops)):
-        notice(f"the fast kernels do not work here, NumPy is used: {trouble}")
+        notice(f"using NumPy, because the fast kernels do not work here: {trouble}")
         return REFERENCE
     return ops
 
 
 def compiled_before(ops: Ops) -> bool:
-    """Whether some of the kernels are kept on disk."""
+    """Whether compiled kernels are cached on disk."""
     try:
         return ops.cache_folder is None or any(ops.cache_folder().glob("*.nbi"))
     except OSError:  # another user's folder
@@ -115,32 +114,32 @@ def compiled_before(ops: Ops) -> bool:
 
 
 def _trouble_with(ops: Ops) -> str:
-    """Run a small network; what is wrong, or nothing.  The real one needs the same kernels."""
+    """Run a small network, which needs the same kernels; return what is wrong, or ""."""
     net = sesr(blocks=1, features=2, expand=2)
     params, x = initialise(net), np.linspace(0, 1, 35, dtype=np.float32).reshape(1, 5, 7, 1)
     try:
         different = np.abs(run(net, params, x, ops) - run(net, params, x)).max() > 1e-4
-    except Exception as error:  # a compiler that does not work raises whatever it likes
+    except Exception as error:  # a broken compiler raises errors of any kind
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return "they compute something else" if different else ""
+    return "their results are wrong" if different else ""
 
 
 def load_model(
     name: str | None, upscale: int | None = None, small: bool = True, other: Foreign = PLAIN
 ) -> tuple[Network, Params]:
-    """Load the network that ``-n`` and ``-s`` ask for.
+    """Load the network that ``-n`` and ``-s`` select.
 
     Parameters
     ----------
     name : str, optional
-        A shipped name or a path; None takes the default of the enlargement.
+        A shipped name or a path; None selects the default for the enlargement.
     upscale : int, optional
-        What the network must enlarge by.
+        The enlargement that the network must have.
     small : bool
-        Whether a shipped network comes collapsed, which is how its scores were measured, or with
-        its linear blocks.
+        Whether to load a shipped network collapsed, as its scores were measured, or with its linear
+        blocks.
     other : Foreign
-        What a file of another program needs besides.
+        What a file of another program does not state itself.
 
     Returns
     -------
@@ -150,30 +149,30 @@ def load_model(
     Raises
     ------
     ValueError
-        If the network enlarges by another factor, or none is shipped for it.
+        If the network enlarges by another factor, or none with this factor is shipped.
     """
     if name is None:
         name = DEFAULT_MODEL.replace("x2", f"x{upscale or 2}")
         if name not in shipped():
             raise ValueError(
-                f"no network for x{upscale or 2} is shipped (there is: {', '.join(shipped())}); "
-                "name a file with -n"
+                f"no network for x{upscale or 2} is shipped (shipped: {', '.join(shipped())}); "
+                "choose a file with -n"
             )
     net, params = load_any(smallest(name) if small else name, **other._asdict())
-    if upscale is not None and net.upscale != upscale:
-        raise ValueError(f"{name} enlarges by {net.upscale}, not {upscale}")
+    fits = upscale in (None, net.upscale)
+    check(fits, f"--upscale for {name}", f"{net.upscale}", upscale)
     return net, params
 
 
 def network_named(name: str, other: Foreign = PLAIN) -> Network:
-    """Describe a shipped name, a file, or an architecture without weights such as sesr-m11-x4.
+    """Return the network of a shipped name, a file, or an architecture such as sesr-m11-x4.
 
     Parameters
     ----------
     name : str
-        A description's .json also serves.
+        May also be the .json of a network description.
     other : Foreign
-        What a file of another program needs besides.
+        What a file of another program does not state itself.
 
     Returns
     -------
@@ -182,9 +181,9 @@ def network_named(name: str, other: Foreign = PLAIN) -> Network:
     Raises
     ------
     FileNotFoundError
-        If it is none of these.
+        If there is no such name or file.
     ValueError
-        If the file holds no network.
+        If the file does not contain a network.
     """
     if name not in shipped() and is_architecture(name):
         return architecture(name)
@@ -194,9 +193,7 @@ def network_named(name: str, other: Foreign = PLAIN) -> Network:
 
 
 def described(name: str) -> Network:
-    """Read a description's file; errors name it."""
-    try:
-        check_regular(Path(name))
+    """Read the file of a description; errors name it."""
+    check_regular(Path(name))
+    with naming(name):  # for text that is not UTF-8, too
         return Network.from_json(Path(name).read_text("utf-8"))
-    except ValueError as error:  # also what is no UTF-8
-        raise ValueError(f"{name}: {error}") from None

@@ -1,7 +1,7 @@
 """Prove that a network's collapse is right: in fractions, float64 and float32.
 
 Exit code 0 if every check passes, 1 otherwise.  Differences are in units in the last place of the
-array's largest value; "allowed" is the rounding-error bound of both sides together.
+array's largest value; "allowed" is the sum of both sides' rounding-error bounds.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from sesr_ref.verify.proof import Check, prove
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref prove``."""
     add_model_argument(parser, "shipped name or file, with linear blocks")
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the random image")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="seed of the random image (default 0)"
+    )
     parser.add_argument("--all", action="store_true", help="print every check")
-    parser.add_argument("--json", action="store_true", help="every check, for programs")
+    parser.add_argument("--json", action="store_true", help="print every check as JSON")
 
 
 def _seed(text: str) -> int:
@@ -28,7 +30,7 @@ def _seed(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the checks, or the worst of each sort."""
+    """Print the checks, or the worst of each kind."""
     net, params = model_of(args)
     checks = prove(net, params, args.seed)
     failed = [check for check in checks if not check.passed]

@@ -1,4 +1,4 @@
-"""OUT/run.json: with which commands a training was made, on which engine, and for how long."""
+"""OUT/run.json: the commands of a training, the engines that ran it, and how long it took."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ NOTEWORTHY_HOURS = 1e-4
 
 
 EVERY_SECONDS = 60.0
-"""How often run.json is written while a run goes on: so much is not known of one that is killed."""
+"""Interval at which run.json is written during a run: at most so much of a killed run is lost."""
 
 
 @contextmanager
 def recorded(
     out: Path, engine: str, words: Sequence[str], change: Mapping[str, Any] | None = None
 ) -> Iterator[Callable[[], None]]:
-    """Add the part of a run that the block makes, also one that fails; nothing if it did nothing.
+    """Record the part of a run that the block trains, even if it fails; nothing if it is empty.
 
     Parameters
     ----------
     out : Path
-        Of the run.
+        Folder of the run.
     engine : str
-        Its name.
+        Name of the engine.
     words : sequence of str
         The command without the program's name.
     change : mapping, optional
-        Of the run's length, where this part has one.
+        Change of the run's length, if this part makes one.
 
     Yields
     ------
     function
-        To be called as the work goes on.
+        Call it during the work.
     """
     earlier, before, first = _parts(out), _stamp(out), _step(out)
     begun, cpu_begun = time.monotonic(), time.process_time()
@@ -82,7 +82,7 @@ def _stamp(out: Path) -> int | None:
 
 
 def _write(out: Path, parts: list[dict[str, Any]]) -> None:
-    """The first part's command stands for the run: others repeat it, or go on from it."""
+    """Write the parts; the first one's command counts for the run, as others only resume it."""
     engines = dict.fromkeys(str(part.get("engine")) for part in parts)
     facts = {"command": parts[0].get("command"), "engine": ", ".join(engines)}
     totals = {key: sum(_number(part.get(key)) for part in parts) for key in HOURS}
@@ -91,7 +91,7 @@ def _write(out: Path, parts: list[dict[str, Any]]) -> None:
 
 
 def _parts(out: Path) -> list[dict[str, Any]]:
-    """Earlier parts; the files of older versions state their last command and total hours."""
+    """Read the earlier parts; files of older versions state the last command and total hours."""
     try:
         facts = json.loads((out / "run.json").read_text("utf-8"))
         parts = facts.get("runs", [{key: facts[key] for key in ("command", "engine")} | facts])
@@ -101,12 +101,12 @@ def _parts(out: Path) -> list[dict[str, Any]]:
 
 
 def stored_words(out: Path) -> list[str]:
-    """Options of the last part of a run.
+    """Read the options of the last part of a run.
 
     Parameters
     ----------
     out : Path
-        Of the run.
+        Folder of the run.
 
     Returns
     -------
@@ -118,14 +118,14 @@ def stored_words(out: Path) -> list[str]:
     OSError
         If there is no run.json.
     ValueError
-        If it states no command of ``sesr-ref train``.
+        If it does not state a command of ``sesr-ref train``.
     """
     path = out / "run.json"
     path.read_bytes()
     command = (_parts(out) or [{}])[-1].get("command")
     words = shlex.split(command) if isinstance(command, str) else []
     if words[:2] != ["sesr-ref", "train"]:
-        raise ValueError(f"{path}: states no command of sesr-ref train")
+        raise ValueError(f"{path} does not state a command of sesr-ref train")
     return words[2:]
 
 
@@ -134,14 +134,14 @@ def _number(value: object) -> float:
 
 
 def note_other_engine(out: Path, engine: str) -> None:
-    """Say so if a run is gone on with on another engine, whose rounding is another one.
+    """Print a notice if a run is resumed on another engine, which rounds differently.
 
     Parameters
     ----------
     out : Path
-        Of the run.
+        Folder of the run.
     engine : str
-        The name of the one it goes on with.
+        Name of the engine that resumes it.
     """
     meta = described(out / "checkpoint.npz")
     parts = _parts(out)
@@ -150,6 +150,6 @@ def note_other_engine(out: Path, engine: str) -> None:
     before = meta.get("engine") or (parts[-1].get("engine") if meta and parts else engine)
     if before != engine and not finished:
         notice(
-            f"gone on from with --engine {engine}, before {before}: the result is not that of one "
-            "run"
+            f"resuming with --engine {engine} a run trained with {before}: the result will differ "
+            "from that of an uninterrupted run"
         )

@@ -1,9 +1,10 @@
 """Enlarge images: files, or whole folders with their trees.
 
-OUT is a file if one image is given and OUT has a suffix (.png, .jpg, .webp, .bmp, .tif); else a
-folder, made if it does not exist.  In a folder, outputs that exist are skipped and counted, files
-of kinds that are not read are told.  Animated WebP and PNG and TIFFs of several pages give their
-first picture, with a notice.  Colour profiles and EXIF are kept, the orientation is applied.
+OUT is a file if one image is given and OUT has a suffix (.png, .jpg, .webp, .bmp, .tif); otherwise
+it is a folder, which is created if necessary.  In a folder, existing outputs are skipped and
+counted, and files of unsupported formats are reported.  Of animated WebP and PNG and of TIFFs with
+several pages only the first picture is enlarged, with a notice.  Colour profiles and EXIF are
+copied; the EXIF orientation is applied.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sesr_ref.commands.models import (
     load_model,
 )
 from sesr_ref.evaluate import upscale_image
+from sesr_ref.files import check_free
 from sesr_ref.images import (
     DEFAULT_MAX_PIXELS,
     SUFFIXES,
@@ -39,13 +41,14 @@ from sesr_ref.images import (
     stored_dtype,
     write_image,
 )
+from sesr_ref.limits import check, listed
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
 
 HAVE_QUALITY = {"jpeg", "webp"}
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
-"""What the next image would meet as well."""
+"""Errors that the next image would meet too."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,20 +57,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, help="output file or folder")
     add_model_option(parser)
     parser.add_argument(
-        "-t", "--tile", type=int, metavar="PIXELS", help="input pixels a side to work on at once"
+        "-t", "--tile", type=int, metavar="PIXELS", help="process square tiles with this side"
     )
     formats = [suffix[1:] for suffix in SUFFIXES]
     parser.add_argument(
-        "-f", "--format", choices=formats, help="of the outputs (default: the input's)"
+        "-f", "--format", choices=formats, help="format of the outputs (default: the input's)"
     )
     parser.add_argument(
         "-q",
         "--quality",
         type=int,
         metavar="1..100",
-        help="of JPEG (default 95) and WebP (default: without loss)",
+        help="quality of JPEG (default 95) and WebP (default: without loss)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument(
         "--max-pixels",
         type=int,
@@ -80,19 +83,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; 2 if an image of several failed."""
+    """Run the command; 2 if one of several images failed."""
     suffix = f".{args.format}" if args.format else None
     jobs, one, ignored = plan(args.inputs, args.out, suffix)
     _check_numbers(args)
-    if one and not args.overwrite and os.path.lexists(jobs[0].target):
-        raise FileExistsError(f"{jobs[0].target}: exists already; --overwrite replaces it")
-    deaf = {format_of(job.target) for job in jobs} - HAVE_QUALITY
-    if args.quality is not None and deaf:
-        notice(f"--quality means nothing to {', '.join(sorted(deaf))}")
+    if one:
+        check_free(jobs[0].target, args.overwrite, " (--overwrite replaces it)")
+    without = {format_of(job.target) for job in jobs} - HAVE_QUALITY
+    if args.quality is not None and without:
+        notice(f"--quality has no effect for {', '.join(sorted(without))}")
     net, params = load_model(args.model, args.upscale, other=foreign(args))
     work = Work(net, params, engine_named(args.engine), args, ignored)
     if ignored:
-        notice(f"of no kind that is read, left out: {_some(ignored)}")
+        names = listed([path.name for path in ignored], 5)
+        notice(f"skipped, since the format is not supported: {names}")
     with progress(100, "enlarging") as show:
         for i, job in enumerate(jobs):
             note = f"{i + 1} of {len(jobs)}: {job.source.name}"
@@ -101,31 +105,23 @@ def run(args: argparse.Namespace) -> int:
     return 2 if work.failed else 0
 
 
-def _some(paths: list[Path]) -> str:
-    names = [path.name for path in paths[:5]]
-    more = len(paths) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
-
-
 def _show_part(
     show: Callable[[int, str], None], start: float, share: float, note: str, part: float
 ) -> None:
-    """Show the progress in percent, of which one image is a `share`."""
+    """Show the progress of all images in percent; one image is a `share`."""
     show(int(100 * (start + share * part)), note)
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    if args.tile is not None and args.tile < 1:
-        raise ValueError(f"--tile must be at least 1, got {args.tile}")
-    if args.quality is not None and not 1 <= args.quality <= 100:
-        raise ValueError(f"--quality must be 1 to 100, got {args.quality}")
-    if args.max_pixels < 1:
-        raise ValueError(f"--max-pixels must be at least 1, got {args.max_pixels}")
+    quality = args.quality
+    check(args.tile is None or args.tile >= 1, "--tile", "1 or more", args.tile)
+    check(args.max_pixels >= 1, "--max-pixels", "1 or more", args.max_pixels)
+    check(quality is None or 1 <= quality <= 100, "--quality", "1 to 100", quality)
 
 
 @dataclass
 class Work:
-    """A network with what it has done so far."""
+    """A network, its options, and the results so far."""
 
     net: Network
     params: Params
@@ -137,7 +133,7 @@ class Work:
     failed: list[dict[str, str]] = field(default_factory=list)
 
     def do(self, job: Job, one: bool, show: Callable[[float], None]) -> None:
-        """Do one job; a failure among several is noted, and the others go on."""
+        """Do one job; if it is one of several, a failure is recorded and the others continue."""
         if os.path.lexists(job.target) and not self.args.overwrite:
             self.skipped.append(job.target)
             return
@@ -146,7 +142,7 @@ class Work:
             entry = self._enlarge(job, show)
         except (ValueError, OSError, MemoryError) as error:
             appeared = isinstance(error, FileExistsError) and os.path.lexists(job.target)
-            if appeared and not one:  # somebody else wrote it meanwhile
+            if appeared and not one:  # another program wrote it meanwhile
                 self.skipped.append(job.target)
                 return
             message = one_line(error)
@@ -194,7 +190,7 @@ class Work:
         }
 
     def report(self) -> None:
-        """Print what was done, as JSON or in one line."""
+        """Print the results, as JSON or in one line."""
         if self.args.json:
             print_json(
                 {
@@ -218,11 +214,11 @@ class Work:
 
 
 def _make_folder(folder: Path, out: str) -> None:
-    """Make the output's folder, and find out before the work whether it can be written to."""
+    """Create the output's folder, and find out in advance whether it can be written."""
     if Path(out) in (folder, *folder.parents):
         folder.mkdir(parents=True, exist_ok=True)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder to write to")
+        raise FileNotFoundError(f"{folder}: the folder to write to does not exist")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -232,13 +228,13 @@ def _make_folder(folder: Path, out: str) -> None:
 
 
 def _losses(image: Image, target: Path) -> list[str]:
-    """What the output's format cannot hold of an image, for people."""
+    """Describe what the output's format cannot hold of an image."""
     kind, dtype = format_of(target), image.pixels.dtype
     losses = []
     if (held := stored_dtype(dtype, kind)) != dtype:
-        losses.append(f"{dtype} samples became {held}, the deepest that {kind} holds")
+        losses.append(f"{dtype} samples are stored as {held}, the deepest that {kind} supports")
     if image.icc_profile and kind == "bmp":
-        losses.append("bmp holds no colour profile; left out")
+        losses.append("the colour profile is not copied, since bmp cannot hold one")
     if image.exif and kind in ("bmp", "tiff"):
-        losses.append(f"what the camera noted (EXIF) is not written to {kind}")
+        losses.append(f"EXIF is not copied to {kind}")
     return losses

@@ -1,4 +1,4 @@
-"""Compile the kernels now rather than at their first use, and keep them on disk."""
+"""Compile the kernels in advance instead of at their first use, and cache them on disk."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from sesr_ref.params import initialise
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref warmup``."""
-    text = f"what the kernels shall be ready for (default {DEFAULT_MODEL})"
+    text = f"network for which to compile the kernels (default {DEFAULT_MODEL})"
     add_model_argument(parser, text, nargs="?", default=DEFAULT_MODEL)
-    parser.add_argument("--no-training", action="store_true", help="only what enlarging needs")
+    parser.add_argument(
+        "--no-training", action="store_true", help="compile only the kernels for enlarging"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         print_line(f"{name}: ready after {time.monotonic() - begun:.1f} s")
     if ops.cache_folder is not None:
         kept = compiled_before(ops)
-        print_line(f"{'kept in' if kept else 'not kept: no writing to'} {ops.cache_folder()}")
+        state = "cached in" if kept else "not cached, since this folder cannot be written:"
+        print_line(f"{state} {ops.cache_folder()}")
         return 0 if kept else 2
     return 0
 

@@ -1,4 +1,4 @@
-"""Networks on images: enlarge them, score folders of them."""
+"""Apply networks to images: enlarge them, score folders of them."""
 
 from sesr_ref.evaluate.enlarge import upscale_image
 from sesr_ref.evaluate.scores import (

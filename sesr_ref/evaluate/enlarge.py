@@ -1,4 +1,4 @@
-"""Whole images: the network on Y (or RGB), bicubic on what it does not see; tile by tile."""
+"""Enlarge images tile by tile: the network does Y (or RGB), bicubic interpolation the rest."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from sesr_ref.images.colour import (
     to_float,
     ycbcr_to_rgb,
 )
-from sesr_ref.images.resample import check_image
-from sesr_ref.limits import tile_shape
+from sesr_ref.images.resample import check_image, check_range
+from sesr_ref.limits import check, naming, tile_shape
 from sesr_ref.network import Network
-from sesr_ref.ops.arrays import Array, Params
+from sesr_ref.ops.arrays import Array, Params, check_finite
 from sesr_ref.ops.resampling import Resampling, resample_matrix
 from sesr_ref.ops.table import REFERENCE, Ops
 from sesr_ref.tiles import Span, Tile, cuts, exact_margin, scaled
@@ -35,7 +35,7 @@ BLACK, WHITE = 16 / 255, 235 / 255
 BAND_PIXELS = 1 << 16
 LARGEST_TILE = 1024
 BICUBIC_REACH = 2
-"""Input pixels on either side that bicubic enlargement reads."""
+"""Input pixels to each side that bicubic enlargement reads."""
 
 
 def upscale_image(
@@ -46,29 +46,29 @@ def upscale_image(
     tile: Tile | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Pixels:
-    """Enlarge an image: the network sees Y, bicubic interpolation enlarges the colours.
+    """Enlarge an image: the network enlarges Y, bicubic interpolation enlarges the colours.
 
-    A network on three channels sees RGB instead (a grey image as three equal channels, whose mean
-    comes back).
+    A network with three channels enlarges RGB instead; it sees a grey image as three equal
+    channels, and the result is their mean.
 
-    Transparency is enlarged bicubically by itself; the colours of wholly transparent pixels, which
-    nobody sees, do not reach visible ones.
+    Transparency is enlarged separately by bicubic interpolation; the invisible colours of fully
+    transparent pixels do not affect visible ones.
 
     Parameters
     ----------
     rgb : (height, width) or (height, width, channels) array
         Grey, or grey and alpha (2), RGB (3), RGB and alpha (4 channels); uint8, uint16 or float in
-        [0, 1].  Grey enlarges as the RGB image of three such channels does (only scores follow the
-        field's habit of taking one channel for Y itself).
+        [0, 1].  A grey image is enlarged like the RGB image with three such channels; only scores
+        follow the published convention that one channel is Y itself.
     net : Network
-        On one channel (Y) or three (RGB), with linear blocks or without.
+        With one channel (Y) or three (RGB), with or without linear blocks.
     params : dict of arrays
         Keyed ``layer.parameter``.
     ops : Ops
-        `REFERENCE` or what `fast` returns.
+        `REFERENCE` or the result of `fast`.
     tile : int or (int, int), optional
-        Input rows and columns to work on at once, each with its exact halo; about 1024 unless
-        given.  Memory beyond the result's own depends on it alone.
+        Input rows and columns to work on at once, each with its exact halo; about 1024 by default.
+        Only this determines how much memory is used in addition to the result.
     progress : function, optional
         Called after every tile with the number of input pixels done so far.
 
@@ -80,8 +80,8 @@ def upscale_image(
     Raises
     ------
     ValueError
-        For an array that is no such image, a network on other than one or three channels,
-        parameters that do not fit or make numbers that are not finite, or a tile below 1.
+        For an array that is not such an image, a network with neither one nor three channels,
+        parameters that do not fit or give results that are not finite, or a tile below 1.
 
     Notes
     -----
@@ -107,12 +107,12 @@ def upscale_image(
 
 
 def _even(size: int) -> int:
-    """Cut an axis into equal parts of at most `LARGEST_TILE`."""
+    """Length of equal parts of an axis, at most `LARGEST_TILE`."""
     return -(-size // -(-size // LARGEST_TILE))
 
 
 def _bicubic(span: Span, size: int, upscale: int) -> Resampling:
-    """Weights that make the enlarged core of what is seen, as in the whole axis of `size`."""
+    """Weights that compute a span's enlarged core from its seen part, as for the whole axis."""
     whole = resample_matrix(size, upscale)
     wanted = scaled(span.core, upscale)
     length = span.seen.stop - span.seen.start
@@ -121,13 +121,11 @@ def _bicubic(span: Span, size: int, upscale: int) -> Resampling:
 
 def _check(image: Pixels, net: Network) -> None:
     check_image(image)
-    if image.ndim == 3 and not 1 <= image.shape[2] <= 4:
-        raise ValueError(f"an image has 1 to 4 channels, got shape {image.shape}")
-    if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
-        low, high = image.min(), image.max()
-        raise ValueError(f"an image of floats must lie in [0, 1], got {low:g} to {high:g}")
-    if net.channels not in SPACES:
-        raise ValueError(f"{net.name} works on {net.channels} channels; needed is 1 (Y) or 3 (RGB)")
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    check(1 <= channels <= 4, "the number of channels", "1 to 4", channels)
+    check_range(image)
+    known = net.channels in SPACES
+    check(known, f"{net.name}: the number of channels", "1 (Y) or 3 (RGB)", net.channels)
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class _Enlarger:
     ops: Ops
 
     def tile(self, image: Pixels, rows: slice, columns: slice) -> Pixels:
-        """Enlarge a part of a (height, width, channels) image from all that it depends on."""
+        """Enlarge a part of a (height, width, channels) image, reading its halo too."""
         own, step = exact_margin(self.net, self.ops)
         margin, upscale = max(own, BICUBIC_REACH), self.net.upscale
         height, width = image.shape[:2]
@@ -156,13 +154,13 @@ class _Enlarger:
 
     def _run(self, planes: Array) -> Array:
         high: Array = run(self.net, self.params, np.ascontiguousarray(planes)[None], self.ops)[0]
-        if not np.isfinite(high).all():
-            raise ValueError(f"{self.net.name} makes numbers that are not finite of this image")
+        with naming(self.net.name):
+            check_finite("the enlarged image", high)
         return high
 
 
 class _Space(NamedTuple):
-    """How colours become the planes that a network sees first, the way back, black and white."""
+    """How colours become planes, of which a network sees the first; the inverse; black, white."""
 
     encode: Callable[[Array], Array]
     decode: Callable[[Array, int], Array]
@@ -186,7 +184,7 @@ def _from_three(planes: Array, colours: int) -> Array:
     return planes.mean(axis=2, keepdims=True) if colours == 1 else planes
 
 
-# channels of the network: what it sees
+# number of the network's channels: its colour space
 SPACES = {
     1: _Space(_to_studio, _from_studio, BLACK, WHITE),
     3: _Space(_to_three, _from_three, 0.0, 1.0),
@@ -194,7 +192,7 @@ SPACES = {
 
 
 def _planes(image: Pixels, rows: slice, columns: slice, reach: int, space: _Space) -> Array:
-    """What the network sees of a part of an image, the other planes, alpha if there is one."""
+    """Planes of a part of an image: those of the network, the others, alpha if there is one."""
     if image.shape[2] in (1, 3):
         return space.encode(to_float(image[rows, columns]))
     colours = space.encode(visible_colours(image, rows, columns, reach))
@@ -209,12 +207,12 @@ def _join(
     space: _Space,
     colours: int,
 ) -> Pixels:
-    """The network's planes and the others, enlarged here, as pixels."""
+    """Enlarge the other planes and join them with the network's to pixels."""
     down, across = axes
-    coded = max(high.shape[2], colours)  # planes of colour; alpha may follow
+    coded = max(high.shape[2], colours)  # number of colour planes; alpha may follow
     alpha = high.shape[2] + others.shape[2] - coded
     pixels = np.empty((*high.shape[:2], colours + alpha), dtype)
-    band = max(1, BAND_PIXELS // high.shape[1])  # few rows at a time stay in the caches
+    band = max(1, BAND_PIXELS // high.shape[1])  # a few rows at a time stay in the cache
 
     def join(top: int) -> None:
         rows = slice(top, top + band)

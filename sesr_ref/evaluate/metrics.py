@@ -1,4 +1,4 @@
-"""PSNR and SSIM, with the border and the peak stated."""
+"""PSNR and SSIM with explicit border and peak."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from sesr_ref.limits import check, integer
+from sesr_ref.ops.arrays import check_array, check_finite
 
 Pixels = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -26,9 +29,9 @@ def psnr(reference: Pixels, image: Pixels, border: int = 0, peak: float | None =
     reference, image : (height, width) or (height, width, channels) arrays
         Of one shape and dtype: uint8, uint16, float32 or float64; computed in float64.
     border : int
-        Pixels left out on each side (the field's habit: the enlargement).
+        Pixels to leave out on each side (published scores leave out the enlargement).
     peak : float, optional
-        The largest sample; unless given 255, 65535 or, for floats, 1.
+        The largest sample; by default 255, 65535 or, for floats, 1.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def psnr(reference: Pixels, image: Pixels, border: int = 0, peak: float | None =
 
 
 def ssim(reference: Pixels, image: Pixels, border: int = 0, peak: float | None = None) -> float:
-    """Structural similarity, as the authors' ``ssim_index.m``.
+    """Structural similarity, as computed by the authors' ``ssim_index.m``.
 
     11 x 11 Gaussian window with sigma 1.5, K = (0.01, 0.03), L = `peak`; the mean over all
     positions where the window lies inside the image, and over channels.
@@ -54,11 +57,11 @@ def ssim(reference: Pixels, image: Pixels, border: int = 0, peak: float | None =
     Parameters
     ----------
     reference, image : (height, width) or (height, width, channels) arrays
-        Of one shape and dtype: uint8, uint16, float32 or float64; computed in float64.
+        As for `psnr`.
     border : int
-        Pixels left out on each side (the field's habit: the enlargement).
+        As for `psnr`.
     peak : float, optional
-        The largest sample; unless given 255, 65535 or, for floats, 1.
+        As for `psnr`.
 
     Returns
     -------
@@ -76,9 +79,8 @@ def ssim(reference: Pixels, image: Pixels, border: int = 0, peak: float | None =
     Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity" (2004).
     """
     (a, b), largest = _pair(reference, image, border, peak)
-    if min(a.shape[:2]) < WINDOW:
-        size = f"{a.shape[0]} x {a.shape[1]}"
-        raise ValueError(f"SSIM needs {WINDOW} x {WINDOW} pixels inside the border, got {size}")
+    needed = f"at least {WINDOW} x {WINDOW} for SSIM"
+    check(min(a.shape[:2]) >= WINDOW, "the size inside the border", needed, a.shape[:2])
     mean_a, mean_b = _blur(a), _blur(b)
     var_a = _blur(a * a) - mean_a * mean_a
     var_b = _blur(b * b) - mean_b * mean_b
@@ -92,10 +94,9 @@ def ssim(reference: Pixels, image: Pixels, border: int = 0, peak: float | None =
 def shave(image: Pixels, border: int) -> Pixels:
     """Leave out `border` pixels on each side: a view; ValueError if nothing is left."""
     height, width = image.shape[:2]
-    if not isinstance(border, (int, np.integer)):
-        raise ValueError(f"the border must be a whole number of pixels, got {border!r}")
-    if border < 0 or min(height, width) <= 2 * border:
-        raise ValueError(f"a border of {border} leaves nothing of {height} x {width} pixels")
+    number = integer(border)
+    valid = number is not None and 0 <= 2 * number < min(height, width)
+    check(valid, "the border", f"an integer that leaves some of {height} x {width} pixels", border)
     return image[border : height - border, border : width - border]
 
 
@@ -104,26 +105,19 @@ def _pair(
 ) -> tuple[tuple[Float64, Float64], float]:
     """Both images in float64 without their border, and the peak."""
     for x in (reference, image):
-        if not isinstance(x, np.ndarray):
-            raise ValueError(f"an image must be a NumPy array, got {type(x).__name__}")
-    if reference.shape != image.shape or reference.dtype != image.dtype:
-        raise ValueError(
-            f"images to compare must agree in shape and dtype, got {reference.shape} "
-            f"{reference.dtype} and {image.shape} {image.dtype}"
-        )
-    if reference.ndim not in (2, 3) or reference.dtype.name not in PEAKS:
-        raise ValueError(
-            f"images must be (height, width) or (height, width, channels) arrays of "
-            f"{', '.join(PEAKS)}, got {reference.dtype} of shape {reference.shape}"
-        )
+        check_array("an image", x)
+    same = reference.shape == image.shape and reference.dtype == image.dtype
+    check(same, "images to compare", "of one shape and dtype", (reference, image))
+    valid = reference.ndim in (2, 3) and reference.dtype.name in PEAKS
+    needed = f"(height, width) or (height, width, channels) arrays of {', '.join(PEAKS)}"
+    check(valid, "images", needed, reference)
     a, b = (shave(x, border).astype(np.float64) for x in (reference, image))
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("the images hold values that are not finite (NaN or infinity)")
+    check_finite("the images", np.stack([a, b]))
     return (a, b), PEAKS[reference.dtype.name] if peak is None else peak
 
 
 def _blur(x: Float64) -> Float64:
-    """Gaussian window, separably, where it lies inside the image."""
+    """Apply the Gaussian window, separably, wherever it lies inside the image."""
     offsets = np.arange(WINDOW) - WINDOW // 2
     weights = np.exp(-(offsets**2) / (2 * SIGMA**2))
     weights /= weights.sum()

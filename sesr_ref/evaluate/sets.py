@@ -1,4 +1,4 @@
-"""Folders of test images: high resolution, and low where it is given."""
+"""Folders of test images: high resolution, and optionally low resolution."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 from sesr_ref.images import SUFFIXES
 from sesr_ref.images.colour import Pixels
 from sesr_ref.images.files import opaque, read_image
+from sesr_ref.limits import check
 
 
 def find_high(folder: Path) -> list[Path]:
-    """The images of a test set by name: those in HR/ if there is one, else directly inside.
+    """List the images of a test set by name: those in HR/ if it exists, else directly inside.
 
     Parameters
     ----------
     folder : Path
-        Of the set.
+        Folder of the set.
 
     Returns
     -------
@@ -24,11 +25,11 @@ def find_high(folder: Path) -> list[Path]:
     Raises
     ------
     FileNotFoundError
-        If there is no such folder.
+        If the folder does not exist.
     OSError
         If it cannot be read.
     ValueError
-        If it holds no image, or two of one name.
+        If it contains no image, or two with one name.
     """
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder")
@@ -36,7 +37,7 @@ def find_high(folder: Path) -> list[Path]:
     paths = sorted(p for p in inside.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     paths = [p for p in paths if not p.name.startswith(".")]
     if not paths:
-        raise ValueError(f"{inside}: no image there ({', '.join(SUFFIXES)})")
+        raise ValueError(f"{inside} contains no image ({', '.join(SUFFIXES)})")
     stems = [p.stem for p in paths]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"{inside}: two images are called {twice[0]}")
@@ -44,14 +45,13 @@ def find_high(folder: Path) -> list[Path]:
 
 
 def read_low(path: Path, high: Pixels, upscale: int) -> Pixels:
-    """The given low-resolution image of `high`, with as many channels."""
+    """Read the given low-resolution image of `high`, with as many channels."""
     low = opaque(read_image(path).pixels)
     expected = (high.shape[0] // upscale, high.shape[1] // upscale)
-    if low.shape[:2] != expected:
-        size = "{1} x {0}".format
-        raise ValueError(f"{path}: has {size(*low.shape)} pixels, needed are {size(*expected)}")
+    fits = low.shape[:2] == expected
+    check(fits, f"{path}: height and width", f"{expected}", low.shape[:2])
     if high.ndim == 2 and low.ndim == 3:  # some programs write grey as three equal channels
         if (low != low[..., :1]).any():
-            raise ValueError(f"{path}: has colours, but its high-resolution image is grey")
+            raise ValueError(f"{path} has colours, but its high-resolution image is grey")
         low = low[..., 0]
     return low

@@ -1,4 +1,4 @@
-"""Colours that nobody sees, kept out of those that somebody does."""
+"""Keep the colours of transparent pixels from affecting visible ones."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from sesr_ref.tiles import Span
 
 
 def visible_colours(image: Pixels, rows: slice, columns: slice, reach: int) -> Array:
-    """Colours of a part of an image, whatever its wholly transparent pixels hold.
+    """Colours of a part of an image, with those of fully transparent pixels replaced.
 
     Parameters
     ----------
     image : (height, width, channels) array
         The last channel is alpha.
     rows, columns : slice
-        The part; what is computed does not depend on where it ends.
+        The part; the result does not depend on where it ends.
     reach : int
-        Transparent pixels up to so far from visible ones get the mean colour of neighbours that
-        have one, those beyond get 0.
+        Fully transparent pixels up to this far from visible ones get the mean colour of their
+        coloured neighbours; those further away get 0.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def visible_colours(image: Pixels, rows: slice, columns: slice, reach: int) -> A
     part = to_float(image[down.seen, across.seen])
     known = part[..., -1:] > 0
     weighted = np.where(known, part, 0)
-    weighted[..., -1:] = known  # colours and how many of them
+    weighted[..., -1:] = known  # sums of colours, and in the last channel how many
     for _ in range(reach):
         if known.all():
             break
@@ -44,7 +44,7 @@ def visible_colours(image: Pixels, rows: slice, columns: slice, reach: int) -> A
 
 
 def _sum_around(planes: Array) -> Array:
-    """Sum over the 3 x 3 pixels around each, zero outside."""
+    """Sum over the 3 x 3 pixels around each pixel, zero outside."""
     for axis in (0, 1):
         moved = np.moveaxis(planes, axis, 0)
         total = moved.copy()

@@ -1,4 +1,4 @@
-"""PSNR of a folder while training goes on: images are read once, the network changes."""
+"""PSNR of a folder during training: images are read once, the network changes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sesr_ref.evaluate.scores import PROTOCOLS, luma_float64, network
 from sesr_ref.evaluate.sets import find_high
 from sesr_ref.images import imresize, modcrop
 from sesr_ref.images.files import opaque, read_image
+from sesr_ref.limits import naming
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops
@@ -19,36 +20,35 @@ from sesr_ref.ops.table import REFERENCE, Ops
 def validation_psnr(
     folder: Path, upscale: int, ops: Ops = REFERENCE
 ) -> Callable[[Network, Params], float]:
-    """Mean Y-PSNR in dB over a folder's images, reduced by `imresize`; border = `upscale`.
+    """Make a function that computes the mean Y-PSNR in dB over a folder's images.
+
+    Low-resolution images are computed by `imresize`; the border is `upscale`.
 
     Parameters
     ----------
     folder : Path
-        A test set's folder, as `score_folder` takes it.
+        A test set's folder, as for `score_folder`.
     upscale : int
-        The networks' enlargement.
+        Enlargement of the networks.
     ops : Ops
         The implementation that runs them.
 
     Returns
     -------
     function (net, params) -> float
-        The score under protocol "y".
+        The score by protocol "y".
 
     Raises
     ------
     OSError
         If an image cannot be read.
     ValueError
-        If there is no image in the folder, or one is damaged, too small or not opaque.
+        If the folder has no image, or one is damaged, too small or not opaque.
     """
     pairs = []
     for path in find_high(folder):
-        try:
+        with naming(path):
             high = modcrop(opaque(read_image(path).pixels), upscale)
-        except ValueError as error:
-            text = str(error)
-            raise ValueError(text if text.startswith(f"{path}") else f"{path}: {text}") from None
         pairs.append((imresize(high, 1 / upscale), luma_float64(high)))
 
     def score(net: Network, params: Params) -> float:

@@ -1,4 +1,4 @@
-"""Images: files, colours, MATLAB's resizing."""
+"""Images: files, colour spaces, and MATLAB's resizing."""
 
 from sesr_ref.images.colour import (
     PEAKS,

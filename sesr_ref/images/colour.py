@@ -1,4 +1,4 @@
-"""RGB and YCbCr: BT.601 with studio swing, in float, as MATLAB's rgb2ycbcr on doubles."""
+"""RGB and YCbCr: BT.601 with studio swing, in float, like MATLAB's rgb2ycbcr on doubles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sesr_ref.ops.arrays import Array
+from sesr_ref.limits import check
+from sesr_ref.ops.arrays import Array, check_array, check_finite
 
 Pixels = npt.NDArray[Any]
 """uint8, uint16, float32 or float64 samples: (height, width) or (height, width, channels)."""
@@ -18,9 +19,9 @@ PEAKS: dict[np.dtype[Any], float] = {
     np.dtype(np.float32): 1.0,
     np.dtype(np.float64): 1.0,
 }
-"""The sample that means white, for every dtype that an image may have."""
+"""The sample value of white, for every dtype that an image may have."""
 
-# Rows Y, Cb, Cr; columns R, G, B, all in [0, 1]; the results are the studio codes / 255.
+# Rows are Y, Cb, Cr; columns are R, G, B in [0, 1]; results are studio codes / 255.
 TO_YCBCR = (
     np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
     / 255
@@ -31,7 +32,7 @@ TO_RGB = np.linalg.inv(TO_YCBCR)
 
 
 def to_float(pixels: Pixels) -> Array:
-    """Samples in [0, 1]: float64 stays, float32 stays, integers become float32.
+    """Convert samples to floats in [0, 1]; integers become float32, floats keep their dtype.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def to_float(pixels: Pixels) -> Array:
     Raises
     ------
     ValueError
-        For another dtype, or floats that are not finite.
+        For another dtype, or for floats that are not finite.
     """
     check_pixels(pixels)
     if pixels.dtype.kind == "f":
@@ -56,12 +57,12 @@ def to_float(pixels: Pixels) -> Array:
 
 
 def from_float(samples: Array, dtype: npt.DTypeLike) -> Pixels:
-    """Samples in [0, 1] as `dtype`: clipped, and rounded half up where that is an integer.
+    """Convert samples in [0, 1] to `dtype`: clipped, and rounded half up to integers.
 
     Parameters
     ----------
     samples : float array
-        Of any shape; what lies outside [0, 1] is clipped.
+        Of any shape; values outside [0, 1] are clipped.
     dtype : dtype
         uint8, uint16, float32 or float64.
 
@@ -75,20 +76,19 @@ def from_float(samples: Array, dtype: npt.DTypeLike) -> Pixels:
         return scaled.astype(wanted, copy=False)
     scaled *= scaled.dtype.type(PEAKS[wanted])
     scaled += scaled.dtype.type(0.5)
-    return scaled.astype(wanted)  # towards zero, which is down
+    return scaled.astype(wanted)  # truncates, which rounds down since nothing is negative
 
 
 def check_pixels(pixels: Pixels) -> None:
-    """Raise ValueError unless `pixels` has an image's dtype and, in float, is finite."""
-    if pixels.dtype not in PEAKS:
-        known = ", ".join(str(dtype) for dtype in PEAKS)
-        raise ValueError(f"an image must be an array of {known}, got {pixels.dtype}")
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise ValueError("the image holds values that are not finite (NaN or infinity)")
+    """Raise ValueError unless `pixels` has an image's dtype and finite values."""
+    known = ", ".join(str(dtype) for dtype in PEAKS)
+    check(pixels.dtype in PEAKS, "an image", f"an array of {known}", pixels.dtype)
+    if pixels.dtype.kind == "f":
+        check_finite("the image", pixels)
 
 
 def rgb_to_ycbcr(rgb: Pixels) -> Array:
-    """Studio-swing YCbCr of an RGB image.
+    """Convert an RGB image to studio-swing YCbCr.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def rgb_to_ycbcr(rgb: Pixels) -> Array:
     Raises
     ------
     ValueError
-        If there are not three channels, or for a dtype that no image has.
+        If there are not three channels, or the dtype is not an image's.
 
     Notes
     -----
@@ -115,25 +115,25 @@ def rgb_to_ycbcr(rgb: Pixels) -> Array:
 
 
 def rgb_to_luma(rgb: Pixels) -> Array:
-    """Y of `rgb_to_ycbcr` alone: (height, width, 3) -> (height, width)."""
+    """Compute only the Y of `rgb_to_ycbcr`: (height, width, 3) -> (height, width)."""
     planes = to_float(_three(rgb, "rgb"))
     return _mix(planes, TO_YCBCR[:1], OFFSET[:1])[..., 0]
 
 
 def grey_to_luma(grey: Array) -> Array:
-    """Y / 255 of grey in [0, 1], as of the RGB image of three such channels; any shape."""
+    """Y / 255 of grey samples in [0, 1]: that of an RGB image with three such channels."""
     luma: Array = grey * grey.dtype.type(219 / 255) + grey.dtype.type(16 / 255)
     return luma
 
 
 def luma_to_grey(luma: Array) -> Array:
-    """Undo `grey_to_luma`."""
+    """Invert `grey_to_luma`."""
     grey: Array = (luma - luma.dtype.type(16 / 255)) * luma.dtype.type(255 / 219)
     return grey
 
 
 def ycbcr_to_rgb(ycbcr: Array) -> Array:
-    """Undo `rgb_to_ycbcr`.
+    """Invert `rgb_to_ycbcr`.
 
     Parameters
     ----------
@@ -143,33 +143,31 @@ def ycbcr_to_rgb(ycbcr: Array) -> Array:
     Returns
     -------
     (height, width, 3) float array
-        RGB, in [0, 1] where the codes have a colour; not clipped.
+        RGB, in [0, 1] for codes that are a colour; not clipped.
 
     Raises
     ------
     ValueError
-        If there are not three channels or the array is not one of floats.
+        If there are not three channels or the array does not hold floats.
     """
-    if ycbcr.dtype.kind != "f":
-        raise ValueError(f"ycbcr must be an array of floats in [0, 1], got {ycbcr.dtype}")
+    check(ycbcr.dtype.kind == "f", "ycbcr", "an array of floats in [0, 1]", ycbcr.dtype)
     planes = to_float(_three(ycbcr, "ycbcr"))
     return _mix(planes, TO_RGB, -TO_RGB @ OFFSET)
 
 
 def _three(image: Pixels, name: str) -> Pixels:
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"{name} must be a NumPy array, got {type(image).__name__}")
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"{name} must be (height, width, 3), got shape {image.shape}")
+    check_array(name, image)
+    three = image.ndim == 3 and image.shape[2] == 3
+    check(three, f"the shape of {name}", "(height, width, 3)", image.shape)
     return image
 
 
 def _mix(planes: Array, matrix: Array, offset: Array) -> Array:
-    """``matrix @ pixel + offset``, summed in order: bits do not depend on the image's size."""
+    """``matrix @ pixel + offset``, summed in order: the bits do not depend on the image's size."""
     band = max(1, BAND_PIXELS // planes.shape[1])
     mixed = np.empty((*planes.shape[:2], len(matrix)), planes.dtype)
     number = planes.dtype.type
-    for top in range(0, len(planes), band):  # few rows at a time stay in the processor's cache
+    for top in range(0, len(planes), band):  # a few rows at a time stay in the cache
         first, second, third = np.moveaxis(planes[top : top + band], 2, 0).copy()
         for channel, (row, start) in enumerate(zip(matrix, offset, strict=True)):
             total = first * number(row[0])

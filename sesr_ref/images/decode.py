@@ -1,4 +1,4 @@
-"""Bytes of an image file to pixels; what comes from outside is checked before it is decoded."""
+"""Decode image files; their headers are checked before pixels are decoded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGNATURES = {
     b"MM\0+": "tiff",
 }
 UNREAD = {b"GIF8": "GIF", b"ftyphei": "HEIC", b"ftypmif1": "HEIC", b"ftypavif": "AVIF"}
-# Pillow's mode: ours without and with a transparent colour.
+# Pillow's mode of a file: the mode to read without and with a transparent colour.
 MODES = {
     "1": ("L", "LA"),
     "L": ("L", "LA"),
@@ -45,7 +45,7 @@ MODES = {
 
 
 class Decoded(NamedTuple):
-    """Pixels as the file has them and what it says about them."""
+    """Pixels as stored in the file, and its metadata."""
 
     pixels: Pixels
     orientation: int
@@ -56,33 +56,33 @@ class Decoded(NamedTuple):
 
 
 def decode(stream: BinaryIO, name: str, max_pixels: int) -> Image:
-    """Decode one image; `read_image` states what comes out and what is raised."""
+    """Decode one image; see `read_image` for what is returned and raised."""
     kind = _sniff(stream, name)
     with _messages() as messages:
         try:
             found = DECODERS[kind](stream, max_pixels)
-        except (MemoryError, ImportError, Refused) as error:
+        except (MemoryError, ImportError, Rejected) as error:
             raise type(error)(f"{name}: {error}") from None
-        except Exception as error:  # decoders raise whatever they like on bad bytes
+        except Exception as error:  # on bad bytes decoders raise errors of any kind
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk's fault, not the image's
+                raise  # the disk has failed, not the decoder
             detail = f" ({error})" if isinstance(error, (OSError, ValueError)) else ""
             raise ValueError(
                 f"{name}: damaged, incomplete or unsupported {kind}{detail}"
             ) from error
     if found.pages > 1:
-        messages.append(f"holds {found.pages} pictures; took the first alone")
+        messages.append(f"contains {found.pages} pictures; only the first is read")
     pixels = orient(found.pixels, found.orientation)
     profile = _fitting_profile(found, pixels)
     if found.icc_profile and not profile:
-        messages.append("its colour profile is of other colours than its pixels; left out")
+        messages.append("its colour profile does not fit its pixels and is dropped")
     notices = (*messages, *found.losses)
     return Image(pixels, kind, profile, found.exif, notices)
 
 
 @contextmanager
 def _messages() -> Iterator[list[str]]:
-    """Collect what decoders warn of and log, which they would print."""
+    """Collect the warnings and log messages of decoders, which would be printed otherwise."""
     messages: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
@@ -99,8 +99,13 @@ def _messages() -> Iterator[list[str]]:
             logger.removeHandler(handler)
 
 
-class Refused(ValueError):
-    """An image that is not damaged, but more or other than what is taken."""
+class Rejected(ValueError):
+    """The image is intact, but too large or of an unsupported kind."""
+
+
+def _accept(condition: bool, problem: str) -> None:
+    if not condition:
+        raise Rejected(problem)
 
 
 def _sniff(stream: BinaryIO, name: str) -> str:
@@ -110,22 +115,22 @@ def _sniff(stream: BinaryIO, name: str) -> str:
         if head.startswith(signature) and (kind != "webp" or head[8:] == b"WEBP"):
             return kind
     other = next((kind for mark, kind in UNREAD.items() if mark in head), None)
-    what = f"{other} is not read" if other else "not an image" if head else "an empty file"
-    raise ValueError(f"{name}: {what} (PNG, JPEG, WebP, BMP and TIFF are read)")
+    what = f"{other} is not supported" if other else "not an image" if head else "an empty file"
+    raise ValueError(f"{name}: {what} (supported are PNG, JPEG, WebP, BMP and TIFF)")
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise Refused(
-            f"{width} x {height} = {width * height} pixels, more than the limit of {max_pixels}"
-        )
-    if not width * height:
-        raise Refused(f"has no pixels ({width} x {height})")
+    pixels = width * height
+    _accept(
+        pixels <= max_pixels,
+        f"{width} x {height} = {pixels} pixels, more than the limit of {max_pixels}",
+    )
+    _accept(pixels > 0, f"no pixels ({width} x {height})")
 
 
 @contextmanager
 def _without_pillows_limit() -> Iterator[None]:
-    """Lift Pillow's own limit of pixels, which is global, while ours is applied."""
+    """Lift Pillow's own, global limit on pixels while ours applies."""
     PillowImage = optional("PIL.Image")
     limit = PillowImage.MAX_IMAGE_PIXELS
     PillowImage.MAX_IMAGE_PIXELS = None
@@ -141,27 +146,26 @@ def _decode_with_pillow(stream: BinaryIO, max_pixels: int) -> Decoded:
         try:
             file = iio.imopen(stream, "r", plugin="pillow")
         except OSError:
-            raise ValueError("its header makes no sense") from None
+            raise ValueError("invalid header") from None
         height, width = file.properties(index=0).shape[:2]
-        _check_size(width, height, max_pixels)  # first: a PNG's metadata cost its decoding
+        _check_size(width, height, max_pixels)  # first: reading a PNG's metadata decodes it
         before = file.metadata(index=0, exclude_applied=False)
-        if before["mode"] not in MODES:
-            raise Refused(f"pixels of mode {before['mode']} are not supported")
+        _accept(before["mode"] in MODES, f"pixels of mode {before['mode']} are not supported")
         mode = MODES[before["mode"]]["transparency" in before]
         pixels = file.read(index=0, mode=mode)
-        after = file.metadata(index=0, exclude_applied=False)  # the orientation may be applied now
+        after = file.metadata(index=0, exclude_applied=False)  # reading may apply the orientation
         profile = before.get("icc_profile")
         pages = file.properties(index=...).n_images or 1
     if mode == "CMYK":
         pixels, profile = _cmyk_to_rgb(pixels, profile), None
     native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     orientation = int(after.get("Orientation", 1))
-    beside = carried(before.get("exif")), tuple(lost(before))
-    return Decoded(native, orientation, profile, pages, *beside)
+    metadata = carried(before.get("exif")), tuple(lost(before))
+    return Decoded(native, orientation, profile, pages, *metadata)
 
 
 def _cmyk_to_rgb(pixels: Pixels, profile: bytes | None) -> Pixels:
-    """By the file's profile to sRGB, else by the plain formula."""
+    """Convert CMYK to sRGB by the file's profile, or by the plain formula without one."""
     ImageCms = optional("PIL.ImageCms")
     cmyk = optional("PIL.Image").frombytes("CMYK", pixels.shape[1::-1], pixels.tobytes())
     if profile:
@@ -176,15 +180,15 @@ def _cmyk_to_rgb(pixels: Pixels, profile: bytes | None) -> Pixels:
 
 
 def _decode_jpeg(stream: BinaryIO, max_pixels: int) -> Decoded:
-    """A JPEG's further pictures are previews or a stereo pair's: no notice."""
+    """Decode a JPEG; further pictures are previews or a stereo pair and give no notice."""
     return _decode_with_pillow(stream, max_pixels)._replace(pages=1)
 
 
-BIT_DEPTH_AT = 24  # in a PNG's first chunk
+BIT_DEPTH_AT = 24  # offset in a PNG file
 
 
 def _decode_png(stream: BinaryIO, max_pixels: int) -> Decoded:
-    """Pillow reads 16-bit colour as 8 bit without a word: libpng decodes that."""
+    """Decode a PNG; 16 bit by libpng, since Pillow silently reads 16-bit colour as 8 bit."""
     head = stream.read(BIT_DEPTH_AT + 1)
     stream.seek(0)
     if head[BIT_DEPTH_AT:] != b"\x10":
@@ -195,7 +199,7 @@ def _decode_png(stream: BinaryIO, max_pixels: int) -> Decoded:
 
 
 def _decode_tiff(stream: BinaryIO, max_pixels: int) -> Decoded:
-    """Pillow knows the many kinds of 8 bit, tifffile 16 bit and floats."""
+    """Decode a TIFF: 8 bit by Pillow, which knows its many variants, 16 bit and floats here."""
     with optional("tifffile").TiffFile(stream) as file:
         page = file.pages.first
         _check_size(page.imagewidth, page.imagelength, max_pixels)
@@ -214,15 +218,19 @@ ORIENTATION_TAG, PROFILE_TAG = 274, 34675
 
 def _decode_deep_tiff(file: Any, page: Any) -> Decoded:
     kind = int(page.photometric)
-    if page.dtype not in PEAKS or kind not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB):
-        raise Refused(f"{page.dtype} samples of photometric kind {kind} are not supported")
-    if len(page.shape) not in (2, 3) or page.samplesperpixel > 4:
-        raise Refused(f"{page.samplesperpixel} samples a pixel, shape {page.shape}: not supported")
-    if page.bitspersample != 8 * page.dtype.itemsize:
-        raise Refused(f"samples of {page.bitspersample} bits are not supported")
+    _accept(
+        page.dtype in PEAKS and kind in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB),
+        f"{page.dtype} samples of photometric kind {kind} are not supported",
+    )
+    _accept(
+        len(page.shape) in (2, 3) and page.samplesperpixel <= 4,
+        f"{page.samplesperpixel} samples per pixel in shape {page.shape} are not supported",
+    )
+    whole = page.bitspersample == 8 * page.dtype.itemsize
+    _accept(whole, f"samples of {page.bitspersample} bits are not supported")
     extra = [int(sample) for sample in page.extrasamples[:1]]
-    if extra == [PREMULTIPLIED]:
-        raise Refused(f"premultiplied transparency of {page.dtype} is not supported")
+    premultiplied = extra == [PREMULTIPLIED]
+    _accept(not premultiplied, f"premultiplied transparency of {page.dtype} is not supported")
     pixels = page.asarray().reshape(page.shape)
     if pixels.ndim == 3:
         if int(page.planarconfig) == PLANES:
@@ -246,7 +254,7 @@ DECODERS: dict[str, Any] = {
 
 
 def orient(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn and mirror pixels as EXIF's orientation 1 to 8 says; other values mean nothing."""
+    """Rotate and mirror pixels by EXIF's orientation, 1 to 8; other values have no effect."""
     turned = np.swapaxes(pixels, 0, 1) if orientation in (5, 6, 7, 8) else pixels
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
@@ -254,7 +262,7 @@ def orient(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _fitting_profile(found: Decoded, pixels: Pixels) -> bytes | None:
-    """The file's profile if it is one of the colours that the pixels have."""
+    """The file's colour profile if it fits the colour space of the pixels."""
     space = b"GRAY" if pixels.ndim == 2 or pixels.shape[2] == 2 else b"RGB "
     profile = found.icc_profile
     return profile if profile and len(profile) >= 128 and profile[16:20] == space else None

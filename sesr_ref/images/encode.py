@@ -1,4 +1,4 @@
-"""Pixels to the bytes of an image file."""
+"""Encode pixels as image files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sesr_ref.images.formats import optional, stored_dtype
 
 JPEG_QUALITY = 95
 PNG_LEVEL = 3
-# Here "quality" is effort: four times as fast as the default, files 1.5 % larger.
+# Without loss "quality" is the effort: four times as fast as the default, files 1.5 % larger.
 LOSSLESS_WEBP = {"lossless": True, "quality": 20, "method": 1, "exact": True}
 
 
@@ -26,7 +26,7 @@ def encode(
     exif: bytes | None,
     quality: int | None,
 ) -> None:
-    """Write an image to a binary stream; `write_image` states what is written."""
+    """Write an image to a binary stream; see `write_image` for what is written."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     pixels = np.ascontiguousarray(to_stored(pixels, name))
@@ -35,12 +35,12 @@ def encode(
     elif name == "png" and pixels.dtype == np.uint16:
         _encode_deep_png(stream, pixels, icc_profile, exif)
     else:
-        beside = {"icc_profile": icc_profile, "exif": exif} if name != "bmp" else {}
-        _encode_with_pillow(stream, name, pixels, beside, quality)
+        metadata = {"icc_profile": icc_profile, "exif": exif} if name != "bmp" else {}
+        _encode_with_pillow(stream, name, pixels, metadata, quality)
 
 
 def to_stored(pixels: Pixels, name: str) -> Pixels:
-    """Samples as the format `name` holds them."""
+    """Convert samples to the dtype that the format `name` stores."""
     held = stored_dtype(pixels.dtype, name)
     if held == pixels.dtype:
         return pixels
@@ -51,7 +51,7 @@ def _encode_with_pillow(
     stream: IO[bytes],
     name: str,
     pixels: Pixels,
-    beside: dict[str, bytes | None],
+    metadata: dict[str, bytes | None],
     quality: int | None,
 ) -> None:
     iio = optional("imageio.v3")
@@ -61,7 +61,7 @@ def _encode_with_pillow(
         "webp": {"quality": quality, "exact": True} if quality else LOSSLESS_WEBP,
         "bmp": {},
     }
-    given = options[name] | {key: data for key, data in beside.items() if data}
+    given = options[name] | {key: data for key, data in metadata.items() if data}
     suffix = f".{name}"
     iio.imwrite(stream, pixels, extension=suffix, plugin="pillow", is_batch=False, **given)
 
@@ -69,9 +69,9 @@ def _encode_with_pillow(
 def _encode_deep_png(
     stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None, exif: bytes | None
 ) -> None:
-    """By libpng, which takes 16-bit colour; it leaves what stands beside the pixels to us."""
+    """Encode a 16-bit PNG by libpng; the metadata chunks are added here."""
     data = optional("imagecodecs").png_encode(pixels, level=PNG_LEVEL)
-    header = 33  # signature and IHDR, behind which the profile must stand
+    header = 33  # bytes of signature and IHDR, which the profile must follow
     stream.write(data[:header])
     if icc_profile:
         _write_chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
@@ -87,7 +87,7 @@ def _write_chunk(stream: IO[bytes], kind: bytes, data: bytes) -> None:
 
 def _encode_tiff(stream: IO[bytes], pixels: Pixels, icc_profile: bytes | None) -> None:
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    buffer = io.BytesIO()  # tifffile takes no stream without a name
+    buffer = io.BytesIO()  # tifffile does not write to a stream without a name
     optional("tifffile").imwrite(
         buffer,
         pixels,

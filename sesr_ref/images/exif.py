@@ -1,4 +1,4 @@
-"""What a file says beside its pixels, carried to the enlargement or told to be lost."""
+"""Metadata of an image file: copied to the enlargement, or reported as lost."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from sesr_ref.images.formats import optional
 ORIENTATION, DETAILS, MAKER_NOTE = 0x0112, 0x8769, 0x927C
 SIZES = (0xA002, 0xA003)
 MOST_BYTES = 65_000
-"""What a JPEG has room for; from cameras it is less."""
+"""Largest EXIF that a JPEG can hold; cameras write less."""
 SRGB_GAMMA = 1 / 2.2
 SRGB_PRIMARIES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 
 
 def carried(raw: object) -> bytes | None:
-    """EXIF as it fits the enlargement of an image whose orientation has been applied.
+    """Copy EXIF for the enlargement of an image whose orientation has been applied.
 
     Parameters
     ----------
     raw : bytes or None
-        As the file holds it.
+        EXIF as stored in the file.
 
     Returns
     -------
     bytes or None
         Without the orientation, the size in pixels, previews and the maker's note (whose offsets
-        would no longer hold); None if nothing is left, or more than `MOST_BYTES`, or it cannot be
-        read.
+        would be wrong); None if nothing is left, if it is larger than `MOST_BYTES`, or if it cannot
+        be read.
     """
     if not isinstance(raw, bytes) or not raw:
         return None
@@ -40,18 +40,18 @@ def carried(raw: object) -> bytes | None:
             for tag in gone:
                 tags.pop(tag, None)
         found: bytes = exif.tobytes()
-    except Exception:  # written by cameras and editors of any kind: no reason to refuse the pixels
+    except Exception:  # cameras and editors write EXIF of any kind; the pixels are read anyway
         return None
     return found if (len(exif) or details) and len(found) <= MOST_BYTES else None
 
 
 def lost(info: Mapping[str, Any]) -> list[str]:
-    """What is not carried over, for people.
+    """Describe the metadata that is not copied.
 
     Parameters
     ----------
     info : mapping
-        What Pillow read beside the pixels.
+        Metadata as read by Pillow.
 
     Returns
     -------
@@ -59,14 +59,14 @@ def lost(info: Mapping[str, Any]) -> list[str]:
     """
     losses = []
     if any("xmp" in key.lower() for key in info):
-        losses.append("XMP metadata left out")
+        losses.append("XMP metadata is not copied")
     if not {"icc_profile", "srgb"} & set(info) and _own_colours(info):
-        losses.append("its gamma or primaries (gAMA, cHRM) left out: colours may look otherwise")
+        losses.append("gamma and primaries (gAMA, cHRM) are not copied: colours may look different")
     return losses
 
 
 def _own_colours(info: Mapping[str, Any]) -> bool:
-    """Whether a PNG's chunks state other colours than sRGB's, which most of them state."""
+    """Whether a PNG's chunks state another colour space than sRGB, which most PNGs state."""
     stated = (info.get("gamma", SRGB_GAMMA), *info.get("chromaticity", SRGB_PRIMARIES))
     usual = (SRGB_GAMMA, *SRGB_PRIMARIES)
     return any(

@@ -1,4 +1,4 @@
-"""What the image formats hold, and what a file gives: shared by reading and writing."""
+"""What the image formats can hold, and what a file contains: shared by reading and writing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from sesr_ref.extras import need
 from sesr_ref.images.colour import Pixels
+from sesr_ref.limits import check
 
 DEFAULT_MAX_PIXELS = 100_000_000
 
@@ -23,12 +24,12 @@ SUFFIXES = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
-"""File suffixes, in lower case, and the format that each stands for."""
+"""File suffixes, in lower case, and the format of each."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """What a file holds.
+    """Content of an image file.
 
     Parameters
     ----------
@@ -38,11 +39,11 @@ class Image:
     format : str
         One of the values of `SUFFIXES`.
     icc_profile : bytes, optional
-        What the colours mean, as the file states it.
+        The file's colour profile.
     exif : bytes, optional
-        What the camera noted, but for the orientation, which has been applied.
+        The file's EXIF without the orientation, which has been applied.
     notices : tuple of str
-        What was left out or repaired on the way, for people.
+        Messages about what was dropped or repaired.
     """
 
     pixels: Pixels
@@ -58,15 +59,13 @@ def optional(package: str) -> Any:
 
 
 def format_of(path: str | Path) -> str:
-    """Format that a path's suffix states; ValueError names those that are known."""
+    """Format for a path's suffix; ValueError names the known suffixes."""
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
-        raise ValueError(f"{path}: the suffix {suffix!r} is none of {known}")
+    check(suffix in SUFFIXES, f"{path}: the suffix", f"one of {', '.join(SUFFIXES)}", suffix)
     return SUFFIXES[suffix]
 
 
-# Pixels a side, whether it holds transparency, the dtypes it holds.
+# Largest height and width in pixels.
 MAX_SIDE = {"jpeg": 65500, "webp": 16383, "png": 2**31 - 1, "bmp": 2**31 - 1, "tiff": 2**31 - 1}
 
 
@@ -83,18 +82,18 @@ DTYPES = {
 
 
 def stored_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
-    """Dtype as which the format `name` holds samples of `dtype`: that, or its deepest one."""
+    """Dtype in which the format `name` stores samples of `dtype`: the same, or its deepest one."""
     held = [np.dtype(each) for each in DTYPES[name]]
     return dtype if dtype in held else held[-1]
 
 
 def check_storable(path: str | Path, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless the format that `path` states can hold an image of this shape.
+    """Raise ValueError unless the format of `path` can hold an image of this shape.
 
     Parameters
     ----------
     path : path
-        Of the file to be; only its suffix counts.
+        The file to write; only its suffix matters.
     shape : tuple of int
         (height, width) or (height, width, channels).
 
@@ -105,12 +104,11 @@ def check_storable(path: str | Path, shape: tuple[int, ...]) -> None:
     """
     name = format_of(path)
     channels = 1 if len(shape) == 2 else shape[2]
-    if channels not in (1, 2, 3, 4):
-        raise ValueError(f"{path}: an image file holds 1 to 4 channels, not {channels}")
+    check(channels in (1, 2, 3, 4), f"{path}: the number of channels", "1 to 4", channels)
     if max(shape[:2]) > MAX_SIDE[name]:
         raise ValueError(
-            f"{path}: {shape[1]} x {shape[0]} pixels, but {name} holds {MAX_SIDE[name]} a side at "
-            "most: use png or tiff"
+            f"{path}: {name} holds at most {MAX_SIDE[name]} pixels per side, got {shape[1]} x "
+            f"{shape[0]}: use png or tiff"
         )
     if channels in (2, 4) and name in OPAQUE_ONLY:
         raise ValueError(f"{path}: {name} cannot hold transparency: use png, webp or tiff")

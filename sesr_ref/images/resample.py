@@ -1,4 +1,4 @@
-"""MATLAB's bicubic `imresize`, which defines the low-resolution images of the field."""
+"""MATLAB's bicubic `imresize`, which defines the low-resolution images of published scores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from numbers import Real
 import numpy as np
 
 from sesr_ref.images.colour import PEAKS, Pixels, check_pixels
+from sesr_ref.limits import check
+from sesr_ref.ops.arrays import check_array
 from sesr_ref.ops.resampling import resample_matrix
 
 MAX_SCALE = 65536
@@ -15,18 +17,18 @@ MAX_SAMPLES = 1 << 33
 
 
 def imresize(image: Pixels, scale: float) -> Pixels:
-    """Resize bicubically as MATLAB's ``imresize(image, scale, 'bicubic')``.
+    """Resize bicubically like MATLAB's ``imresize(image, scale, 'bicubic')``.
 
-    Cubic kernel with a = -0.5, stretched when shrinking (antialiasing), edges mirrored; first along
-    the height, then along the width.  Integers are rounded half up and clipped after each of the
-    two, as MATLAB does; floats are neither rounded nor clipped.
+    The cubic kernel has a = -0.5 and is stretched for shrinking (antialiasing); edges are mirrored.
+    The height is resized first, then the width.  Integers are rounded half up and clipped after
+    each of the two, as in MATLAB; floats are neither rounded nor clipped.
 
     Parameters
     ----------
     image : (height, width) or (height, width, channels) array
         uint8, uint16, float32 or float64, which is also the result's dtype.
     scale : float
-        From 1/65536 to 65536; 0.5 halves, 2 doubles.
+        From 1/65536 to 65536; 0.5 halves each side, 2 doubles it.
 
     Returns
     -------
@@ -36,13 +38,14 @@ def imresize(image: Pixels, scale: float) -> Pixels:
     Raises
     ------
     ValueError
-        For another rank or dtype, an image without pixels, floats that are not finite, a scale
-        outside its range, or a result of more than 2**33 samples.
+        For another number of axes or dtype, an image without pixels, floats that are not finite, a
+        scale outside its range, or a result of more than 2**33 samples.
 
     Notes
     -----
-    Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981).  On uint8 this is
-    bit-equal to the low-resolution files that MATLAB wrote for Set5 and Set14, x2 and x4.
+    Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981).  For uint8 the
+    result equals, bit for bit, the low-resolution files that MATLAB wrote for Set5 and Set14, x2
+    and x4.
     """
     check_image(image)
     _check_scale(image, scale)
@@ -62,7 +65,7 @@ def modcrop(image: Pixels, upscale: int) -> Pixels:
     image : (height, width) or (height, width, channels) array
         Of any dtype.
     upscale : int
-        From 1 on.
+        At least 1.
 
     Returns
     -------
@@ -75,31 +78,32 @@ def modcrop(image: Pixels, upscale: int) -> Pixels:
         If nothing is left.
     """
     height, width = (size - size % upscale for size in image.shape[:2])
-    if not height or not width:
-        raise ValueError(f"an image of {_size(image)} pixels is too small to divide by {upscale}")
+    needed = f"at least {upscale} x {upscale} pixels"
+    check(height and width, "the size of the image", needed, image.shape[:2])
     return image[:height, :width]
 
 
 def _check_scale(image: Pixels, scale: float) -> None:
-    if not (isinstance(scale, Real) and 1 / MAX_SCALE <= scale <= MAX_SCALE):
-        raise ValueError(f"the scale must be a positive number up to {MAX_SCALE}, got {scale}")
+    valid = isinstance(scale, Real) and 1 / MAX_SCALE <= scale <= MAX_SCALE
+    check(valid, "the scale", f"a number from 1/{MAX_SCALE} to {MAX_SCALE}", scale)
     height, width = (math.ceil(size * scale) for size in image.shape[:2])
-    if height * width * math.prod(image.shape[2:]) > MAX_SAMPLES:
-        raise ValueError(f"scaled by {scale} the image would have {width} x {height} pixels")
+    samples = height * width * math.prod(image.shape[2:])
+    needed = f"at most {MAX_SAMPLES} for {width} x {height} pixels"
+    check(samples <= MAX_SAMPLES, f"the number of samples at scale {scale}", needed, samples)
 
 
 def check_image(image: Pixels) -> None:
-    """Raise ValueError unless `image` has an image's rank, size, dtype and finite values."""
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"an image must be a NumPy array, got {type(image).__name__}")
-    if image.ndim not in (2, 3):
-        raise ValueError(
-            f"an image must be (height, width) or (height, width, channels), got {image.shape}"
-        )
-    if not image.size:
-        raise ValueError(f"an image needs at least one pixel, got shape {image.shape}")
+    """Raise ValueError unless `image` has an image's shape, dtype and finite values."""
+    check_array("an image", image)
+    needed = "(height, width) or (height, width, channels)"
+    check(image.ndim in (2, 3), "the shape of an image", needed, image.shape)
+    check(image.size, "the shape of an image", "of at least one pixel", image.shape)
     check_pixels(image)
 
 
-def _size(image: Pixels) -> str:
-    return f"{image.shape[1]} x {image.shape[0]}"
+def check_range(image: Pixels, beyond: float = 0.0) -> None:
+    """Raise ValueError unless floats lie in [0, 1], or at most `beyond` outside."""
+    if image.dtype.kind == "f":
+        low, high = float(image.min()), float(image.max())
+        inside = -beyond <= low <= high <= 1 + beyond
+        check(inside, "the lowest and highest value of a float image", "in [0, 1]", (low, high))

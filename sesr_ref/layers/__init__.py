@@ -1,9 +1,9 @@
 """The kinds of layers, each a frozen specification: what is computed, never how.
 
 Shapes are (height, width, channels); arrays add a leading batch axis (NHWC); convolution weights
-are (k, k, in, out) (HWIO).  A new kind is one class here, its name in `PRIMITIVES`, and one rule in
-each tool's table, which a test insists on; kinds derived from `Pointwise` have most of theirs from
-the row of that base.
+are (k, k, in, out) (HWIO).  A new kind needs one class here, its name in `PRIMITIVES`, and one rule
+in each tool's table, as a test checks; kinds derived from `Pointwise` inherit most of their rules
+from the row of that base.
 """
 
 from sesr_ref.layers.base import Layer, Pointwise, Rules, Shape
@@ -49,7 +49,7 @@ PRIMITIVES: tuple[type[Layer], ...] = (
     DepthToSpace,
     Resize,
 )
-"""Every kind that tools must have a rule for."""
+"""Every kind for which tools must have a rule."""
 COMPOSITES: tuple[type[Linear], ...] = (LinearBlock, Composite)
 KINDS: dict[str, type[Layer]] = {kind.__name__: kind for kind in (*PRIMITIVES, *COMPOSITES)}
 

@@ -1,8 +1,8 @@
-"""Composites: bodies of linear layers that amount to one convolution, SESR's block among them.
+"""Composites: bodies of linear layers that are equal to one convolution, such as SESR's block.
 
-A body reads the block's input, which goes on as zeros beyond the image.  On that infinite plane
-every linear layer is shift-invariant, so the body is one kernel and one bias, and what it makes
-inside the image is the zero-padded convolution with them, at the border too.
+A body reads the block's input, extended by zeros beyond the image.  On that infinite plane every
+linear layer is shift-invariant, so the body equals one kernel and one bias.  Inside the image its
+result is the zero-padded convolution with them, at the border too.
 """
 
 from __future__ import annotations
@@ -13,29 +13,38 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sesr_ref.layers.base import Layer, Rules, Shape
+from sesr_ref.layers.base import Layer, Rules, Shape, check_order
 from sesr_ref.layers.convolution import Conv, Stencil
 from sesr_ref.layers.pointwise import BatchNorm, Gain, Scale
 from sesr_ref.layers.tensors import Add, Concat, Slice
-from sesr_ref.limits import MAX_LAYERS, NetworkError, check_odd, check_size, require
+from sesr_ref.limits import (
+    MAX_LAYERS,
+    NetworkError,
+    check_bools,
+    check_odd,
+    check_size,
+    naming,
+    require,
+    shown,
+)
 
 BORDERS = ("plane", "zero", "bias")
 INPUT = "input"
 
 
 class Linear(Layer):
-    """Base of the composites; `sesr_ref.collapse` rewrites them, so that no tool meets one."""
+    """Base of the composites; `sesr_ref.collapse` rewrites them, so that no tool sees one."""
 
     border: str = "plane"
 
     @property
     def body(self) -> tuple[Layer, ...]:
-        """The linear layers that it stands for; the last one makes its output."""
+        """Its linear layers; the last one computes its output."""
         raise NotImplementedError
 
     @property
     def keys(self) -> dict[str, str]:
-        """Its own parameters' short names, where they differ from the body's ``layer.key``."""
+        """Short names of its parameters, where they differ from the body's ``layer.key``."""
         return {}
 
     def out_shape(self, *inputs: Shape) -> Shape:
@@ -43,17 +52,15 @@ class Linear(Layer):
         return height, width, self.facts(channels).channels
 
     def facts(self, channels: int) -> Facts:
-        """What kind of convolution it is, for an input of so many channels."""
+        """Facts about the convolution that it equals, for an input with so many channels."""
         return self.tensors(channels)[self.body[-1].name]
 
     def tensors(self, channels: int) -> dict[str, Facts]:
-        """The same of "input" and every tensor of its body; found once."""
+        """Facts about "input" and every tensor of its body; computed once."""
         known: dict[int, dict[str, Facts]] = self.__dict__.setdefault("_tensors", {})
         if channels not in known:
-            try:
+            with naming(self.name):
                 known[channels] = facts(self.body, channels, self.border)
-            except NetworkError as error:
-                raise NetworkError(f"{self.name}: {error}") from None
         return known[channels]
 
     def param_shapes(self, *in_channels: int) -> dict[str, tuple[int, ...]]:
@@ -70,10 +77,10 @@ class Linear(Layer):
 class LinearBlock(Linear):
     """SESR's collapsible block: k x k to `expand` channels, 1 x 1 back, optional short residual.
 
-    Not a primitive: `sesr_ref.collapse` rewrites it to what it stands for (``expanded``) or to one
-    convolution (``collapsed``).  `bias` "none" is the paper's; "true" has biases after both
-    convolutions; "leaky" is the official code's collapsed mode, whose biases end up in every tap
-    of the weight (and which has no expanded form).
+    It is not a primitive: `sesr_ref.collapse` rewrites it to its layers (``expanded``) or to one
+    convolution (``collapsed``).  `bias` "none" is the paper's; "true" adds biases after both
+    convolutions; "leaky" is the official code's collapsed mode, which adds its biases to every tap
+    of the weight and has no expanded form.
 
     Bhardwaj et al. (MLSys 2022), section 3.1; figure 2.
     """
@@ -88,13 +95,13 @@ class LinearBlock(Linear):
         super().__post_init__()
         check_size(self, "features", "kernel_size", "expand")
         check_odd(self)
-        require(self, isinstance(self.residual, bool), "residual", "true or false")
+        check_bools(self, "residual")
         known = ("none", "true", "leaky")
         require(self, self.bias in known, "bias", f"one of {known}")
 
     @cached_property
     def body(self) -> tuple[Layer, ...]:
-        """The convolution that expands, the one that projects, the short residual."""
+        """The convolution that expands, the one that projects, and the short residual."""
         biased = self.bias != "none"
         return (
             Conv("expand", self.expand, self.kernel_size, bias=biased),
@@ -111,11 +118,8 @@ class LinearBlock(Linear):
 
     def out_shape(self, *inputs: Shape) -> Shape:
         ((height, width, channels),) = self._arity(inputs, 1)
-        if self.residual and channels != self.features:
-            raise NetworkError(
-                f"{self.name}: a residual needs as many channels in as out, "
-                f"not {channels} and {self.features}"
-            )
+        needed = f"{channels}, the channels of its input, as it has a residual"
+        require(self, not self.residual or channels == self.features, "features", needed)
         return height, width, self.features
 
     def param_shapes(self, *in_channels: int) -> dict[str, tuple[int, ...]]:
@@ -124,26 +128,26 @@ class LinearBlock(Linear):
             "expand": (k, k, in_channels[0], self.expand),
             "project": (1, 1, self.expand, self.features),
         }
-        if self.bias != "none":  # behind the weights: the order of the files there are
+        if self.bias != "none":  # after the weights, as in existing files
             shapes |= {"expand_bias": (self.expand,), "project_bias": (self.features,)}
         return shapes
 
 
 @dataclass(frozen=True)
 class Composite(Linear):
-    """Any body of linear layers, trained as it stands and run as the convolution that it is.
+    """Any body of linear layers, trained layer by layer and run as the convolution that it equals.
 
     Parameters
     ----------
     layers : tuple of Layer
         `Conv`, `Stencil`, `BatchNorm`, `Gain`, `Scale`, `Slice`, `Add` and `Concat`; "input" is
-        the block's input; the last layer makes its output.  Their parameters are the block's,
+        the block's input; the last layer computes its output.  Their parameters are the block's,
         ``layer.parameter``.
     border : {"plane", "zero", "bias"}
-        How the body is meant to be computed layer by layer: "plane" pads the block's input once,
-        by as many zeros as the whole body sees; "zero" pads each convolution's own input with
-        zeros, "bias" with what that tensor is where its input is zero.  The last two are rejected
-        where they are no convolution of the block's input.
+        How the body is computed layer by layer: "plane" pads the block's input once, by as many
+        zeros as the whole body reaches; "zero" pads each convolution's own input with zeros,
+        "bias" with the value that this tensor has where its input is zero.  The last two are
+        rejected if they do not give a convolution of the block's input.
     """
 
     layers: tuple[Layer, ...]
@@ -152,8 +156,8 @@ class Composite(Linear):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, self.border in BORDERS, "border", f"one of {BORDERS}")
-        tuples = isinstance(self.layers, tuple) and 1 <= len(self.layers) <= MAX_LAYERS
-        require(self, tuples, "layers", f"a tuple of 1 to {MAX_LAYERS} layers")
+        valid = isinstance(self.layers, tuple) and 1 <= len(self.layers) <= MAX_LAYERS
+        require(self, valid, "layers", f"a tuple of 1 to {MAX_LAYERS} layers")
         known = {INPUT}
         for layer in self.layers:
             _check_member(self.name, layer, known)
@@ -164,7 +168,7 @@ class Composite(Linear):
 
     @cached_property
     def _hash(self) -> int:
-        """Found once: every step of a training asks for it."""
+        """Computed once: every training step needs it."""
         return hash((self.name, self.inputs, self.shares, self.layers, self.border))
 
     @property
@@ -175,17 +179,13 @@ class Composite(Linear):
 
 def _check_member(block: str, layer: object, known: set[str]) -> None:
     if not isinstance(layer, Layer):
-        raise NetworkError(f"{block}: {layer!r:.100} is no layer")
+        raise NetworkError(f"{block}: {shown(layer)} is not a layer")
     if type(layer) not in FACTS:
-        raise NetworkError(f"{block}: {layer.name!r} is a {type(layer).__name__}: not linear")
-    if layer.name in known:
-        raise NetworkError(f"{block}: two layers are called {layer.name!r}")
-    if "." in layer.name:
-        raise NetworkError(f"{block}: a layer of a body has no '.' in its name: {layer.name!r}")
-    if missing := [name for name in layer.inputs if name not in known]:
-        raise NetworkError(f"{block}: {layer.name!r} reads {missing[0]!r} before it exists")
-    if layer.shares:
-        raise NetworkError(f"{block}: {layer.name!r} shares parameters, in a body none does")
+        raise NetworkError(f"{block}: {layer.name!r} is a {type(layer).__name__}, not linear")
+    check_order(block, layer, layer.inputs, known)
+    with naming(block):
+        require(layer, "." not in layer.name, "name", "without '.' in a body")
+        require(layer, not layer.shares, "shares", "empty in a body")
 
 
 def steps(body: Sequence[Layer]) -> Iterator[tuple[Layer, tuple[str, ...]]]:
@@ -199,8 +199,8 @@ def steps(body: Sequence[Layer]) -> Iterator[tuple[Layer, tuple[str, ...]]]:
 class Facts(NamedTuple):
     """One tensor of a body as a function of the block's input.
 
-    `radius` is how many rows and columns it sees on each side, `constant` whether it has a bias,
-    `groups` how many blocks of channels do not mix.
+    `radius` is how many rows and columns it depends on to each side, `constant` whether it has a
+    bias, `groups` into how many groups of channels that do not mix it splits.
     """
 
     channels: int
@@ -216,16 +216,16 @@ class Facts(NamedTuple):
 
 
 def facts(body: tuple[Layer, ...], channels: int, border: str) -> dict[str, Facts]:
-    """Facts about every tensor of a body.
+    """Derive the facts about every tensor of a body.
 
     Parameters
     ----------
     body : tuple of Layer
-        Of a composite.
+        Layers of a composite.
     channels : int
-        Of its input.
+        Channels of its input.
     border : {"plane", "zero", "bias"}
-        As `Composite` takes it.
+        As in `Composite`.
 
     Returns
     -------
@@ -235,8 +235,8 @@ def facts(body: tuple[Layer, ...], channels: int, border: str) -> dict[str, Fact
     Raises
     ------
     NetworkError
-        If shapes do not fit, or a layer pads a tensor with something else than what that tensor
-        is beyond the image: then the body is no convolution.
+        If shapes do not fit, or a layer pads a tensor with other values than that tensor has
+        beyond the image: then the body is not a convolution.
     """
     known = {INPUT: Facts(channels, (0, 0), constant=False, groups=channels)}
     for layer, inputs in steps(body):
@@ -258,7 +258,7 @@ def pads_itself(body: tuple[Layer, ...], channels: int) -> bool:
 
 
 def _check_border(layer: Conv | Stencil, name: str, source: Facts, border: str) -> None:
-    """The one rule: padding a tensor is right if it is what the tensor is beyond the image."""
+    """Reject padding that differs from what the tensor is beyond the image."""
     if layer.side == 1 or border == "plane":
         return
     reasons = {
@@ -269,8 +269,8 @@ def _check_border(layer: Conv | Stencil, name: str, source: Facts, border: str) 
         if applies:
             padding = "zeros" if border == "zero" else "its bias"
             raise NetworkError(
-                f"{layer.name!r} pads {name!r} with {padding}, which it is not beyond the image "
-                f"({reason}): the body is no convolution; border='plane' is the one that is"
+                f"{layer.name!r} pads {name!r} with {padding}, but beyond the image that tensor "
+                f"differs ({reason}), so the body is not a convolution; use border='plane'"
             )
 
 
@@ -293,7 +293,7 @@ def _joined(sources: Sequence[Facts], groups: int) -> Facts:
 
 def _sum(layer: Add, sources: Sequence[Facts]) -> Facts:
     if len({source.channels for source in sources}) > 1:
-        raise NetworkError(f"{layer.name!r} adds tensors of different channels: no convolution")
+        raise NetworkError(f"{layer.name!r} must add tensors with equal numbers of channels")
     return _joined(sources, math.gcd(*(source.groups for source in sources)))
 
 
@@ -309,4 +309,4 @@ FACTS: Rules[Callable[[Any, Sequence[Facts]], Facts]] = Rules(
         Concat: lambda layer, sources: _joined(sources, 1),
     }
 )
-"""What each linear kind does to the facts about its inputs; no other kind is linear."""
+"""How each linear kind changes the facts about its inputs; no other kind is linear."""

@@ -1,4 +1,4 @@
-"""Convolutions: learnt, transposed, and with fixed taps."""
+"""Convolutions: learned, transposed, and with fixed taps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sesr_ref.layers.base import Layer, Shape
 from sesr_ref.limits import (
     MAX_NUMBER,
     MAX_SIZE,
-    NetworkError,
+    check_bools,
     check_size,
     is_int,
     require,
@@ -37,7 +37,7 @@ class Conv(Layer):
         sizes = len(sides) == 2 and all(is_int(k) and 1 <= k <= MAX_SIZE for k in sides)
         require(self, sizes, "kernel_size", f"1 to {MAX_SIZE}, or two such numbers")
         require(self, all(k % 2 for k in sides), "kernel_size", "odd")
-        require(self, isinstance(self.bias, bool), "bias", "true or false")
+        check_bools(self, "bias")
         require(self, self.features % self.groups == 0, "groups", f"a divisor of {self.features}")
 
     @property
@@ -52,8 +52,7 @@ class Conv(Layer):
 
     def out_shape(self, *inputs: Shape) -> Shape:
         ((height, width, channels),) = self._arity(inputs, 1)
-        if channels % self.groups:
-            raise NetworkError(f"{self.name}: {channels} channels do not divide by {self.groups}")
+        self._check_divides(channels, self.groups, f"{self.groups} groups")
         return height, width, self.features
 
     def param_shapes(self, *in_channels: int) -> dict[str, tuple[int, ...]]:
@@ -79,7 +78,7 @@ class ConvTranspose(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_size(self, "features", "kernel_size", "stride")
-        require(self, isinstance(self.bias, bool), "bias", "true or false")
+        check_bools(self, "bias")
         require(self, self.kernel_size >= self.stride, "kernel_size", f">= stride {self.stride}")
         valid = self.padding is None or (is_int(self.padding) and 0 <= self.crop < self.kernel_size)
         require(self, valid, "padding", "None or an integer in [0, kernel_size)")
@@ -104,7 +103,8 @@ class ConvTranspose(Layer):
 class Stencil(Layer):
     """Each channel convolved with the same fixed taps, zero 'same' padding.
 
-    `factor` has one learnt factor a channel, `bias` one learnt bias (ECBSR's edge filters).
+    With `factor` each channel has a learned factor, with `bias` a learned bias (ECBSR's edge
+    filters).
     """
 
     taps: tuple[tuple[float, ...], ...]
@@ -113,12 +113,11 @@ class Stencil(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("factor", "bias"):
-            require(self, isinstance(getattr(self, key), bool), key, "true or false")
+        check_bools(self, "factor", "bias")
         rows = self.taps if isinstance(self.taps, tuple) else ()
         odd = len(rows) % 2 == 1 and all(isinstance(r, tuple) and len(r) % 2 == 1 for r in rows)
         even = len({len(row) for row in rows if isinstance(row, tuple)}) == 1
-        needed = f"rows of equal odd length, an odd number of them, at most {MAX_TAPS} a side"
+        needed = f"an odd number of rows of equal odd length, at most {MAX_TAPS} x {MAX_TAPS}"
         sides = odd and even and max(len(rows), len(rows[0])) <= MAX_TAPS
         require(self, sides, "taps", needed)
         numbers = all(isinstance(t, float) or is_int(t) for row in rows for t in row)

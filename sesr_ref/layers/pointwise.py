@@ -1,4 +1,4 @@
-"""Functions of each value by itself."""
+"""Functions that are applied to each value separately."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sesr_ref.limits import check_finite, require
 
 @dataclass(frozen=True)
 class PReLU(Pointwise):
-    """``x if x > 0 else slope * x``, one learnt slope per channel."""
+    """``x if x > 0 else slope * x``, one learned slope per channel."""
 
     def param_shapes(self, *in_channels: int) -> dict[str, tuple[int, ...]]:
         return {"slope": (in_channels[0],)}
@@ -49,7 +49,7 @@ class Tanh(Pointwise):
 
 @dataclass(frozen=True)
 class GELU(Pointwise):
-    """``x * Phi(x)``, Phi being the normal distribution's; "tanh" is its usual approximation."""
+    """``x * Phi(x)``, Phi the normal distribution function; "tanh" is its usual approximation."""
 
     approximate: str = "none"
 
@@ -95,7 +95,7 @@ class Clip(Pointwise):
 
 @dataclass(frozen=True)
 class Gain(Pointwise):
-    """``x * gain``, one learnt factor a channel."""
+    """``x * gain``, one learned factor per channel."""
 
     def param_shapes(self, *in_channels: int) -> dict[str, tuple[int, ...]]:
         return {"gain": (in_channels[0],)}
@@ -105,7 +105,7 @@ class Gain(Pointwise):
 class BatchNorm(Pointwise):
     """``(x - mean) / sqrt(var + eps) * scale + offset`` with stored statistics, as at inference.
 
-    `scale` and `offset` are learnt; `mean` and `var` are stored and have no gradient.
+    `scale` and `offset` are learned; `mean` and `var` are stored and have no gradient.
     """
 
     eps: float = 1e-5

@@ -13,31 +13,24 @@ class Add(Layer):
     """Sum of the inputs; a one-channel input is repeated over the channels of the first."""
 
     def out_shape(self, *inputs: Shape) -> Shape:
-        first = inputs[0]
-        for other in inputs[1:]:
-            if other not in (first, (*first[:2], 1)):
-                raise NetworkError(f"{self.name}: cannot add {other} to {first}")
-        return first
+        return self._check_one_shape("add", *inputs)
 
 
 @dataclass(frozen=True)
 class Multiply(Layer):
-    """Product of two tensors; one of one channel is repeated over the channels of the first."""
+    """Product of two tensors; a one-channel input is repeated over the channels of the first."""
 
     def out_shape(self, *inputs: Shape) -> Shape:
-        first, other = self._arity(inputs, 2)
-        if other not in (first, (*first[:2], 1)):
-            raise NetworkError(f"{self.name}: cannot multiply {first} by {other}")
-        return first
+        return self._check_one_shape("multiply", *self._arity(inputs, 2))
 
 
 @dataclass(frozen=True)
 class Concat(Layer):
-    """The inputs' channels one after the other."""
+    """Concatenation of the inputs' channels."""
 
     def out_shape(self, *inputs: Shape) -> Shape:
         if len({shape[:2] for shape in inputs}) != 1:
-            raise NetworkError(f"{self.name}: cannot concatenate {inputs}")
+            raise NetworkError(f"{self.name}: cannot concatenate shapes {inputs}")
         return *inputs[0][:2], sum(shape[2] for shape in inputs)
 
 
@@ -59,8 +52,7 @@ class DepthToSpace(Layer):
 
     def out_shape(self, *inputs: Shape) -> Shape:
         ((height, width, channels),) = self._arity(inputs, 1)
-        if channels % self.block**2:
-            raise NetworkError(f"{self.name}: {channels} channels do not divide by {self.block}**2")
+        self._check_divides(channels, self.block**2, f"{self.block}**2")
         return height * self.block, width * self.block, channels // self.block**2
 
 
@@ -81,7 +73,9 @@ class Slice(Layer):
     def out_shape(self, *inputs: Shape) -> Shape:
         ((height, width, channels),) = self._arity(inputs, 1)
         if self.stop > channels:
-            raise NetworkError(f"{self.name}: there are {channels} channels, not {self.stop}")
+            raise NetworkError(
+                f"{self.name}: stop is {self.stop}, but there are {channels} channels"
+            )
         return height, width, self.stop - self.start
 
 
@@ -99,15 +93,18 @@ class Pad(Layer):
     def out_shape(self, *inputs: Shape) -> Shape:
         ((height, width, channels),) = self._arity(inputs, 1)
         if min(height, width) + 2 * self.size < 1:
-            raise NetworkError(f"{self.name}: nothing is left of {height} x {width} pixels")
+            raise NetworkError(
+                f"{self.name}: cutting {-self.size} pixels on every side leaves nothing of "
+                f"{height} x {width} pixels"
+            )
         return height + 2 * self.size, width + 2 * self.size, channels
 
 
 @dataclass(frozen=True)
 class Resize(Layer):
-    """Enlarge by an integer factor; pixel centres at half integers.
+    """Enlargement by an integer factor; pixel centres lie at half integers.
 
-    Modes: "nearest", "bilinear" (both as PyTorch's and ONNX's half-pixel ones), "bicubic"
+    Modes: "nearest", "bilinear" (both as PyTorch's and ONNX's half-pixel modes), "bicubic"
     (a = -0.5, mirrored edges: MATLAB's imresize) and "bicubic75" (a = -0.75, clamped edges:
     PyTorch's and ONNX's default).
     """

@@ -1,4 +1,4 @@
-"""A body of linear layers as one kernel and one bias, and the gradients of its parameters.
+"""Compose a body of linear layers into one kernel and one bias; gradients of its parameters.
 
 The same walk serves every arithmetic: floats for training and collapse, sums in a fixed order and
 fractions for verification (`Arithmetic`), magnitudes for error bounds (`magnitudes`).
@@ -20,8 +20,8 @@ from sesr_ref.linear.numbers import (
     LIKE,
     NUMBERS,
     Affine,
+    NumbersRule,
     Params,
-    Rule,
     Taps,
     Values,
     dense,
@@ -31,7 +31,7 @@ from sesr_ref.linear.numbers import (
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How sums of products are made: ``product(left, right)`` over left's last axis."""
+    """How sums of products are computed: ``product(left, right)`` over left's last axis."""
 
     product: Callable[[Values, Values], Values]
 
@@ -40,25 +40,25 @@ FLOAT = Arithmetic(np.matmul)
 
 
 class Planned(NamedTuple):
-    """One layer of a body: the tensors that it reads, its parameters' short and full names."""
+    """One layer of a body, the tensors that it reads, and its parameters' short and full names."""
 
     layer: nw.Layer
     inputs: tuple[str, ...]
     sources: tuple[Facts, ...]
     keys: tuple[tuple[str, str], ...]
-    rule: Rule | None
+    rule: NumbersRule | None
 
 
-class Plan(NamedTuple):
-    """A body made ready: its layers, and which tensors' kernels gradients are computed from."""
+class BodyPlan(NamedTuple):
+    """How to compose a body: its layers, and the tensors whose kernels the gradients need."""
 
     steps: tuple[Planned, ...]
     read: frozenset[str]
 
 
 @lru_cache(maxsize=512)
-def plan_of(block: nw.Linear, channels: int) -> Plan:
-    """Made once for a block: every step of a training asks for it."""
+def plan_of(block: nw.Linear, channels: int) -> BodyPlan:
+    """BodyPlan how to compose a block; done once, since every training step needs it."""
     known, planned, own = block.tensors(channels), [], dict[str, str]()
     for key, theirs in block.keys.items():
         own[theirs] = key
@@ -67,11 +67,11 @@ def plan_of(block: nw.Linear, channels: int) -> Plan:
         keys = tuple(layer.param_shapes(*(source.channels for source in sources)))
         named = tuple((key, own.get(full := f"{layer.name}.{key}", full)) for key in keys)
         planned.append(Planned(layer, inputs, sources, named, NUMBERS.get(type(layer))))
-    return Plan(tuple(planned), _read(planned))
+    return BodyPlan(tuple(planned), _read(planned))
 
 
 def _read(planned: Sequence[Planned]) -> frozenset[str]:
-    """Tensors that layers with numbers read, and those that these are made of."""
+    """Tensors that layers with numbers read, and those that they are computed from."""
     read: set[str] = set()
     for step in reversed(planned):
         if step.rule is not None or step.layer.name in read:
@@ -80,7 +80,7 @@ def _read(planned: Sequence[Planned]) -> frozenset[str]:
 
 
 class Step(NamedTuple):
-    """A planned layer with its parameters, and what it is in numbers."""
+    """A planned layer with its parameters, and the numbers it computes with."""
 
     planned: Planned
     own: Params
@@ -88,7 +88,7 @@ class Step(NamedTuple):
 
 
 def numbers_of(block: nw.Linear, channels: int, params: Params, like: Values) -> list[Step]:
-    """Every layer of a composite in numbers, in the arithmetic of the array `like`."""
+    """Turn every layer of a composite into numbers, in the arithmetic of the array `like`."""
     found = []
     for planned in plan_of(block, channels).steps:
         own = {key: params[full] for key, full in planned.keys}
@@ -103,30 +103,30 @@ def numbers_of(block: nw.Linear, channels: int, params: Params, like: Values) ->
 def compose(
     block: nw.Linear, channels: int, walk: Sequence[Step], like: Values, arithmetic: Arithmetic
 ) -> Map:
-    """Kernel and bias of a body.
+    """Compose the kernel and the bias of a body.
 
     Parameters
     ----------
     block : Linear
         The composite.
     channels : int
-        Of its input.
+        Channels of its input.
     walk : sequence of Step
         From `numbers_of`.
     like : array
         Its dtype is the result's.
     arithmetic : Arithmetic
-        Of the sums of products.
+        How sums of products are computed.
 
     Returns
     -------
     Map
-        With a kernel of (rows, columns, in, out), and a bias where the body has one.
+        With a kernel of (rows, columns, in, out), and a bias if the body has one.
 
     Notes
     -----
-    Bhardwaj et al. (MLSys 2022), Algorithms 1 and 2, are this for SESR's block, by the response to
-    an impulse; here kernels are composed in closed form.
+    Bhardwaj et al. (MLSys 2022), Algorithms 1 and 2, compute the same for SESR's block from the
+    response to an impulse; here kernels are composed in closed form.
     """
     last = _maps(walk, channels, like, arithmetic)[block.body[-1].name]
     return last if last.kernel is not None else Map(_identity(channels, like), last.bias)
@@ -135,16 +135,16 @@ def compose(
 def compose_vjp(
     block: nw.Linear, channels: int, params: Params, dkernel: Values, dbias: Values | None
 ) -> Params:
-    """Gradients of a composite's parameters from those of what `compose` returns.
+    """Compute the gradients of a composite's parameters from those of the result of `compose`.
 
     Parameters
     ----------
     block, channels
         As given to `compose`.
     params : dict of arrays
-        The block's own, by their short names.
+        The block's parameters by their short names.
     dkernel : (rows, columns, in, out) array
-        Gradient of the kernel; its dtype is the gradients'.
+        Gradient of the kernel; the gradients have its dtype.
     dbias : (out,) array or None
         Gradient of the bias.
 
@@ -176,7 +176,7 @@ def _maps(
     arithmetic: Arithmetic,
     wanted: Collection[str] | None = None,
 ) -> dict[str, Map]:
-    """Every tensor of a body, or those wanted, as a function of its input."""
+    """Express every tensor of a body, or those wanted, as a function of its input."""
     maps = {INPUT: Map(None, None)}
     for step in walk:
         if wanted is None or step.planned.layer.name in wanted:
@@ -207,7 +207,7 @@ def _through_affine(source: Map, affine: Affine) -> Map:
 
 
 def _through_taps(source: Map, taps: Taps, arithmetic: Arithmetic) -> Map:
-    """A convolution of a tensor: kernels are convolved, a constant meets the sum of the taps."""
+    """Convolve a tensor: kernels are convolved, a constant is multiplied by the sum of taps."""
     weight, bias = taps
     if source.kernel is None:
         return Map(weight, bias)
@@ -281,7 +281,7 @@ def _through_taps_vjp(source: Map, taps: Taps, d: Map) -> tuple[Taps, Map]:
 
 
 def _convolved_vjp(dkernel: Values, first: Values, second: Values) -> tuple[Values, Values]:
-    # tap by tap: products this small stay on one thread, and no BLAS thread is left spinning
+    # tap by tap: products this small stay on one thread and leave no BLAS thread spinning
     rows, columns = second.shape[:2]
     height, width = first.shape[:2]
     swapped = first.swapaxes(2, 3)
@@ -307,25 +307,25 @@ def collapse_body(
     arithmetic: Arithmetic = FLOAT,
     like: Values | None = None,
 ) -> Params:
-    """Weight and bias of the convolution that a composite is.
+    """Compute weight and bias of the convolution that a composite equals.
 
     Parameters
     ----------
     block : Linear
         A composite.
     channels : int
-        Of its input.
+        Channels of its input.
     params : dict of arrays
-        The block's own, by their short names.
+        The block's parameters by their short names.
     arithmetic : Arithmetic
-        Of the sums of products.
+        How sums of products are computed.
     like : array, optional
-        Its dtype is the result's where the composite has no parameters.
+        If the composite has no parameters, the result has the dtype of this array.
 
     Returns
     -------
     dict of arrays
-        ``weight`` and, where it has one, ``bias``, as `sesr_ref.collapsed` describes them.
+        ``weight`` and, if it has one, ``bias``, as `sesr_ref.collapsed` describes them.
     """
     found = block.facts(channels)
     like = _any_of(params) if params or like is None else like
@@ -335,7 +335,7 @@ def collapse_body(
 
 
 def _convolution(found: Facts, kernel: Values | None, bias: Values | None) -> Params:
-    """A map as a convolution's weight and bias: all rows and columns, groups apart."""
+    """Turn a map into a convolution's weight and bias: full size, split into groups."""
     assert kernel is not None
     whole = kernel if kernel.shape[:2] == found.sides else widened(kernel, found.sides)
     weight = diagonal_blocks(whole, found.groups)
@@ -343,14 +343,14 @@ def _convolution(found: Facts, kernel: Values | None, bias: Values | None) -> Pa
 
 
 def collapse_body_vjp(block: nw.Linear, channels: int, params: Params, d: Params) -> Params:
-    """Gradients of a composite's parameters from those of its collapsed convolution.
+    """Compute the gradients of a composite's parameters from those of its collapsed convolution.
 
     Parameters
     ----------
     block, channels, params
         As given to `collapse_body`.
     d : dict of arrays
-        Keyed as what that returns.
+        Keyed like the result of `collapse_body`.
 
     Returns
     -------
@@ -366,21 +366,21 @@ def _any_of(params: Params) -> Values:
 
 
 def magnitudes(block: nw.Linear, channels: int, params: Params, power: int) -> Params:
-    """Sums of the magnitudes, to a power, of all products that make a composite's convolution.
+    """Sum the magnitudes, to a power, of all products in a composite's collapse.
 
     Parameters
     ----------
     block, channels
-        As `collapse_body` takes them.
+        As for `collapse_body`.
     params : dict of float64 arrays
-        The block's own, by their short names.
+        The block's parameters by their short names.
     power : {1, 2}
-        Absolute values, or squares.
+        1 for absolute values, 2 for squares.
 
     Returns
     -------
     dict of arrays
-        Keyed and shaped as what `collapse_body` returns.
+        Keyed and shaped like the result of `collapse_body`.
     """
     like = _any_of(params)
     walk = [
@@ -399,7 +399,7 @@ def _powered(numbers: Taps | Affine | None, power: int) -> Taps | Affine | None:
 
 
 def roundings(block: nw.Linear, channels: int) -> int:
-    """Roundings behind one value of a composite's collapsed convolution, at most."""
+    """Largest number of roundings in one value of a composite's collapsed convolution."""
     known, count = block.tensors(channels), 0
     for layer, inputs in steps(block.body):
         source = known[inputs[0]]

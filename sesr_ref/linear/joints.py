@@ -1,4 +1,4 @@
-"""How linear kinds that only join or cut tensors do so with kernels, and the gradients of those."""
+"""Linear kinds that only join or cut tensors: what they do to kernels, and the gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sesr_ref.linear.numbers import Values
 class Map(NamedTuple):
     """A tensor of a body as a function of its input: kernel (rows, columns, in, out) and bias.
 
-    A kernel of None is the input itself, a bias of None is none.
+    If the kernel is None, the tensor is the input itself; if the bias is None, it has no bias.
     """
 
     kernel: Values | None
@@ -23,14 +23,14 @@ class Map(NamedTuple):
 
 
 class Joint(NamedTuple):
-    """How a kind joins or cuts tensors, and the gradients of those, whose facts are known."""
+    """How a kind joins or cuts tensors, and their gradients, given the facts about them."""
 
     forward: Callable[[Any, list[Map]], Map]
     vjp: Callable[[Any, Sequence[Facts], Map], list[Map]]
 
 
 def added(maps: list[Map]) -> Map:
-    """Sum of kernels of several sizes around one middle, the first one's order kept."""
+    """Sum maps whose kernels have several sizes and one middle, in order."""
     kernels = [m.kernel for m in maps if m.kernel is not None]
     shape = tuple(max(kernel.shape[axis] for kernel in kernels) for axis in (0, 1))
     total = widened(kernels[0], shape)
@@ -41,7 +41,7 @@ def added(maps: list[Map]) -> Map:
 
 
 def widened(kernel: Values, shape: tuple[int, ...]) -> Values:
-    """A copy with zeros around it."""
+    """Copy a kernel into the middle of zeros."""
     if kernel.shape[:2] == shape:
         return kernel.copy()
     wide = np.zeros((*shape, *kernel.shape[2:]), kernel.dtype)

@@ -1,4 +1,4 @@
-"""What each linear kind of layer is in numbers, and its parameters' gradients from those."""
+"""The numbers that each linear kind of layer computes with, and its parameters' gradients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Taps(NamedTuple):
 
 
 class Affine(NamedTuple):
-    """One factor a channel, then a constant a channel or none."""
+    """One factor per channel, then one constant per channel or none."""
 
     factor: Values
     shift: Values | None
@@ -60,7 +60,7 @@ def _gain(layer: nw.Gain, own: Params, channels: int) -> Affine:
 
 
 def like(values: Values, other: Values) -> Values:
-    """Floats in the arithmetic of another array: its dtype, or fractions."""
+    """Convert floats to the arithmetic of another array: its dtype, or fractions."""
     if other.dtype != object:
         return values.astype(other.dtype)
     exact = np.empty(values.shape, object)
@@ -69,7 +69,7 @@ def like(values: Values, other: Values) -> Values:
 
 
 LIKE = ""
-"""Key of an array of the arithmetic among a layer's parameters: some layers have no other."""
+"""Key, among a layer's parameters, of an array that shows the arithmetic: some have no other."""
 
 
 def _conv_vjp(layer: nw.Conv, own: Params, d: Taps) -> Params:
@@ -88,30 +88,30 @@ def _stencil_vjp(layer: nw.Stencil, own: Params, d: Taps) -> Params:
 def _batch_norm_vjp(layer: nw.BatchNorm, own: Params, d: Affine) -> Params:
     shift = np.zeros_like(own["mean"]) if d.shift is None else d.shift
     dfactor = d.factor - own["mean"] * shift
-    still = np.zeros_like(own["mean"])  # statistics are stored, not learnt
+    still = np.zeros_like(own["mean"])  # statistics are stored, not learned
     scale = dfactor * _inverse_deviation(layer, own)
     return {"scale": scale, "offset": shift, "mean": still, "var": still}
 
 
-class Rule(NamedTuple):
-    """What a kind of layer is in numbers, and its parameters' gradients from those of that."""
+class NumbersRule(NamedTuple):
+    """The numbers of a kind of layer, and its parameters' gradients from the numbers' gradients."""
 
     numbers: Callable[[Any, Params, int], Taps | Affine]
     vjp: Callable[[Any, Params, Any], Params]
 
 
-NUMBERS: dict[type[nw.Layer], Rule] = {
-    nw.Conv: Rule(_conv, _conv_vjp),
-    nw.Stencil: Rule(_stencil, _stencil_vjp),
-    nw.BatchNorm: Rule(_batch_norm, _batch_norm_vjp),
-    nw.Scale: Rule(_scale, lambda layer, own, d: {}),
-    nw.Gain: Rule(_gain, lambda layer, own, d: {"gain": d.factor}),
+NUMBERS: dict[type[nw.Layer], NumbersRule] = {
+    nw.Conv: NumbersRule(_conv, _conv_vjp),
+    nw.Stencil: NumbersRule(_stencil, _stencil_vjp),
+    nw.BatchNorm: NumbersRule(_batch_norm, _batch_norm_vjp),
+    nw.Scale: NumbersRule(_scale, lambda layer, own, d: {}),
+    nw.Gain: NumbersRule(_gain, lambda layer, own, d: {"gain": d.factor}),
 }
-"""Linear kinds that compute; the others, Add, Concat and Slice, only join and cut."""
+"""Linear kinds that compute; Add, Concat and Slice only join or cut tensors."""
 
 
 def dense(weight: Values, groups: int) -> Values:
-    """A grouped weight as one that has zeros between the groups."""
+    """Expand a grouped weight to a dense one, with zeros between the groups."""
     if groups == 1:
         return weight
     rows, columns, channels, features = weight.shape
@@ -124,7 +124,7 @@ def dense(weight: Values, groups: int) -> Values:
 
 
 def diagonal_blocks(dense: Values, groups: int) -> Values:
-    """The grouped weight in a dense one."""
+    """Extract the grouped weight from a dense one."""
     if groups == 1:
         return dense
     channels, each = dense.shape[2] // groups, dense.shape[3] // groups

@@ -1,4 +1,4 @@
-"""A few channels of a composite: the same body, small enough for arithmetic in fractions."""
+"""Reduce a composite to a few channels: the same body, small enough for fractions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sesr_ref.network import Composite, Conv, Layer, Linear, NetworkError, Rules
 
 
 def part_of(block: Linear, channels: int, own: Params, most: int) -> tuple[Linear, int, Params]:
-    """Cut a composite down to a part of itself, with a part of its own parameters.
+    """Reduce a composite to fewer channels, with a part of its own parameters.
 
     Parameters
     ----------
     block : Linear
         The composite.
     channels : int
-        Of its input.
+        Channels of its input.
     own : dict of arrays
         Its parameters, ``layer.parameter``.
     most : int
@@ -28,9 +28,9 @@ def part_of(block: Linear, channels: int, own: Params, most: int) -> tuple[Linea
     Returns
     -------
     block : Linear
-        The part; the whole where a part of it makes no body.
+        The part; the whole composite if a part of it is not a valid body.
     channels : int
-        Of the part's input.
+        Channels of the part's input.
     own : dict of arrays
         The part's parameters.
     """
@@ -66,7 +66,7 @@ def _slice(layer: Slice, before: int, channels: int, most: int) -> Slice:
     return replace(layer, start=start, stop=start + width)
 
 
-# kind: (layer, channels of its first input, what is left of them, most) -> the layer in the part
+# kind: (layer, channels of its first input, how many remain, most) -> the layer in the part
 FEWER: Rules[Callable[[Any, int, int, int], Layer]] = Rules(
     {Layer: lambda layer, before, channels, most: layer, Conv: _conv, Slice: _slice}
 )

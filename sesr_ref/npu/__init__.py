@@ -1,6 +1,6 @@
-"""NPU cost model: hardware as data, a network lowered to passes, bytes and time of each.
+"""NPU cost model: hardware as data, a network lowered to passes, bytes and time of each pass.
 
-`estimate` is the way in; `Npu` describes hardware.
+`Npu` describes hardware; `estimate` computes what a network costs on it.
 """
 
 from sesr_ref.npu.depth_first import DepthFirst, depth_first

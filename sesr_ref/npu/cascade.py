@@ -1,6 +1,6 @@
 """The "future" estimate of Arm's library: passes that fit together skip the DRAM.
 
-What lies behind the DRAM bytes of Table 3, quirks included; see `cascade`.
+It reproduces the DRAM bytes of Table 3, quirks included; see `cascade`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ def cascade(rows: Sequence[Traffic], npu: Npu) -> None:
     """Apply Arm's "future" estimate to the passes, in place.
 
     A section of passes grows while the bytes on chip fit the SRAM: a share of each input, and the
-    weights.  What lies between two of them costs nothing.  Two quirks are kept, since Table 3 rests
-    on them: the pass that ends a section never starts the next one, and closing a section drops
-    its last member's input even where that is the section's only pass.  So at 1080p, where no two
-    passes fit together, every second one reads nothing although its producer wrote.
+    weights.  Tensors between two of its passes cost nothing.  Two quirks are kept, since Table 3
+    depends on them: the pass that ends a section never starts the next one, and closing a section
+    drops its last member's input even if that is its only pass.  So at 1080p, where no two passes
+    fit together, every second one reads nothing although the pass before it wrote its output.
 
     Parameters
     ----------
     rows : sequence of Traffic
-        As `traffic` returns; changed.
+        From `traffic`; changed in place.
     npu : Npu
-        Whose SRAM and share count.
+        Its SRAM and its cascade factor are used.
     """
-    share = float(np.float32(npu.cascade_factor))  # theirs is one, which shows in the last byte
+    share = float(np.float32(npu.cascade_factor))  # a float32 in Arm's code: it affects last bytes
     members = footprint = 0
     previous: Traffic | None = None
     for row in rows:
@@ -52,7 +52,7 @@ def cascade(rows: Sequence[Traffic], npu: Npu) -> None:
 
 
 def _join(previous: Traffic, members: int, share: float) -> None:
-    """Keep what lies between `previous` and the pass that joins it on chip."""
+    """Keep the tensor between `previous` and the pass that joins it on chip."""
     if members == 1:
         previous.input = previous.input.streamed(share)
     else:
@@ -63,7 +63,7 @@ def _join(previous: Traffic, members: int, share: float) -> None:
 
 
 def _close(previous: Traffic, row: Traffic, share: float) -> None:
-    """End a section at `previous`, since `row` cannot join it."""
+    """End a section at `previous`, because `row` cannot join it."""
     if not previous.input_on_chip:
         previous.input_on_chip = previous.input.total > 0
         previous.input = Moved()

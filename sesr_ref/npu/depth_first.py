@@ -1,13 +1,15 @@
-"""Depth-first execution: rows flow through all layers at once, only a few of each are kept.
+"""Depth-first execution: rows flow through all layers at once; each layer keeps only a few.
 
-Nothing but the network's input, its output and the weights moves, and nothing is computed twice as
-long as the whole width fits; else the image is cut into strips, whose columns overlap by the halo.
+Only the network's input, its output and the weights move.  If the whole width fits, nothing is
+computed twice; otherwise the image is cut into strips whose columns overlap by the halo.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapsed
@@ -20,12 +22,12 @@ from sesr_ref.receptive import WINDOWS, halo, spans
 HOLDS_ROWS: nw.Rules[bool] = nw.Rules(
     {nw.Layer: True, nw.Pointwise: False, nw.Concat: False, nw.Slice: False}
 )
-"""Whether a layer's output takes rows of its own, or is made in place of what it reads."""
+"""Whether a layer's output needs its own rows, or is computed in place of its input."""
 
 
 @dataclass(frozen=True)
 class LineBuffer:
-    """Rows of one tensor that are kept until their last reader has used them."""
+    """Rows of one tensor that are kept until the last reader has used them."""
 
     tensor: str
     rows: int
@@ -39,17 +41,17 @@ class DepthFirst:
     Parameters
     ----------
     strips, strip_width : int
-        Vertical strips of the image, and columns of the input that each is to make.
+        Vertical strips of the image, and columns of the input that each covers without its halo.
     step_rows : int
         Rows of the input that enter at a time.
     buffers : tuple of LineBuffer
-        One a tensor.
+        One per tensor.
     sram_bytes : int
         Buffers, all weights and the PLE's code.
     dram_bytes : int
-        Of the whole image.
+        For the whole image.
     latency_ms, frames_per_second : float
-        Of the whole image.
+        For the whole image.
     """
 
     strips: int
@@ -62,35 +64,35 @@ class DepthFirst:
 
     @property
     def frames_per_second(self) -> float:
-        """Images in a second."""
+        """Images per second."""
         return 1e3 / self.latency_ms
 
 
 def line_buffers(
     net: nw.Network, width: int, npu: Npu, step_rows: int = 8, element_bytes: int = 1
 ) -> tuple[LineBuffer, ...]:
-    """Rows that each tensor must keep for depth-first execution.
+    """Compute the rows that each tensor must keep for depth-first execution.
 
-    A layer runs as far behind the input as it sees ahead (`sesr_ref.receptive.spans`); a tensor's
-    row is kept from when it is made until its last reader, that much later, needs it no more.
+    A layer lags behind the input by as many rows as it reads ahead (`sesr_ref.receptive.spans`); a
+    tensor's row is kept until its last reader, which lags further, no longer needs it.
 
     Parameters
     ----------
     net : Network
-        Linear blocks count collapsed.
+        Linear blocks are collapsed first.
     width : int
-        Columns of the input that are worked on at once.
+        Columns of the input that are processed at once.
     npu : Npu
-        Whose rounding of widths and channels counts.
+        Determines how widths and channels are rounded up.
     step_rows : int
         Rows of the input that enter at a time.
     element_bytes : int
-        Of an activation.
+        Bytes of an activation.
 
     Returns
     -------
     tuple of LineBuffer
-        The output has none, it goes straight out.
+        The output has none, since it is written at once.
     """
     net = collapsed(net)
     height = 16
@@ -112,7 +114,7 @@ def line_buffers(
 
 
 def _holders_and_readers(net: nw.Network) -> tuple[list[str], dict[str, list[nw.Layer]]]:
-    """Tensors that take rows and are read, and who reads them, through layers made in place."""
+    """Tensors that need rows, and the layers that read them, through those computed in place."""
     sources: dict[str, tuple[str, ...]] = {"input": ("input",)}
     readers: dict[str, list[nw.Layer]] = {}
     for layer, inputs in net.steps():
@@ -125,7 +127,7 @@ def _holders_and_readers(net: nw.Network) -> tuple[list[str], dict[str, list[nw.
 
 
 def _behind(layer: nw.Layer, phases: int) -> int:
-    """Rows of its input before its own that a layer reads."""
+    """Rows before its own that a layer reads of its input."""
     return max(-WINDOWS[type(layer)](layer, phase)[0] for phase in range(phases))
 
 
@@ -143,17 +145,17 @@ def depth_first(
     Parameters
     ----------
     net : Network
-        Linear blocks count collapsed.
+        Linear blocks are collapsed first.
     height, width : int
         Pixels of the input.
     npu : Npu
-        Its SRAM bounds the strips, its `fitted_bytes_per_second` the memory.
+        Its SRAM limits the strips, its `fitted_bytes_per_second` the memory.
     bits : {8, 16}
         Of activations and weights.
     step_rows : int
         Rows of the input that enter at a time; 8 are a brick of the Ethos-N.
     strips : int, optional
-        Vertical strips; the fewest that fit unless given.
+        Number of vertical strips; by default the fewest that fit.
 
     Returns
     -------
@@ -168,31 +170,46 @@ def depth_first(
     step_rows = whole_number("step_rows", step_rows)
     strips = strips if strips is None else whole_number("strips", strips)
     check_npu(npu)
-    whole = estimate(net, height, width, npu, "ideal", bits)
-    weights = sum(p.weights.total for p in whole.passes)
-    margin = halo(net)
-    narrowest = math.ceil(width / npu.brick[1])
-    for count in range(1, narrowest + 1) if strips is None else (strips,):
+    passes = estimate(net, height, width, npu, "ideal", bits).passes
+    weights, margin = sum(p.weights.total for p in passes), halo(net)
+
+    def cut(count: int) -> Strips:
         columns = math.ceil(width / count)
         window = min(columns + margin * min(count - 1, 2), width)
         buffers = line_buffers(net, window, npu, step_rows, bits // 8)
         needed = sum(b.sram_bytes for b in buffers) + weights + ple_code_bytes(npu)
-        if needed <= npu.sram_bytes or strips is not None:
-            break
-    else:
-        raise ValueError(
-            f"{npu.name}: depth-first execution of {net.name} needs {needed} bytes of SRAM even "
-            f"for strips of {columns} columns, there are {npu.sram_bytes}"
-        )
-    count = math.ceil(width / columns)
-    read = height * min(width + 2 * margin * (count - 1), count * window) * net.channels
+        return Strips(columns, window, buffers, needed)
+
+    found = cut(strips) if strips is not None else _fewest_that_fit(net, width, npu, cut)
+    count = math.ceil(width / found.columns)
+    read = height * min(width + 2 * margin * (count - 1), count * found.window) * net.channels
     written = height * width * net.channels * net.upscale**2
     return DepthFirst(
         count,
-        columns,
+        found.columns,
         step_rows,
-        buffers,
-        needed,
+        found.buffers,
+        found.sram_bytes,
         (read + written) * (bits // 8) + weights,
-        count * estimate(net, height, window, npu, "ideal", bits).latency_ms,
+        count * estimate(net, height, found.window, npu, "ideal", bits).latency_ms,
+    )
+
+
+class Strips(NamedTuple):
+    """Columns of a strip without and with its halo, its buffers, and the SRAM it needs."""
+
+    columns: int
+    window: int
+    buffers: tuple[LineBuffer, ...]
+    sram_bytes: int
+
+
+def _fewest_that_fit(net: nw.Network, width: int, npu: Npu, cut: Callable[[int], Strips]) -> Strips:
+    for count in range(1, math.ceil(width / npu.brick[1]) + 1):
+        found = cut(count)
+        if found.sram_bytes <= npu.sram_bytes:
+            return found
+    raise ValueError(
+        f"{npu.name}: depth-first execution of {net.name} needs {found.sram_bytes} bytes of SRAM "
+        f"even for strips of {found.columns} columns, but there are {npu.sram_bytes}"
     )

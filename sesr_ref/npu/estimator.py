@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sesr_ref.collapse import collapsed
-from sesr_ref.limits import image_size
+from sesr_ref.limits import image_size, one_of
 from sesr_ref.network import Conv, DepthToSpace, Network
 from sesr_ref.npu.cascade import cascade
 from sesr_ref.npu.hardware import Npu, check_npu
@@ -27,7 +27,7 @@ from sesr_ref.npu.traffic import Moved, Traffic, ideal_traffic, physical_traffic
 MODELS = tuple(TIMING)
 BITS = (8, 16)
 PLAIN = {"physical": physical_traffic, "ideal": ideal_traffic}
-"""Models that count bytes without asking how Arm's compiler would place the tensors."""
+"""Models that count bytes regardless of how Arm's compiler would place the tensors."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class PassEstimate:
     macs : int
         Useful multiply-accumulates.
     mce_cycles, ple_patches : int
-        Of the convolution engine, and of post-processing.
+        Cycles of the convolution engine, and patches of post-processing.
     winograd : bool
-        Whether the convolution runs by Winograd.
+        Whether the convolution uses Winograd's algorithm.
     input, output, weights : Moved
         DRAM bytes, ``.parallel`` and ``.serial`` (Arm's "non-parallel").
     latency_ms : float
         Time.
     bound : {"dram", "compute", "ple"}
-        What takes longest.
+        The resource that takes longest.
     utilisation : float
         Useful multiply-accumulates over those that the engine could do in that time; above 1 only
-        by Winograd.
+        with Winograd.
     """
 
     name: str
@@ -79,7 +79,7 @@ class PassEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A network's passes and their sums."""
+    """The passes of a network and their sums."""
 
     network: str
     height: int
@@ -106,17 +106,17 @@ class Estimate:
 
     @property
     def latency_ms(self) -> float:
-        """Time for one image, the passes one after another."""
+        """Time for one image; passes run one after another."""
         return sum(p.latency_ms for p in self.passes)
 
     @property
     def frames_per_second(self) -> float:
-        """Images in a second."""
+        """Images per second."""
         return 1e3 / self.latency_ms
 
     @property
     def joules(self) -> float | None:
-        """Energy of one image, if the NPU states picojoules per MAC and per DRAM byte."""
+        """Energy for one image; None unless the NPU states picojoules per MAC and DRAM byte."""
         npu = self.npu
         if npu.picojoules_per_mac is None or npu.picojoules_per_dram_byte is None:
             return None
@@ -144,13 +144,13 @@ def estimate(
     npu : Npu
         `ETHOS_N78_4TOPS` is the set-up that reproduces Table 3.
     model : {"roofline", "calibrated", "physical", "ideal"}
-        How bytes and time are counted: see the module.
+        How bytes and time are counted; see the module.
     bits : {8, 16}
         Of activations and weights.
     compose_shuffles : bool
-        Add up a network that ends in several depth-to-space layers as the paper's x4 rows do: the
-        body alone, plus for each such layer, at its own resolution, the network with a tail for one
-        shuffle minus the same without the shuffle.
+        Add up a network that ends in several depth-to-space layers as in the paper's x4 rows: the
+        body, plus for each such layer, at its own resolution, the network with a tail for one
+        shuffle minus the same network without the shuffle.
 
     Returns
     -------
@@ -160,19 +160,18 @@ def estimate(
     Raises
     ------
     ValueError
-        If a size is not an integer from 1 to 2**15, the model unknown, a kind of layer without
-        a rule, or the SRAM too small for one stripe of a pass.
+        If a size is not an integer from 1 to 2**15, the model is unknown, a kind of layer has no
+        rule, or the SRAM is too small for one stripe of a pass.
 
     Notes
     -----
-    Bhardwaj et al. (MLSys 2022), Table 3, whose configuration is inferred: it states none.
+    Bhardwaj et al. (MLSys 2022), Table 3; the paper does not state its configuration, which is
+    inferred.
     """
     height, width = image_size(height, width)
     check_npu(npu)
-    if model not in TIMING:
-        raise ValueError(f"model must be one of {MODELS}, got {model!r}")
-    if bits not in BITS:
-        raise ValueError(f"bits must be one of {BITS}, got {bits!r}")
+    one_of("model", model, MODELS)
+    one_of("bits", bits, BITS)
     net = collapsed(net)
     if compose_shuffles:
         passes = _composed(net, height, width, npu, model, bits)
@@ -184,14 +183,14 @@ def estimate(
 def estimate_operations(
     operations: Sequence[Operation], npu: Npu, model: str = "roofline", bits: int = 8
 ) -> tuple[PassEstimate, ...]:
-    """Estimate passes that `lower` made, or the first of them: a network cut short.
+    """Estimate the passes that `lower` returned, or only the first ones: a network cut short.
 
     Parameters
     ----------
     operations : sequence of Operation
-        In order of execution; the last one makes the output.
+        In order of execution; the last one computes the output.
     npu : Npu
-        Where they run.
+        The NPU that runs them.
     model : str
         As for `estimate`.
     bits : int
@@ -243,7 +242,7 @@ def _composed(
 ) -> tuple[PassEstimate, ...]:
     shuffles = _last_shuffles(net)
     if not shuffles:
-        raise ValueError(f"{net.name} does not end in depth-to-space, so there is none to compose")
+        raise ValueError(f"{net.name} does not end in depth-to-space: nothing to compose")
     body = lower(net, height, width)[: -len(shuffles)]
     passes = estimate_operations(body, npu, model, bits)
     small, scale = _with_one_shuffle(net, shuffles), 1
@@ -267,7 +266,7 @@ def _last_shuffles(net: Network) -> list[DepthToSpace]:
 
 
 def _with_one_shuffle(net: Network, shuffles: list[DepthToSpace]) -> Network:
-    """Cut the tail's channels down to what its first shuffle needs, and leave out the others."""
+    """Reduce the tail's channels to those of the first shuffle, and remove the other shuffles."""
     block = shuffles[0].block
     layers = list(net.layers[: len(net.layers) - len(shuffles) + 1])
     last = max(i for i, layer in enumerate(layers) if isinstance(layer, Conv))
@@ -280,7 +279,7 @@ def _with_one_shuffle(net: Network, shuffles: list[DepthToSpace]) -> Network:
 def _difference(
     name: str, more: Sequence[PassEstimate], less: Sequence[PassEstimate]
 ) -> PassEstimate:
-    """What the last pass adds to an estimate, as if it were a pass."""
+    """The difference that the last pass makes to an estimate, as a pass."""
 
     def total(key: str) -> float:
         return float(sum(getattr(p, key) for p in more) - sum(getattr(p, key) for p in less))

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NOMINAL_MACS_PER_SECOND = 2e12
-"""What the paper's figure 1(b) takes 4 TOP/s for: two operations a multiply-accumulate."""
+"""Rate that the paper's figure 1(b) assumes for 4 TOP/s: a MAC is two operations."""
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 COLOURS = {"dram": "tab:blue", "compute": "tab:orange", "ple": "tab:green"}
 
 
 def nominal_frame_rates(height: int = 1080, width: int = 1920) -> dict[str, float]:
-    """Images in a second if 2e12 multiply-accumulates a second were used fully.
+    """Images per second if all of 2e12 multiply-accumulates per second were used.
 
     Parameters
     ----------
     height, width : int
-        Pixels of the input; enlarged by 2.
+        Pixels of the input, which is enlarged by 2.
 
     Returns
     -------
     dict of float
-        FSRCNN and the five SESR networks of the paper's figure 1(b).
+        For FSRCNN and the five SESR networks of the paper's figure 1(b).
     """
     return {
         label: NOMINAL_MACS_PER_SECOND / cost(net, height, width).macs
@@ -50,12 +50,12 @@ def _figure_1b_networks() -> dict[str, Network]:
 
 
 def estimated_frame_rates(npu: Npu, model: str = "roofline") -> dict[str, float]:
-    """Images in a second for 1920 x 1080 to 3840 x 2160 by the cost model, same networks.
+    """Images per second for 1920 x 1080 to 3840 x 2160 by the cost model, for the same networks.
 
     Parameters
     ----------
     npu : Npu
-        Where they run.
+        The NPU that runs them.
     model : str
         As for `estimate`.
 
@@ -70,23 +70,23 @@ def estimated_frame_rates(npu: Npu, model: str = "roofline") -> dict[str, float]
 
 
 def plot_costs(path: str | Path, net: Network, result: Estimate, overwrite: bool = False) -> None:
-    """Write one PNG: roofline, timeline, figure 1(b) and what more hardware would bring.
+    """Write one PNG: roofline, timeline, figure 1(b) and the gain from more hardware.
 
     Parameters
     ----------
     path : str or Path
-        Where to.
+        File to write.
     net : Network
-        What `result` is an estimate of.
+        The network that was estimated.
     result : Estimate
-        Shown pass by pass.
+        Its estimate, shown pass by pass.
     overwrite : bool
-        Whether a file that exists is replaced.
+        Whether to replace an existing file.
 
     Raises
     ------
     ImportError
-        Without matplotlib, naming the extra.
+        If matplotlib is not installed, naming the extra.
     FileExistsError
         If `path` exists and `overwrite` is false.
     """
@@ -106,7 +106,7 @@ def plot_costs(path: str | Path, net: Network, result: Estimate, overwrite: bool
 
 
 def draw_roofline(axes: Axes, result: Estimate) -> None:
-    """Draw every pass as a point: multiply-accumulates a DRAM byte against those a second."""
+    """Draw every pass as a point: MACs per DRAM byte against MACs per second."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
     npu = result.npu
@@ -135,7 +135,7 @@ def draw_roofline(axes: Axes, result: Estimate) -> None:
 
 
 def draw_timeline(axes: Axes, result: Estimate) -> None:
-    """Draw the passes one after another, coloured by what bounds them."""
+    """Draw the passes one after another, coloured by the resource that limits them."""
     start = 0.0
     for i, p in enumerate(result.passes):
         axes.barh(i, p.latency_ms, left=start, color=COLOURS[p.bound])
@@ -149,7 +149,7 @@ def draw_timeline(axes: Axes, result: Estimate) -> None:
 
 
 def draw_figure_1b(axes: Axes, npu: Npu, model: str) -> None:
-    """Draw the paper's figure 1(b): the nominal frame rate, and the estimated one beside it."""
+    """Draw the paper's figure 1(b): the nominal and the estimated frame rates."""
     nominal, estimated = nominal_frame_rates(), estimated_frame_rates(npu, model)
     places = range(len(nominal))
     axes.bar([i - 0.2 for i in places], list(nominal.values()), 0.4, label="2e12 MAC/s used fully")
@@ -163,7 +163,7 @@ def draw_figure_1b(axes: Axes, npu: Npu, model: str) -> None:
 def draw_sweeps(
     axes: Axes, net: Network, result: Estimate, factors: Sequence[float] = FACTORS
 ) -> None:
-    """Draw the frame rate against more of each resource, layer by layer and depth first."""
+    """Draw the frame rate against the amount of each resource, for two ways of execution."""
     for colour, resource in zip(("tab:blue", "tab:orange", "tab:green"), SCALED, strict=True):
         for execution, line in (("layer by layer", "-"), ("depth-first", "--")):
             found = sweep(

@@ -1,8 +1,8 @@
-"""What an NPU is, as data: multipliers, memories, formats, and which estimate its maker uses.
+"""An NPU as data: multipliers, memories, formats, and which estimate its maker uses.
 
 The presets are Arm's Ethos-N78.  Their constants come from Arm's open estimator (ethos-n-driver-
-stack, support library 20.08/20.11); what Table 3 of the paper was made with is inferred from
-running that, since the paper states none of it.
+stack, support library 20.08/20.11).  The paper does not state the settings of its Table 3; they are
+inferred from running that estimator.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from sesr_ref.extras import need
 from sesr_ref.files import check_regular
-from sesr_ref.limits import is_int
+from sesr_ref.limits import check, is_int, naming, shown
 
 MAX_TOML_BYTES = 1 << 16
 
@@ -29,45 +29,46 @@ class Npu:
     Parameters
     ----------
     name : str
-        For people.
+        Shown in messages and tables.
     input_groups, output_groups, units : int
-        Input channels and output channels worked on at once, and multipliers for each pair; their
+        Input channels and output channels processed at once, and multipliers for each pair; their
         product is the multiply-accumulates per cycle.
     clock_hz : float
-        Of both engines.
+        Clock of both engines.
     sram_bytes, sram_banks : int
-        On-chip memory; channels are rounded up to its banks there, and every bank has its own
-        stream of encoded weights.
+        On-chip memory; channels are rounded up to a multiple of its banks, and every bank has its
+        own stream of encoded weights.
     dram_bytes_per_second : float
-        The bandwidth that the model "roofline" takes: the maker's figure.
+        Bandwidth for the model "roofline": the maker's figure.
     fitted_bytes_per_second : float
-        The one of "calibrated", "physical" and "ideal": fitted to Table 3.
+        Bandwidth for "calibrated", "physical" and "ideal": fitted to Table 3.
     brick : (int, int)
         Height and width to which intermediate tensors are rounded up.
     cycle_rows, cycle_columns : int
         Output rows and columns to which direct convolution rounds up.
     winograd : bool
-        Whether convolutions take 2 x 2 Winograd where that needs fewer products.
+        Whether convolutions use 2 x 2 Winograd if that needs fewer products.
     activation_saving : float
-        Share of bytes that compression saves on a DRAM tensor which only convolutions touch.
+        Share of bytes that compression saves on a DRAM tensor that only convolutions access.
     cascade_estimate : bool
-        Apply Arm's "future" estimate, which lets passes that fit together skip the DRAM.
+        Whether to apply Arm's "future" estimate, in which passes that fit together skip the DRAM.
     cascade_factor : float
-        Its share of an input that is on chip at a time.
+        Share of an input that is on chip at a time, in that estimate.
     ple_code_bytes : int
-        SRAM taken in each bank by the PLE's code.
+        SRAM that the PLE's code takes in each bank.
     ple_patch : (int, int, int)
-        Height, width and channels of what the PLE works on at a time.
+        Height, width and channels that the PLE processes at a time.
     ple_cycles_per_add : float
         Cycles per patch of an addition: fitted to Table 3.
     stripe_slots : int
-        Stripes of one tensor that the SRAM may hold.
+        Largest number of stripes of one tensor in the SRAM.
     weight_header_bytes, weight_stream_bytes, weight_alignment : int
-        Encoded weights: header of an output channel, of a bank's stream, and its rounding.
+        Encoded weights: header of an output channel, header of a bank's stream, and the multiple
+        to which a stream is rounded up.
     cycles_16bit : float
-        Times as many cycles with 16-bit activations and weights: four 8-bit products each.
+        Factor on cycles with 16-bit activations and weights: four 8-bit products each.
     picojoules_per_mac, picojoules_per_dram_byte : float, optional
-        Energy; no estimate of it unless both are given.
+        Energy; it is estimated only if both are given.
 
     Raises
     ------
@@ -106,18 +107,18 @@ class Npu:
         for field in dataclasses.fields(self):
             accept, needed = _ACCEPTED[str(field.type)]
             if field.name in _SHARES:
-                accept, needed = _is_share, "a number from 0 up to, not including, 1"
-            if not accept(value := getattr(self, field.name)):
-                raise ValueError(f"Npu: {field.name} must be {needed}, got {value!r}")
+                accept, needed = _is_share, "a number of at least 0 and below 1"
+            value = getattr(self, field.name)
+            check(accept(value), f"Npu: {field.name}", needed, value)
 
     @property
     def macs_per_cycle(self) -> int:
-        """Multiply-accumulates of one cycle with every unit busy."""
+        """Multiply-accumulates per cycle with every unit busy."""
         return self.input_groups * self.output_groups * self.units
 
     @property
     def macs_per_second(self) -> float:
-        """Multiply-accumulates of one second with every unit busy."""
+        """Multiply-accumulates per second with every unit busy."""
         return self.macs_per_cycle * self.clock_hz
 
 
@@ -154,7 +155,7 @@ _ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
 _FUTURE: dict[str, Any] = {"activation_saving": 0.5, "cascade_estimate": True}
 
 ETHOS_N78_4TOPS = Npu(name="ethos-n78-4tops", sram_bytes=4 << 20, **_FUTURE)
-"""The set-up that reproduces Table 3: the largest legal SRAM, compression saving 0.5, "future"."""
+"""The set-up that reproduces Table 3: largest SRAM, compression saving 0.5, "future" estimate."""
 ETHOS_N78_4TOPS_1MB = Npu(name="ethos-n78-4tops-1mb", sram_bytes=1 << 20, **_FUTURE)
 """The same with the default SRAM."""
 
@@ -184,7 +185,8 @@ PRESETS: dict[str, Npu] = {
         Npu(name="ethos-n78-8tops", sram_bytes=2 << 20, output_groups=32, **_FUTURE),
     )
 }
-"""By name.  Only the 4 TOPS ones were compared with Arm's estimator; the others follow its list."""
+"""By name; only the 4 TOPS presets were compared with Arm's estimator, the others follow its
+list."""
 
 
 def npu_named(name: str) -> Npu:
@@ -202,20 +204,16 @@ def npu_named(name: str) -> Npu:
     Raises
     ------
     ValueError
-        For an unknown one, with those that are known.
+        If the name is unknown, listing the known ones.
     """
-    if name not in PRESETS:
-        raise ValueError(f"no NPU is called {name!r}; known: {', '.join(PRESETS)}")
+    check(name in PRESETS, "an NPU's name", f"one of {', '.join(PRESETS)}", name)
     return PRESETS[name]
 
 
 def check_npu(npu: Npu) -> None:
     """Raise ValueError unless `npu` is an Npu."""
-    if not isinstance(npu, Npu):
-        raise ValueError(
-            f"an Npu is needed, such as npu_named({ETHOS_N78_4TOPS.name!r}) returns, "
-            f"got {npu!r:.200}"
-        )
+    needed = f"an Npu, as npu_named({ETHOS_N78_4TOPS.name!r}) returns it"
+    check(isinstance(npu, Npu), "the NPU", needed, npu)
 
 
 def npu_from_toml(path: str | Path) -> Npu:
@@ -224,8 +222,8 @@ def npu_from_toml(path: str | Path) -> Npu:
     Parameters
     ----------
     path : str or Path
-        Its keys are the parameters of `Npu`, at the top level; ``base = "ethos-n78-4tops"`` takes
-        what is not stated from a preset.  `docs/cost-model.md` has an example.
+        Its top-level keys are the parameters of `Npu`; ``base = "ethos-n78-4tops"`` takes the
+        missing ones from a preset.  `docs/cost-model.md` has an example.
 
     Returns
     -------
@@ -234,30 +232,26 @@ def npu_from_toml(path: str | Path) -> Npu:
     Raises
     ------
     ValueError
-        For malformed TOML, an unknown or missing key, an impossible value, or what is no regular
-        file of at most 64 KiB.
+        For malformed TOML, an unknown or missing key, an impossible value, or anything but a
+        regular file of at most 64 KiB.
     OSError
         If the file cannot be read.
     """
     data = _parsed(Path(path))
-    known = {field.name for field in dataclasses.fields(Npu)}
-    if unknown := sorted(set(data) - known - {"base"}):
-        raise ValueError(
-            f"{path}: unknown key {unknown[0]!r}; known: base, {', '.join(sorted(known))}"
-        )
+    known = ["base", *(field.name for field in dataclasses.fields(Npu))]
     stated: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in data.items()
         if key != "base"
     }
-    try:
+    with naming(path):
+        if unknown := sorted(set(data) - set(known)):
+            raise ValueError(f"unknown key {shown(unknown[0])}; known: {', '.join(known)}")
         if "base" in data:
             return dataclasses.replace(npu_named(str(data["base"])), **stated)
         if missing := [key for key in ("name", "sram_bytes") if key not in stated]:
-            raise ValueError(f"{missing[0]!r} is missing (or name a base)")
+            raise ValueError(f"{missing[0]!r} is missing (or state a base)")
         return Npu(**stated)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -266,10 +260,8 @@ def _parsed(path: Path) -> dict[str, Any]:
     check_regular(path)
     with path.open("rb") as file:
         content = file.read(MAX_TOML_BYTES + 1)
-    if len(content) > MAX_TOML_BYTES:
-        raise ValueError(f"{path}: larger than {MAX_TOML_BYTES} bytes, no description of an NPU")
-    try:
+    needed = f"at most {MAX_TOML_BYTES} bytes"
+    check(len(content) <= MAX_TOML_BYTES, f"{path}: the file", needed, path.stat().st_size)
+    with naming(f"{path}: not TOML", (toml.TOMLDecodeError, UnicodeDecodeError)):
         table: dict[str, Any] = toml.loads(content.decode("utf-8"))
-    except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not TOML: {error}") from None
-    return table
+        return table

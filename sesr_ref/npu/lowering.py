@@ -1,8 +1,9 @@
-"""A network as the passes that an NPU runs: one rule for each kind of layer.
+"""Lower a network to the passes that an NPU runs: one rule for each kind of layer.
 
-A convolution takes the activation behind it into its pass; an addition is a pass of the PLE;
-depth-to-space is a transposed convolution with one-hot weights; a concatenation is no pass (its
-parts are written side by side in DRAM); shifting and scaling are requantisation, which is free.
+A convolution and the activation after it are one pass; an addition is a pass of the PLE;
+depth-to-space is a transposed convolution with one-hot weights; a concatenation needs no pass,
+since its parts are written side by side in DRAM; shifting and scaling are requantisation, which is
+free.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ MAX_ENLARGING_KERNEL = 7
 
 @dataclass(frozen=True)
 class Weights:
-    """How much there is to encode for one output channel.
+    """Amount of weights to encode for one output channel.
 
     Parameters
     ----------
     values, zeros : int
-        Weights that are any number, and those known to be zero.
+        Weights that may be any number, and weights known to be zero.
     constant : bool
-        All values are equal, so that a palette of one holds them.
+        Whether all values are equal, so that a palette with one entry holds them.
     """
 
     values: int
@@ -40,7 +41,7 @@ class Weights:
     constant: bool = False
 
     def bits(self, weight_bits: int) -> int:
-        """Size: a sign bit each, a zero-run bit each where there are zeros, a bit per zero."""
+        """Encoded bits: per value a sign bit and, with zeros, a zero-run bit; a bit per zero."""
         if self.constant:
             return self.values + self.zeros
         return self.values * (weight_bits + 1 + (self.zeros > 0)) + self.zeros
@@ -48,22 +49,22 @@ class Weights:
 
 @dataclass(frozen=True)
 class Operation:
-    """One pass, without where its tensors lie.
+    """One pass, before it is decided where its tensors lie.
 
     Parameters
     ----------
     name : str
-        Also its output tensor's.
+        Name of the pass and of its output tensor.
     engine : {"mce", "ple", "convert"}
         Convolution, addition, or change of format in the DRAM.
     layers : tuple of str
         Layers of the network that it computes.
     inputs : tuple of str
-        Tensors it reads, each the output of an operation or "input".
+        Tensors that it reads, each the output of an operation or "input".
     operands : tuple of shapes
-        What it works on: the inputs of a concatenation side by side are one operand.
+        Shapes of its operands; the inputs of a concatenation, side by side, are one operand.
     output : shape
-        (height, width, channels) of what it makes.
+        (height, width, channels) of its output.
     macs : int
         Useful multiply-accumulates, in the counting convention of `sesr_ref.cost`.
     """
@@ -83,12 +84,12 @@ class Operation:
 
     @property
     def may_take_winograd(self) -> bool:
-        """Whether it is a plain convolution whose kernel Winograd makes cheaper."""
+        """Whether it is a plain convolution that Winograd makes cheaper."""
         plain = self.engine == "mce" and self.enlarge == 1 and not self.depthwise
         return plain and takes_winograd(self.kernel_size)
 
     def weight_bytes(self, npu: Npu, weight_bits: int = 8) -> int:
-        """Encoded size: one stream a bank, headers, channels after one another, rounded up."""
+        """Encoded size: one stream per bank with its headers and channels, rounded up."""
         if self.weights is None:
             return 0
         channels = math.ceil(self.output[2] / npu.sram_banks)
@@ -99,20 +100,20 @@ class Operation:
 
 @dataclass
 class Lowering:
-    """A network being lowered."""
+    """State while a network is lowered."""
 
     shapes: dict[str, nw.Shape]
     readers: Counter[str]
     operations: dict[str, Operation] = field(default_factory=dict)
     tensors: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"input": ("input",)})
-    """Layer: the operations that hold its output, more than one behind a concatenation."""
+    """Layer: the operations whose outputs hold its output; several after a concatenation."""
 
     def sources(self, inputs: tuple[str, ...]) -> tuple[str, ...]:
-        """Tensors that hold what these layers make."""
+        """Tensors that hold the outputs of these layers."""
         return tuple(tensor for name in inputs for tensor in self.tensors[name])
 
     def put(self, layer: str, operation: Operation) -> None:
-        """Append a pass that makes the output of `layer`."""
+        """Append a pass that computes the output of `layer`."""
         self.operations[operation.name] = operation
         self.tensors[layer] = (operation.name,)
 
@@ -125,7 +126,7 @@ class Lowering:
 
 
 def dense(taps: int, kernel_size: int, padded: bool) -> Weights:
-    """Weights of a convolution; Winograd and wide kernels pad each side to a multiple of 3."""
+    """Weights of a convolution; with `padded` each side is padded to a multiple of 3."""
     side = 3 * math.ceil(kernel_size / 3) if padded and kernel_size > 1 else kernel_size
     zeros = taps * (side**2 - kernel_size**2)
     return Weights(taps * kernel_size**2, zeros)
@@ -139,7 +140,7 @@ def takes_winograd(kernel_size: int) -> bool:
 def _conv(low: Lowering, layer: nw.Conv, inputs: tuple[str, ...]) -> None:
     height, width, _ = low.shapes[layer.name]
     taps = low.shapes[inputs[0]][2] // layer.groups
-    k = layer.side  # a rectangular kernel is a square one with zeros
+    k = layer.side  # a rectangular kernel is padded to a square
     low.mce(
         layer,
         inputs,
@@ -162,7 +163,7 @@ def _stencil(low: Lowering, layer: nw.Stencil, inputs: tuple[str, ...]) -> None:
     )
 
 
-def _refused(low: Lowering, layer: nw.Layer, inputs: tuple[str, ...]) -> None:
+def _rejected(low: Lowering, layer: nw.Layer, inputs: tuple[str, ...]) -> None:
     raise ValueError(
         f"the NPU model has no pass for layer {layer.name!r}, a {type(layer).__name__}"
     )
@@ -209,7 +210,7 @@ def _conv_transpose(low: Lowering, layer: nw.ConvTranspose, inputs: tuple[str, .
 
 
 def _resize(low: Lowering, layer: nw.Resize, inputs: tuple[str, ...]) -> None:
-    """Lower resampling to a transposed convolution with the kernel's samples as weights."""
+    """Lower resampling to a transposed convolution whose weights sample the kernel."""
     _transpose(low, layer, inputs, MODES[layer.mode][1] * layer.upscale, layer.upscale, 0)
 
 
@@ -220,7 +221,7 @@ def _depth_to_space(low: Lowering, layer: nw.DepthToSpace, inputs: tuple[str, ..
 
 
 def _activation(low: Lowering, layer: nw.Layer, inputs: tuple[str, ...]) -> None:
-    """Join the convolution before, if nothing else reads what that makes; else a 1 x 1 pass."""
+    """Join the preceding convolution if this is its single consumer; else add a 1 x 1 pass."""
     (source, *others) = low.sources(inputs)
     operation = low.operations.get(source)
     if others or operation is None or operation.engine != "mce" or low.readers[inputs[0]] > 1:
@@ -250,12 +251,12 @@ LOWER: nw.Rules[Callable[[Lowering, Any, tuple[str, ...]], None]] = nw.Rules(
         nw.Scale: _side_by_side,
         nw.Gain: _side_by_side,
         nw.BatchNorm: _side_by_side,
-        nw.GELU: _refused,
+        nw.GELU: _rejected,
         nw.Stencil: _stencil,
         nw.Add: _add,
         nw.Multiply: _add,
         nw.Slice: _side_by_side,
-        nw.Pad: _refused,
+        nw.Pad: _rejected,
         nw.Concat: _side_by_side,
         nw.DepthToSpace: _depth_to_space,
         nw.Resize: _resize,
@@ -276,12 +277,12 @@ def lower(net: nw.Network, height: int, width: int) -> tuple[Operation, ...]:
     Returns
     -------
     tuple of Operation
-        In order of execution; the last one makes the network's output.
+        In order of execution; the last one computes the network's output.
 
     Raises
     ------
     ValueError
-        For a linear block, by name, or if the network's output is not made by a pass of its own.
+        For a linear block, which is named, or if no single pass computes the network's output.
     """
     check_primitive(net)
     readers = Counter(name for _, inputs in net.steps() for name in inputs)
@@ -290,5 +291,5 @@ def lower(net: nw.Network, height: int, width: int) -> tuple[Operation, ...]:
         LOWER[type(layer)](low, layer, inputs)
     operations = tuple(low.operations.values())
     if not operations or low.tensors[net.output] != (operations[-1].name,):
-        raise ValueError(f"{net.name}: its output {net.output!r} is not made by its last pass")
+        raise ValueError(f"{net.name}: the last pass does not compute the output {net.output!r}")
     return operations

@@ -1,11 +1,11 @@
 """Which tensors stay in SRAM: the greedy search of Arm's compiler, with its memory of failures.
 
-Every output that fits whole, beside what is resident, stays until its last reader has run.  If a
-pass then fits in no way, the next attempt runs it without Winograd and, failing that, keeps the
-nearest resident tensor it depends on in DRAM; the operands of an addition must lie in one place.
-Such decisions are never taken back.  At 400 x 300 that leaves one 3 x 3 pass of SESR-M5 direct
-although its neighbours, once the rest has moved to DRAM, have room for Winograd; at 384 x 270 the
-same pass finds stripes at once: its input, resident, is cut into no more than eight of them.
+Every output that fits whole, next to the resident tensors, stays until its last reader has run.  If
+a later pass then does not fit, the next attempt runs it without Winograd and, if that fails too,
+keeps the nearest resident tensor that it depends on in DRAM; the operands of an addition must all
+be resident or none.  Such decisions are never reverted.  At 400 x 300 this leaves one 3 x 3 pass of
+SESR-M5 without Winograd although its neighbours, after the rest has moved to DRAM, have room for
+it.  At 384 x 270 the same pass fits at once: its resident input is cut into at most eight stripes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sesr_ref.npu.stripes import Fitter, Stripes, fit_addition, sram_bytes
 
 @dataclass(frozen=True)
 class Placed:
-    """A pass that fits: its stripes, whether by Winograd, and where its tensors lie."""
+    """A pass that fits: its stripes, whether it uses Winograd, and where its tensors lie."""
 
     operation: Operation
     stripes: Stripes
@@ -31,27 +31,27 @@ class Placed:
 
 @dataclass
 class Decisions:
-    """What earlier attempts found out, kept for good."""
+    """Decisions of earlier attempts, which are never reverted."""
 
     direct: set[str] = field(default_factory=set)
     in_dram: set[str] = field(default_factory=set)
 
     def size(self) -> int:
-        """Grows with every decision."""
+        """Number of decisions."""
         return len(self.direct) + len(self.in_dram)
 
 
 class Placement:
-    """One network on one NPU.
+    """Place the passes of one network on one NPU.
 
     Parameters
     ----------
     operations : sequence of Operation
         In order of execution.
     npu : Npu
-        Where they run.
+        The NPU that runs them.
     element_bytes : int
-        Of an activation.
+        Bytes of an activation.
     """
 
     def __init__(self, operations: Sequence[Operation], npu: Npu, element_bytes: int = 1) -> None:
@@ -73,7 +73,7 @@ class Placement:
         Raises
         ------
         ValueError
-            If a pass fits in no way: how much SRAM it needs.
+            If a pass does not fit: how much SRAM it needs.
         """
         while True:
             before = self.decisions.size()
@@ -81,16 +81,16 @@ class Placement:
             if not failed:
                 return placed
             if self.decisions.size() == before:
-                raise ValueError(self._too_small(failed[0]))
+                raise self._too_small(failed[0])
 
     def check(self) -> None:
-        """Raise ValueError unless every pass fits alone, as `place` would in the end."""
+        """Raise ValueError unless every pass fits alone, as `place` finally would."""
         for operation in self.operations:
             if not self._fits_alone(operation, self.npu.sram_bytes):
-                raise ValueError(self._too_small(operation))
+                raise self._too_small(operation)
 
     def _attempt(self) -> tuple[list[Placed], list[Operation]]:
-        """Place every pass once; those that fail leave a decision for the next attempt."""
+        """Place every pass once; each failure leaves a decision for the next attempt."""
         placed: list[Placed] = []
         failed: list[Operation] = []
         resident: dict[str, int] = {}
@@ -121,7 +121,7 @@ class Placement:
         return Placed(operation, stripes, winograd, static, self._stays(operation, stripes))
 
     def addition(self, operation: Operation, resident: dict[str, int]) -> Placed | None:
-        """Place a pass of the PLE, whose operands must lie in one place."""
+        """Place a pass of the PLE, whose operands must all be resident or none."""
         static = [name in resident for name in operation.inputs]
         if any(static) != all(static):
             return None
@@ -132,7 +132,7 @@ class Placement:
         return Placed(operation, stripes, False, static[0], self._stays(operation, stripes))
 
     def by_winograd(self, operation: Operation) -> bool:
-        """Whether the pass takes Winograd unless its memory forbids it."""
+        """Whether the pass uses Winograd if that fits in memory."""
         return self.npu.winograd and operation.may_take_winograd
 
     def _stays(self, operation: Operation, stripes: Stripes) -> bool:
@@ -153,7 +153,7 @@ class Placement:
             self.decisions.in_dram.add(nearest)
 
     def _nearest(self, operation: Operation, kept: set[str]) -> str | None:
-        """Depth first through the inputs, as the compiler searches: freed tensors count too."""
+        """Search the inputs depth first, as the compiler does; freed tensors count too."""
         waiting, seen = list(reversed(operation.inputs)), set[str]()
         while waiting:
             name = waiting.pop()
@@ -164,7 +164,7 @@ class Placement:
                 waiting += reversed(self.by_name[name].inputs)
         return None
 
-    def _too_small(self, operation: Operation) -> str:
+    def _too_small(self, operation: Operation) -> ValueError:
         needed = self._smallest(operation)
         weights = operation.weight_bytes(self.npu, 8 * self.element_bytes)
         why = (
@@ -172,13 +172,13 @@ class Placement:
             if weights > needed // 2
             else ""
         )
-        return (
+        return ValueError(
             f"{self.npu.name}: the SRAM of {self.npu.sram_bytes} bytes is too small for one stripe "
             f"of pass {operation.name!r}, which needs {needed} bytes{why}"
         )
 
     def _smallest(self, operation: Operation) -> int:
-        """SRAM with which the pass alone would fit, by bisection."""
+        """Find by bisection the SRAM with which the pass alone fits."""
         low, high = self.npu.sram_bytes, 1 << 40
         while high - low > 1:
             middle = (low + high) // 2

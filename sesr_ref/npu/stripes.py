@@ -1,7 +1,7 @@
-"""How a pass is cut into stripes that fit in SRAM: the strategies of Arm's compiler, in its order.
+"""Cut passes into stripes that fit in SRAM, by the strategies of Arm's compiler in its order.
 
 "whole" (nothing is cut), "rows" (full width), "blocks" (rows and columns) and "columns" (full
-height).  Depth streaming (their strategies 1 and 7) is left out: no network here needs it.
+height).  Depth streaming (strategies 1 and 7 there) is omitted: no network here needs it.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from sesr_ref.npu.hardware import Npu
 from sesr_ref.npu.lowering import Operation
 
 BLOCKS = ((16, 16), (32, 8), (8, 32), (16, 8), (8, 16), (8, 8))
-"""Widths and heights of the MCE's output blocks, which bound how far a tensor is cut."""
+"""Widths and heights of the MCE's output blocks, which limit how finely a tensor is cut."""
 WINOGRAD_BLOCK_AREA = 128
-"""Winograd's outputs take four accumulators each, of 512 (Arm's constant)."""
+"""Largest block with Winograd: each output takes four of 512 accumulators (Arm's constant)."""
 BUFFERED = 2
-"""Output stripes held at a time: one being made, one being written."""
+"""Output stripes held at a time: one being computed, one being written."""
 
 
 @dataclass(frozen=True)
 class Stripes:
-    """Shapes of one input and one output stripe, how many are held, and the SRAM all that takes.
+    """Shapes of one input and one output stripe, how many are held, and the SRAM for them.
 
     Parameters
     ----------
     strategy : {"whole", "rows", "blocks", "columns"}
         How the tensors are cut.
     input, output : shape
-        Of one stripe.
+        Shape of one stripe.
     slots : int
         Input stripes held at a time.
     reloads : int
-        Times the input is read again, because the output's channels are cut.
+        How many times the input is read again because the output's channels are cut.
     tile_bytes : int
-        SRAM for input (unless it is there already), output, weights and PLE code.
+        SRAM for input (unless it is resident already), output, weights and PLE code.
     """
 
     strategy: str
@@ -50,7 +50,7 @@ class Stripes:
 
 
 def round_up(value: float, multiple: int) -> int:
-    """Return the smallest multiple that is not below `value`."""
+    """Round up to a multiple."""
     return math.ceil(value / multiple) * multiple
 
 
@@ -80,15 +80,15 @@ class Fitter:
     operation : Operation
         With one operand.
     npu : Npu
-        Whose SRAM it runs in.
+        The NPU that runs it.
     free_bytes : int
-        What other resident tensors leave of it.
+        SRAM that other resident tensors leave free.
     static : bool
-        Whether the input is resident already, hence in as many slots as it has stripes.
+        Whether the input is resident already, and so has as many slots as stripes.
     winograd : bool
-        Whether it runs by Winograd, which bounds the blocks.
+        Whether it uses Winograd, which limits the blocks.
     element_bytes : int
-        Of an activation.
+        Bytes of an activation.
     """
 
     operation: Operation
@@ -110,7 +110,7 @@ class Fitter:
         return next((found for found in self._attempts(out) if found), None)
 
     def fits(self) -> bool:
-        """Whether any strategy does, without looking for the largest stripes."""
+        """Whether any strategy fits, without searching for the largest stripes."""
         height, width, _ = self.operation.output
         finest = math.ceil(self.source[0] / self.npu.brick[0])
         found = self._try("whole", height, width, 3) or self._columns()
@@ -147,7 +147,7 @@ class Fitter:
                         yield across, down
 
     def _along(self, wanted: int, axis: int) -> tuple[int, int, int]:
-        """Output and input stripe along one axis, and how many input stripes there are."""
+        """Sizes of the output and input stripe along one axis, and number of input stripes."""
         size, source = self.operation.output[axis], self.source[axis]
         brick, enlarge = self.npu.brick[axis], self.operation.enlarge
         output = min(round_up(wanted, brick * enlarge), round_up(size, brick))
@@ -180,7 +180,7 @@ class Fitter:
         return self._accept(Stripes(strategy, in_stripe, out_stripe, slots, 0, tile))
 
     def _columns(self) -> Stripes | None:
-        """Full height, a brick wide; the output's channels in groups, the input read for each."""
+        """Full height, one brick wide; output channels in groups, the input read for each group."""
         operation, npu = self.operation, self.npu
         height, _, channels = operation.output
         out_width = npu.brick[1] * operation.enlarge
@@ -217,20 +217,20 @@ class Fitter:
 def fit_addition(
     operation: Operation, npu: Npu, free_bytes: int, static: bool, element_bytes: int = 1
 ) -> Stripes | None:
-    """Cut an addition: rows, or blocks if need be, operands and result double-buffered.
+    """Cut an addition into rows, or blocks if necessary; operands and result are double-buffered.
 
     Parameters
     ----------
     operation : Operation
         A pass of the PLE.
     npu : Npu
-        Whose SRAM it runs in.
+        The NPU that runs it.
     free_bytes : int
-        What other resident tensors leave of it.
+        SRAM that other resident tensors leave free.
     static : bool
-        Whether its operands are resident already; they cannot be cut then.
+        Whether its operands are resident already and so cannot be cut.
     element_bytes : int
-        Of an activation.
+        Bytes of an activation.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a change of the hardware would bring: more SRAM, more bandwidth, more multipliers."""
+"""The effect of changes to the hardware: more SRAM, more bandwidth, more multipliers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sesr_ref.limits import image_size
+from sesr_ref.limits import image_size, one_of
 from sesr_ref.network import Network
 from sesr_ref.npu.depth_first import depth_first
 from sesr_ref.npu.estimator import estimate
@@ -35,7 +35,7 @@ SCALED: dict[str, tuple[Callable[[Npu, float], Npu], Callable[[Npu], float]]] = 
     "bandwidth": (_bandwidth, lambda npu: npu.fitted_bytes_per_second),
     "multipliers": (_multipliers, lambda npu: npu.macs_per_cycle),
 }
-"""Resource: the NPU with that many times as much of it (as near as it can be), and the amount."""
+"""Resource: the NPU with it scaled by a factor (as exactly as possible), and its amount."""
 
 
 def _whole(net: Network, height: int, width: int, npu: Npu) -> float:
@@ -55,12 +55,12 @@ EXECUTIONS: dict[str, Callable[[Network, int, int, Npu], float]] = {
     "best tiles": _tiled,
     "depth-first": _depth_first,
 }
-"""Way of running: images in a second, by the physical model (ideal for depth-first)."""
+"""Way of execution: images per second by the physical model (ideal for depth-first)."""
 
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """Images in a second with `factor` times as much of a resource; None where nothing fits."""
+    """Images per second with `factor` times as much of a resource; None if nothing fits."""
 
     factor: float
     frames_per_second: float | None
@@ -80,17 +80,17 @@ def sweep(
     Parameters
     ----------
     net : Network
-        Linear blocks count collapsed.
+        Linear blocks are collapsed first.
     height, width : int
         Pixels of the input.
     npu : Npu
-        What is scaled.
+        The NPU to scale.
     resource : {"sram", "bandwidth", "multipliers"}
-        What there is more or less of.
+        The resource to scale.
     factors : sequence of float
-        Times as much.
+        Factors on its amount.
     execution : {"layer by layer", "best tiles", "depth-first"}
-        How the network is run.
+        How the network runs.
 
     Returns
     -------
@@ -103,10 +103,8 @@ def sweep(
     """
     height, width = image_size(height, width)
     check_npu(npu)
-    if resource not in SCALED:
-        raise ValueError(f"resource must be one of {sorted(SCALED)}, got {resource!r}")
-    if execution not in EXECUTIONS:
-        raise ValueError(f"execution must be one of {sorted(EXECUTIONS)}, got {execution!r}")
+    one_of("resource", resource, SCALED)
+    one_of("execution", execution, EXECUTIONS)
     scale, amount = SCALED[resource]
     points = []
     for factor in factors:
@@ -120,7 +118,7 @@ def sweep(
 
 
 def factor_to_reach(points: Sequence[SweepPoint], frames_per_second: float) -> float | None:
-    """Return the smallest factor of a sweep from which on a frame rate is held, or None."""
+    """Return the smallest factor of a sweep from which on a frame rate is reached, or None."""
     reached = None
     for point in sorted(points, key=lambda p: -p.factor):
         if point.frames_per_second is None or point.frames_per_second < frames_per_second:

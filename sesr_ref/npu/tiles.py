@@ -1,8 +1,8 @@
-"""Which tiles to cut an image into, and what that makes of time and traffic.
+"""Choose tiles for an image, and estimate their time and traffic.
 
-A tile is executed with its exact halo, so that the output is that of the whole image; `run` does it
-with the plan that `plan_tiles` returns.  Tiles are whole: an image that they do not cover exactly
-has more of them, each charged as the largest.
+A tile is computed with its exact halo, so the output equals that of the whole image; `run` executes
+the plan that `plan_tiles` returns.  If an image is not a whole number of tiles, the last ones count
+as much as the largest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sesr_ref.npu.hardware import Npu, check_npu
 from sesr_ref.receptive import halo
 
 MAX_CUTS = 24
-"""Largest number of tiles along one side that is tried."""
+"""Largest number of tiles along one side to try."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class TileEstimate:
     Parameters
     ----------
     tile : (int, int)
-        Rows and columns of the input that a tile is to make.
+        Rows and columns of the input that a tile covers without its halo.
     window : (int, int)
-        Rows and columns that the largest one reads: with its halo, cut at the image's edges.
+        Rows and columns that the largest tile reads: with its halo, cut at the image's edges.
     count : int
-        Tiles.
+        Number of tiles.
     estimates : dict of Estimate
-        The largest tile under each model.
+        The largest tile's estimate by each model.
     """
 
     tile: tuple[int, int]
@@ -50,7 +50,7 @@ class TileEstimate:
         return self.count * self.estimates[model].latency_ms
 
     def frames_per_second(self, model: str) -> float:
-        """Images in a second."""
+        """Images per second."""
         return 1e3 / self.latency_ms(model)
 
     def dram_bytes(self, model: str) -> int:
@@ -60,28 +60,28 @@ class TileEstimate:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """What `plan_tiles` found; ``run(..., tile=plan)`` executes it.
+    """Result of `plan_tiles`; ``run(..., tile=plan)`` executes it.
 
     Parameters
     ----------
     network : str
-        Its name.
+        Name of the network.
     height, width : int
         Pixels of the input.
     npu : Npu
-        Where it runs.
+        The NPU that runs it.
     halo : int
-        Pixels of the input that a tile reads beyond its own, a side.
+        Pixels of the input that a tile reads beyond its own on each side.
     model : str
-        The one that ranks.
+        The model that ranks the tiles.
     best : TileEstimate
-        The fastest; a single tile stands for the whole image.
+        The fastest; it may be the whole image as a single tile.
     candidates : tuple of TileEstimate
         The fastest first.
     whole : TileEstimate or None
-        The image in one piece; None if that does not fit the SRAM.
+        The whole image as one tile; None if that does not fit the SRAM.
     depth_first : DepthFirst or None
-        What line buffers instead of tiles would make of it; None if no strip fits.
+        Line buffers instead of tiles; None if no strip fits.
     """
 
     network: str
@@ -107,7 +107,7 @@ class TilePlan:
 
     @property
     def frames_per_second(self) -> float:
-        """Images in a second in the recommended tiles."""
+        """Images per second in the recommended tiles."""
         return 1e3 / self.latency_ms
 
     @property
@@ -126,23 +126,23 @@ def plan_tiles(
     tile: int | tuple[int, int] | None = None,
     candidates: int = 5,
 ) -> TilePlan:
-    """Search the tile shape that is fastest.
+    """Find the fastest shape of tiles.
 
     Parameters
     ----------
     net : Network
-        Linear blocks count collapsed.
+        Linear blocks are collapsed first.
     height, width : int
         Pixels of the input.
     npu : Npu
-        Where it shall run.
+        The NPU that runs it.
     model : str
-        What ranks: "physical" unless told otherwise, because under Arm's cascade estimate a tile
-        that just fails to stay on chip looks almost free.
+        The model that ranks the tiles; by default "physical", because by Arm's cascade estimate a
+        tile that just fails to stay on chip looks almost free.
     bits : {8, 16}
         Of activations and weights.
     tile : int or (int, int), optional
-        Rows and columns; takes this tile instead of searching.
+        Rows and columns of a tile to use instead of searching.
     candidates : int
         How many of the fastest to keep.
 
@@ -153,7 +153,7 @@ def plan_tiles(
     Raises
     ------
     ValueError
-        If a size is not an integer from 1 to 2**15, the model unknown, or no tile fits the SRAM.
+        If a size is not an integer from 1 to 2**15, the model is unknown, or no tile fits the SRAM.
     """
     height, width = image_size(height, width)
     candidates = whole_number("candidates", candidates)
@@ -196,7 +196,7 @@ class _TileSearch:
         self.halo = halo(net)
 
     def sizes(self) -> set[tuple[int, int]]:
-        """Shapes that cut the image into 1 to `MAX_CUTS` even parts along each side."""
+        """Shapes that cut each side of the image into 1 to `MAX_CUTS` equal parts."""
         heights, widths = (
             {math.ceil(size / cuts) for cuts in range(1, min(MAX_CUTS, size) + 1)}
             for size in (self.height, self.width)
@@ -212,7 +212,7 @@ class _TileSearch:
         return rows, columns
 
     def count(self, tile: tuple[int, int]) -> int:
-        """Whole tiles."""
+        """Number of tiles."""
         return math.ceil(self.height / tile[0]) * math.ceil(self.width / tile[1])
 
     def one(self, tile: tuple[int, int], model: str) -> Estimate:
@@ -220,7 +220,7 @@ class _TileSearch:
         return estimate(self.net, *self.window(tile), self.npu, model, self.bits)
 
     def ranked(self, sizes: set[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Shapes that run on this NPU, the fastest first, and the fewest tiles among equals."""
+        """Shapes that fit this NPU, the fastest first; of equals, the one with fewest tiles."""
         times: dict[tuple[int, int], tuple[float, int, tuple[int, int]]] = {}
         problem = ValueError("no tile to try")
         for tile in sizes:
@@ -234,6 +234,6 @@ class _TileSearch:
         return sorted(times, key=lambda tile: times[tile])
 
     def under_every_model(self, tile: tuple[int, int]) -> TileEstimate:
-        """Estimate one shape with all models."""
+        """Estimate one shape by all models."""
         estimates = {model: self.one(tile, model) for model in MODELS}
         return TileEstimate(tile, self.window(tile), self.count(tile), estimates)

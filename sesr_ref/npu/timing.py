@@ -1,4 +1,4 @@
-"""Cycles of the two engines, and the time of a pass under each model."""
+"""Cycles of the two engines, and the time of a pass by each model."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from sesr_ref.npu.stripes import round_up
 from sesr_ref.npu.traffic import Traffic
 
 Times = dict[str, float]
-"""Seconds of a pass: "dram", "compute" (MCE) and "ple", and "total"."""
+"""Seconds of a pass by resource: "dram", "compute" (MCE) and "ple", and "total"."""
 
 
 def mce_cycles(operation: Operation, npu: Npu, winograd: bool) -> int:
-    """Cycles of the convolution engine, every group of channels filled up.
+    """Cycles of the convolution engine; every group of channels counts as full.
 
     Parameters
     ----------
     operation : Operation
-        Any; none but "mce" take cycles.
+        A pass; the result is 0 unless its engine is "mce".
     npu : Npu
-        Where it runs.
+        The NPU that runs it.
     winograd : bool
-        Whether by Winograd: 16 products for 2 x 2 outputs of each 3 x 3 piece of the kernel.
+        Whether to use Winograd: 16 products for 2 x 2 outputs of each 3 x 3 piece of the kernel.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def mce_cycles(operation: Operation, npu: Npu, winograd: bool) -> int:
 
 
 def ple_patches(operation: Operation, npu: Npu) -> int:
-    """Patches that the post-processing engine works through; an addition of n takes n - 1 turns."""
+    """Patches that the PLE processes; an addition of n operands processes them n - 1 times."""
     if operation.engine == "convert":
         return 0
     patches = math.prod(
@@ -60,20 +60,20 @@ def ple_patches(operation: Operation, npu: Npu) -> int:
 
 
 def ple_cycles(operation: Operation, npu: Npu) -> float:
-    """Cycles of an addition; what follows a convolution is hidden behind it."""
+    """Cycles of an addition; post-processing of a convolution runs in parallel with it."""
     if operation.engine != "ple":
         return 0.0
     return npu.ple_cycles_per_add * ple_patches(operation, npu)
 
 
 def roofline(row: Traffic, npu: Npu, cycles: float, bytes_per_second: float) -> Times:
-    """Time of what takes longest, memory or convolution, the other hidden behind it."""
+    """Time of the longer of memory and convolution, which run in parallel."""
     dram, compute = row.dram_bytes / bytes_per_second, cycles / npu.clock_hz
     return {"dram": dram, "compute": compute, "total": max(dram, compute)}
 
 
 def calibrated(row: Traffic, npu: Npu, cycles: float, bytes_per_second: float) -> Times:
-    """Time with serial bytes first, then the longest of parallel bytes, convolution, addition."""
+    """Time of the serial bytes plus the longest of parallel bytes, convolution and addition."""
     moved = (row.input, row.output, row.weights)
     serial = sum(m.serial for m in moved) / bytes_per_second
     parallel = sum(m.parallel for m in moved) / bytes_per_second
@@ -89,4 +89,4 @@ TIMING: dict[str, tuple[Callable[[Traffic, Npu, float, float], Times], str]] = {
     "physical": (roofline, "fitted_bytes_per_second"),
     "ideal": (roofline, "fitted_bytes_per_second"),
 }
-"""Model: how a pass is timed, and which of the Npu's bandwidths that takes."""
+"""Model: the function that times a pass, and the name of the bandwidth that it uses."""

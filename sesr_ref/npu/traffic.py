@@ -1,7 +1,7 @@
 """DRAM bytes of every pass: as its stripes move them, at least, and ideally.
 
-"Serial" bytes hold the pass up (the first stripes in, the last one out); "parallel" ones flow while
-it computes.  Arm's estimator calls them non-parallel and parallel.
+"Serial" bytes delay the pass (the first stripes read, the last one written); "parallel" bytes move
+while it computes.  Arm's estimator calls them non-parallel and parallel.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Moved:
         return self.parallel + self.serial
 
     def compressed(self, saving: float) -> Moved:
-        """Return what is left after compression."""
+        """Return the bytes after compression."""
         return Moved(int(self.parallel * (1 - saving)), int(self.serial * (1 - saving)))
 
     def streamed(self, share: float) -> Moved:
@@ -43,7 +43,7 @@ class Moved:
 
 @dataclass
 class Traffic:
-    """What one pass moves, and whether its input is on chip when it starts."""
+    """The bytes that one pass moves, and whether its input is on chip when it starts."""
 
     operation: Operation
     winograd: bool = False
@@ -66,9 +66,9 @@ class Tensors:
     operations : sequence of Operation
         In order of execution.
     npu : Npu
-        Where they run.
+        The NPU that runs them.
     element_bytes : int
-        Of an activation.
+        Bytes of an activation.
     """
 
     def __init__(self, operations: Sequence[Operation], npu: Npu, element_bytes: int) -> None:
@@ -89,7 +89,7 @@ class Tensors:
         }
 
     def shape(self, name: str) -> Shape:
-        """Shape as moved: in whole bricks, or as it is for the network's input and output."""
+        """Shape as moved: in whole bricks; unchanged for the network's input and output."""
         height, width, channels = self.shapes[name]
         if name not in self.bricks:
             return height, width, channels
@@ -103,7 +103,7 @@ class Tensors:
         return scaled.compressed(saving)
 
     def conversion(self, name: str, into_bricks: bool) -> Traffic:
-        """Return a pass of its own that changes a tensor's format, uncompressed and serial."""
+        """Return a pass that only changes a tensor's format; its bytes are all serial."""
         plain = math.prod(self.shapes[name]) * self.element_bytes
         bricks = brick_bytes(self.shapes[name], self.npu, self.element_bytes)
         sizes = (plain, bricks) if into_bricks else (bricks, plain)
@@ -114,7 +114,7 @@ class Tensors:
 
 
 def _read(shape: Shape, stripes: Stripes, kernel_size: int, npu: Npu) -> Moved:
-    """Elements of one input; parallel where there are slots to fetch ahead."""
+    """Elements read of one input; parallel if there are slots to fetch ahead."""
     height, width, channels = shape
     rows, columns = min(stripes.input[0], height), min(stripes.input[1], width)
     down, across = math.ceil(height / stripes.input[0]), math.ceil(width / stripes.input[1])
@@ -137,16 +137,16 @@ def _written(shape: Shape, stripes: Stripes) -> Moved:
 
 
 def traffic(placed: Sequence[Placed], npu: Npu, element_bytes: int = 1) -> list[Traffic]:
-    """DRAM bytes of every pass, without the cascade estimate, conversions added.
+    """DRAM bytes of every pass without the cascade estimate; adds conversions of format.
 
     Parameters
     ----------
     placed : sequence of Placed
         The passes, in order.
     npu : Npu
-        Where they run.
+        The NPU that runs them.
     element_bytes : int
-        Of an activation.
+        Bytes of an activation.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def traffic(placed: Sequence[Placed], npu: Npu, element_bytes: int = 1) -> list[
         tensors.bricks.add(tensors.last)
     for p in placed:
         cut_both_ways = "input" in p.operation.inputs and p.stripes.strategy == "blocks"
-        if cut_both_ways and "input" not in tensors.bricks:  # which plain rows do not allow
+        if cut_both_ways and "input" not in tensors.bricks:  # blocks need the input in bricks
             rows.append(tensors.conversion("input", into_bricks=True))
             tensors.bricks.add("input")
         rows.append(_of_pass(p, tensors, npu, element_bytes))
@@ -171,20 +171,20 @@ def traffic(placed: Sequence[Placed], npu: Npu, element_bytes: int = 1) -> list[
 def physical_traffic(
     operations: Sequence[Operation], npu: Npu, element_bytes: int
 ) -> list[Traffic]:
-    """Bytes with every DRAM tensor written once and read once by each pass that reads it.
+    """Bytes if every DRAM tensor is written once and read once by each pass that reads it.
 
-    A tensor stays on chip if its pass fits whole, one pass reads it, neither that pass is an
-    addition nor its own reads a tensor with other readers: in the end so does `traffic`, but
-    here that never depends on what else was tried, so that more SRAM never moves more.
+    A tensor stays on chip if its pass fits whole, its single consumer is not an addition, and its
+    pass is the single consumer of each of its inputs.  `traffic` gives the same placement in the
+    end, but here it never depends on earlier attempts, so that more SRAM never moves more bytes.
 
     Parameters
     ----------
     operations : sequence of Operation
         The passes, in order.
     npu : Npu
-        Where they run.
+        The NPU that runs them.
     element_bytes : int
-        Of an activation.
+        Bytes of an activation.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def physical_traffic(
 
 
 def _cuts_rows(stripes: Stripes | None) -> bool:
-    """Whether what these stripes write has to be in bricks: they are not of the full width."""
+    """Whether these stripes, being narrower than the tensor, must be written in bricks."""
     return stripes is not None and stripes.strategy in {"blocks", "columns"}
 
 
@@ -232,9 +232,9 @@ def ideal_traffic(operations: Sequence[Operation], npu: Npu, element_bytes: int)
     operations : sequence of Operation
         The passes, in order.
     npu : Npu
-        Where they run.
+        The NPU that runs them.
     element_bytes : int
-        Of an activation.
+        Bytes of an activation.
 
     Returns
     -------

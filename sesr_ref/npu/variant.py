@@ -1,4 +1,4 @@
-"""The network that the paper puts on an NPU: ReLU for PReLU, no input residual."""
+"""The variant that the paper runs on an NPU: ReLU instead of PReLU, no input residual."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 
 from sesr_ref.network import Add, Layer, Network, PReLU, ReLU
 
-# kind: what stands in its place, given the layer and the names that it reads
+# kind: its replacement, given the layer and the names of its inputs
 REPLACED: dict[type[Layer], Callable[[Layer, tuple[str, ...]], Layer]] = {
     PReLU: lambda layer, read: ReLU(layer.name, inputs=read),
 }
 
 
 def hardware_variant(net: Network) -> Network:
-    """ReLU for every PReLU, and no addition of the network's input.
+    """Replace every PReLU by ReLU, and remove the addition of the network's input.
 
     Parameters
     ----------
     net : Network
-        Collapsed.
+        A collapsed network.
 
     Returns
     -------

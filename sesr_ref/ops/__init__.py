@@ -1,1 +1,1 @@
-"""Array functions of the engine and, next to each, its vector-Jacobian product."""
+"""Array operations of the engine, each followed by its vector-Jacobian product."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sesr_ref.ops.arrays import Array, check_images, check_same_dtype
-from sesr_ref.ops.patches import bands, parts
+from sesr_ref.limits import check
+from sesr_ref.ops.arrays import Array, check_images, check_same_dtype, check_shape
+from sesr_ref.ops.patches import bands, matrix_count
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None = None, groups: int = 1) -> Array:
@@ -18,13 +19,13 @@ def conv2d(x: Array, weight: Array, bias: Array | None = None, groups: int = 1) 
     Parameters
     ----------
     x : (n, height, width, in) float array
-        float32 or float64, which is also the result's.
+        float32 or float64, which is also the result's dtype.
     weight : (k, k, in // groups, out) float array
         Odd `k`, or odd rows and columns that differ; cross-correlation order, as in TensorFlow.
     bias : (out,) float array, optional
         Added to every pixel.
     groups : int
-        Input and output channels are split into this many independent convolutions.
+        Number of independent convolutions into which the channels are split.
 
     Returns
     -------
@@ -51,7 +52,7 @@ def conv2d(x: Array, weight: Array, bias: Array | None = None, groups: int = 1) 
 def conv2d_vjp(
     dy: Array, x: Array, weight: Array, bias: Array | None = None, groups: int = 1
 ) -> tuple[Array, Array, Array | None]:
-    """Gradients of `conv2d` with respect to `x`, `weight` and `bias`, given that of its result.
+    """Gradients of `conv2d` with respect to `x`, `weight` and `bias`, given the result's.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def conv2d_vjp(
     Raises
     ------
     ValueError
-        As `conv2d`, or if `dy` has not the result's shape and dtype.
+        As `conv2d`, or if `dy` does not have the result's shape and dtype.
     """
     _check_conv(x, weight, bias, groups)
     check_same_dtype(dy, (*x.shape[:3], weight.shape[3]), x)
@@ -82,7 +83,7 @@ def conv2d_vjp(
 
 
 def _squared(weight: Array) -> tuple[Array, tuple[slice, slice]]:
-    """A weight with zeros around it that make it square, and its own place in that."""
+    """Pad a weight with zeros to a square, and return where the weight lies in it."""
     rows, columns = weight.shape[:2]
     if rows == columns:
         return weight, (slice(None), slice(None))
@@ -104,7 +105,7 @@ def _convolve(x: Array, weight: Array) -> Array:
 
 
 def _convolve_vjp(dy: Array, x: Array, weight: Array) -> tuple[Array, Array]:
-    """Both gradients from the patches of `dy`: that of `x` is a convolution of them too."""
+    """Compute both gradients from patches of `dy`: that of `x` is also a convolution of them."""
     k, _, channels, features = weight.shape
     dx = np.empty(x.shape, x.dtype)
     split = _split(_reversed(weight), dy)
@@ -118,9 +119,9 @@ def _convolve_vjp(dy: Array, x: Array, weight: Array) -> tuple[Array, Array]:
 
 
 def _split(weight: Array, x: Array) -> Array:
-    """The weight as `bands` wants it multiplied."""
+    """Split the weight into one matrix for each matrix that `bands` yields."""
     k, _, channels, features = weight.shape
-    return weight.astype(x.dtype, copy=False).reshape(parts(k, channels), -1, features)
+    return weight.astype(x.dtype, copy=False).reshape(matrix_count(k, channels), -1, features)
 
 
 def _add_products(patches: list[Array], split: Array, out: Array) -> None:
@@ -147,17 +148,17 @@ def _join(groups: list[Array]) -> Array:
 
 def _check_conv(x: Array, weight: Array, bias: Array | None, groups: int) -> None:
     check_images(x)
-    if weight.ndim != 4 or any(side % 2 == 0 for side in weight.shape[:2]):
-        raise ValueError(f"weight must be (k, k, in, out) with odd k, got shape {weight.shape}")
+    odd = weight.ndim == 4 and all(side % 2 for side in weight.shape[:2])
+    check(odd, "the shape of weight", "(k, k, in, out) with odd k", weight.shape)
+    check(groups >= 1, "groups", "1 or more", groups)
     channels, features = x.shape[3], weight.shape[3]
-    if groups < 1 or channels != groups * weight.shape[2] or features % groups:
-        raise ValueError(
-            f"weight {weight.shape} in {groups} group(s) does not fit {channels} input channels"
-        )
+    fits = channels == groups * weight.shape[2] and features % groups == 0
+    needed = f"(k, k, {channels}/{groups}, a multiple of {groups}) for {groups} group(s)"
+    check(fits, "the shape of weight", needed, weight.shape)
     check_bias(bias, features)
 
 
 def check_bias(bias: Array | None, features: int) -> None:
-    """Raise ValueError unless there is no bias or one of `features` values."""
-    if bias is not None and bias.shape != (features,):
-        raise ValueError(f"bias must have shape ({features},), got {bias.shape}")
+    """Raise ValueError unless `bias` is None or has `features` values."""
+    if bias is not None:
+        check_shape("bias", bias, (features,))

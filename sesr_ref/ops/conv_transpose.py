@@ -1,9 +1,10 @@
-"""Transposed convolution, as a convolution to phases and a shuffle; its gradients below."""
+"""Transposed convolution, computed as a convolution to phases and a shuffle; its gradients."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from sesr_ref.limits import check
 from sesr_ref.ops.arrays import Array, check_images, check_same_dtype
 from sesr_ref.ops.conv import check_bias, conv2d, conv2d_vjp
 from sesr_ref.ops.rearrange import depth_to_space, depth_to_space_vjp
@@ -20,7 +21,7 @@ def conv_transpose2d(
     Parameters
     ----------
     x : (n, height, width, in) float array
-        float32 or float64, which is also the result's.
+        float32 or float64, which is also the result's dtype.
     weight : (k, k, in, out) float array
         ``k >= stride``.
     bias : (out,) float array, optional
@@ -28,7 +29,7 @@ def conv_transpose2d(
     stride : int
         The enlargement.
     padding : int, optional
-        Rows and columns cut off at the top and left; ``(k - stride + 1) // 2`` unless given.
+        Rows and columns cut off at the top and left; ``(k - stride + 1) // 2`` by default.
 
     Returns
     -------
@@ -41,8 +42,8 @@ def conv_transpose2d(
 
     Notes
     -----
-    Computed as a convolution to ``stride**2`` phases and depth-to-space, which costs no product
-    with a zero of a stuffed input.  FSRCNN's last layer (Dong et al., ECCV 2016, section 3.3).
+    Computed as a convolution to ``stride**2`` phases and depth-to-space, which avoids the products
+    with inserted zeros.  FSRCNN's last layer (Dong et al., ECCV 2016, section 3.3).
     """
     padding = _check_transpose(x, weight, bias, stride, padding)
     phases = conv2d(x, _phase_weight(weight, stride, padding))
@@ -79,7 +80,7 @@ def conv_transpose2d_vjp(
     Raises
     ------
     ValueError
-        As `conv_transpose2d`, or if `dy` has not the result's shape and dtype.
+        As `conv_transpose2d`, or if `dy` does not have the result's shape and dtype.
     """
     padding = _check_transpose(x, weight, bias, stride, padding)
     n, height, width, _ = x.shape
@@ -92,14 +93,14 @@ def conv_transpose2d_vjp(
 
 
 def _reach(kernel_size: int, stride: int, padding: int) -> int:
-    """How many input pixels to each side one output pixel of a transposed convolution reads."""
+    """How many input pixels to each side an output pixel of a transposed convolution reads."""
     return max((stride - 1 + padding) // stride, (kernel_size - 1 - padding) // stride)
 
 
 def _phase_taps(
     k: int, stride: int, padding: int
 ) -> np.ndarray[tuple[int, int], np.dtype[np.intp]]:
-    """Tap of the transposed kernel for (phase, tap of the phase's convolution); `k` means none."""
+    """Tap of the transposed kernel for each (phase, tap of its convolution); `k` means no tap."""
     reach = _reach(k, stride, padding)
     offsets = np.arange(-reach, reach + 1)
     taps = np.arange(stride)[:, None] + padding - stride * offsets
@@ -107,7 +108,7 @@ def _phase_taps(
 
 
 def _phase_weight(weight: Array, stride: int, padding: int) -> Array:
-    """(k, k, in, out) to (2r + 1, 2r + 1, in, stride * stride * out)."""
+    """Rearrange (k, k, in, out) to (2r + 1, 2r + 1, in, stride * stride * out)."""
     taps = _phase_taps(len(weight), stride, padding)
     padded = np.pad(weight, ((0, 1), (0, 1), (0, 0), (0, 0)))
     phases = padded[taps[:, :, None, None], taps]  # row phase, row, column phase, column, in, out
@@ -120,7 +121,7 @@ def _phase_weight_vjp(dphases: Array, k: int, stride: int, padding: int) -> Arra
     size, _, channels, features = dphases.shape
     split = dphases.reshape(size, size, channels, stride, stride, -1).transpose(3, 0, 4, 1, 2, 5)
     dpadded = np.zeros((k + 1, k + 1, channels, features // stride**2), dphases.dtype)
-    dpadded[taps[:, :, None, None], taps] = split  # a tap belongs to one phase: nothing to add up
+    dpadded[taps[:, :, None, None], taps] = split  # each tap belongs to one phase: no sums
     return dpadded[:k, :k]
 
 
@@ -128,13 +129,11 @@ def _check_transpose(
     x: Array, weight: Array, bias: Array | None, stride: int, padding: int | None
 ) -> int:
     check_images(x)
-    if weight.ndim != 4 or weight.shape[0] != weight.shape[1] or weight.shape[2] != x.shape[3]:
-        raise ValueError(f"weight {weight.shape} must be (k, k, {x.shape[3]}, out)")
+    fits = weight.ndim == 4 and weight.shape[1:3] == (len(weight), x.shape[3])
+    check(fits, "the shape of weight", f"(k, k, {x.shape[3]}, out)", weight.shape)
     k = len(weight)
-    if not 1 <= stride <= k:
-        raise ValueError(f"stride must be 1 to k = {k}, got {stride}")
+    check(1 <= stride <= k, "stride", f"1 to k = {k}", stride)
     padding = (k - stride + 1) // 2 if padding is None else padding
-    if not 0 <= padding < k:
-        raise ValueError(f"padding must be in [0, {k}), got {padding}")
+    check(0 <= padding < k, "padding", f"in [0, {k})", padding)
     check_bias(bias, weight.shape[3])
     return padding

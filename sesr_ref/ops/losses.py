@@ -1,4 +1,4 @@
-"""What training makes small, each with its gradient below, and their table."""
+"""Losses that training minimises, each followed by its gradient, and their table."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sesr_ref.limits import check, one_of
 from sesr_ref.ops.arrays import Array
 
 
 def l1_loss(y: Array, target: Array) -> float:
-    """Mean absolute error over all elements; ValueError if the shapes differ or hold none."""
+    """Mean absolute error over all elements; ValueError if shapes differ or are empty."""
     _check_pair(y, target)
     return float(np.mean(np.abs(y - target), dtype=np.float64))
 
@@ -25,7 +26,7 @@ def l1_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
 
 
 CHARBONNIER_EPSILON = 1e-3
-"""Where `charbonnier_loss` turns from square to absolute: a quarter of an 8-bit level."""
+"""Error where `charbonnier_loss` turns from square to absolute: a quarter of an 8-bit level."""
 
 
 def charbonnier_loss(y: Array, target: Array) -> float:
@@ -48,11 +49,11 @@ def _softened(error: Array) -> Array:
 
 
 L2_SCALE = 25.0
-"""What `l2_loss` multiplies the mean squared error by.
+"""Factor of `l2_loss` on the mean squared error.
 
-Its gradient is then that of `l1_loss` where an error is 1/50, five 8-bit levels, as a trained
-network's are.  Without it gradients are fifty times smaller, and Adam's epsilon of 1e-7, which is
-added to their size, slows down the weights with the smallest of them.
+With it, gradients equal those of `l1_loss` for errors of 1/50, five 8-bit levels, as in trained
+networks.  Without it they would be 25 times smaller, and Adam's epsilon of 1e-7, which is added to
+their size, would slow down the weights with the smallest gradients.
 """
 
 
@@ -70,14 +71,14 @@ def l2_loss_vjp(dloss: float, y: Array, target: Array) -> Array:
 
 
 LOG_MSE_FLOOR = 1e-6
-"""Added to a crop's mean squared error ahead of its logarithm: about the rounding to 8 bits.
+"""Added to a crop's mean squared error before its logarithm: about the rounding error of 8 bits.
 
-Without it the few crops of an even sky would outweigh all others.
+Without it a few crops of plain sky would outweigh all others.
 """
 
 
 def log_mse_loss(y: Array, target: Array) -> float:
-    """Mean over images of ``log(mean squared error + LOG_MSE_FLOOR)``: mean PSNR, negated."""
+    """Mean over images of ``log(mean squared error + LOG_MSE_FLOOR)``: a negated mean PSNR."""
     _check_pair(y, target)
     return float(np.mean(np.log(_squares(y, target) + LOG_MSE_FLOOR)))
 
@@ -97,7 +98,7 @@ def _squares(y: Array, target: Array) -> Array:
 
 
 class Terms(NamedTuple):
-    """A loss as a sum, which is what the kernels take.
+    """A loss as a sum of terms, for the kernels.
 
     ``absolute * mean(sqrt(error**2 + epsilon**2)) + square * mean(error**2)
     + log_mse * mean over images of log(mean(error**2) + floor)``
@@ -111,7 +112,7 @@ class Terms(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A function of output and target, its gradient for the output, and the same as terms."""
+    """A loss as a function of output and target, its gradient for the output, and its terms."""
 
     value: Callable[[Array, Array], float]
     vjp: Callable[[float, Array, Array], Array]
@@ -126,18 +127,18 @@ LOSSES = {
     "l2": Loss(l2_loss, l2_loss_vjp, Terms(square=L2_SCALE)),
     "log-mse": Loss(log_mse_loss, log_mse_loss_vjp, Terms(log_mse=1.0)),
 }
-"""What `sesr_ref.loss_and_grads` can minimise, by name."""
+"""Losses that `sesr_ref.loss_and_grads` computes, by name."""
 
 
 def loss_named(name: str, log_share: float = 0.0) -> Loss:
-    """Find a loss; with `log_share` times `log_mse_loss` added to it.
+    """Look up a loss, with `log_share` times `log_mse_loss` added to it.
 
     Parameters
     ----------
     name : str
         A key of `LOSSES`.
     log_share : float
-        Not negative.
+        At least 0.
 
     Returns
     -------
@@ -146,12 +147,10 @@ def loss_named(name: str, log_share: float = 0.0) -> Loss:
     Raises
     ------
     ValueError
-        If there is no such loss, or the share is negative or not finite.
+        If the loss is unknown, or the share is negative or not finite.
     """
-    if name not in LOSSES:
-        raise ValueError(f"the loss must be one of {sorted(LOSSES)}, got {name!r:.40}")
-    if not 0 <= log_share < math.inf:
-        raise ValueError(f"log_share must be finite and not negative, got {log_share}")
+    one_of("the loss", name, LOSSES)
+    check(0 <= log_share < math.inf, "log_share", "finite and not negative", log_share)
     return _with_share(LOSSES[name], log_share) if log_share else LOSSES[name]
 
 
@@ -168,6 +167,6 @@ def _with_share(loss: Loss, share: float) -> Loss:
 def _check_pair(y: Array, target: Array) -> None:
     if y.shape != target.shape or y.dtype != target.dtype or not y.size:
         raise ValueError(
-            f"output and target must be alike and not empty, got {y.dtype} of shape {y.shape} "
-            f"and {target.dtype} of shape {target.shape}"
+            "output and target must have one shape and dtype and not be empty, got "
+            f"{y.dtype} of shape {y.shape} and {target.dtype} of shape {target.shape}"
         )

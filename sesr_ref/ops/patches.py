@@ -1,10 +1,10 @@
-"""Patches of images as matrices, a band of rows at a time, so that BLAS does a convolution.
+"""Patches of images as matrices, a band of rows at a time, so that BLAS computes a convolution.
 
-Two layouts, by what copies fast.  With more than a few channels, a row of the matrix is *one* row
-of a patch, ``k * channels`` consecutive numbers; the same matrix read from its i-th image row on
-serves the i-th row of the kernel, so that a pixel is copied k times and not k * k times.  With few
-channels those copies would be of a handful of numbers; then a whole patch is a column of the
-matrix, and the copies run along the image's rows.
+There are two layouts, chosen by how fast they are copied.  With more than a few channels, a row of
+the matrix is *one* row of a patch, ``k * channels`` consecutive numbers.  The same matrix, read
+from its i-th image row on, serves the i-th row of the kernel, so a pixel is copied k times instead
+of k * k times.  With few channels such copies would be too short; then a whole patch is a column of
+the matrix, and the copies run along the image's rows.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import numpy as np
 from sesr_ref.ops.arrays import Array
 
 BAND_BYTES = 3 << 20
-"""Size of one band's matrix and products: within the last cache, and long enough for BLAS."""
+"""Size of one band's matrix and products: fits the last cache, and is long enough for BLAS."""
 BAND_ROWS = 9
-"""Fewest rows of a band, as those above and below it are copied for nothing."""
+"""Fewest rows of a band: the rows above and below it are copied again for each band."""
 FEW_CHANNELS = 3
 
 Matrices = Callable[[int], list[Array]]
-"""From the number of rows of the band: the matrices of what has been filled in."""
+"""Function from the number of rows of the current band to its matrices."""
 
 
-def parts(k: int, channels: int) -> int:
-    """How many matrices `bands` gives, over which a (k, k, channels, out) weight is split."""
+def matrix_count(k: int, channels: int) -> int:
+    """Number of matrices that `bands` yields; a (k, k, channels, out) weight is split likewise."""
     return 1 if k == 1 or channels <= FEW_CHANNELS else k
 
 
 def bands(x: Array, k: int, features: int) -> Iterator[tuple[int, slice, list[Array]]]:
-    """Patches around all pixels, zeros beyond the images' borders.
+    """Yield the patches around all pixels, with zeros beyond the images' borders.
 
     Parameters
     ----------
@@ -40,16 +40,17 @@ def bands(x: Array, k: int, features: int) -> Iterator[tuple[int, slice, list[Ar
     k : int
         Odd size of the patches.
     features : int
-        Numbers per pixel that the caller computes: they count for the size of a band.
+        Numbers per pixel that the caller computes; they count towards the size of a band.
 
     Yields
     ------
     image : int
         Index of the image.
     rows : slice
-        Some of its rows; all of them in turn.
-    matrices : list of (pixels, k * k * channels / parts) arrays
-        Their product-sum with the split weight is the convolution; valid until the next band.
+        The band's rows; the bands cover the image from top to bottom.
+    matrices : list of (pixels, k * k * channels / matrix_count) arrays
+        The sum of their products with the split weight is the convolution; valid until the next
+        band.
     """
     n, height, width, channels = x.shape
     if not x.size:
@@ -57,7 +58,7 @@ def bands(x: Array, k: int, features: int) -> Iterator[tuple[int, slice, list[Ar
     if k == 1:
         yield from ((i, slice(0, height), [x[i].reshape(-1, channels)]) for i in range(n))
         return
-    pad, split = k // 2, parts(k, channels)
+    pad, split = k // 2, matrix_count(k, channels)
     row_bytes = width * x.itemsize * (k * k * channels // split + features)
     count = min(height, max(BAND_ROWS, BAND_BYTES // row_bytes - 2 * pad))
     padded = np.zeros((count + 2 * pad, width + 2 * pad, channels), x.dtype)
@@ -70,7 +71,7 @@ def bands(x: Array, k: int, features: int) -> Iterator[tuple[int, slice, list[Ar
 
 
 def _fill_band(padded: Array, image: Array, top: int) -> None:
-    """Copy the rows from `top` on into the middle columns; rows outside the image become 0."""
+    """Copy the rows from `top` on to the middle columns; rows outside the image become 0."""
     first, last = max(top, 0), min(top + len(padded), len(image))
     pad = (padded.shape[1] - image.shape[1]) // 2
     padded[: first - top] = 0

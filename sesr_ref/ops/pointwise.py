@@ -1,4 +1,4 @@
-"""Operations on each value alone, sums of tensors; each with its gradient below."""
+"""Operations on single values, and sums of tensors, each followed by its gradient."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from sesr_ref.ops.arrays import Array, check_images, check_same_dtype
+from sesr_ref.limits import check, one_of
+from sesr_ref.ops.arrays import Array, check_images, check_same_dtype, check_shape
 
 
 def prelu(x: Array, slope: Array) -> Array:
@@ -17,7 +18,7 @@ def prelu(x: Array, slope: Array) -> Array:
     x : (n, height, width, channels) float array
         Its dtype is also the result's.
     slope : (channels,) float array
-        Of the negative side.
+        Slopes for negative values.
 
     Returns
     -------
@@ -30,7 +31,7 @@ def prelu(x: Array, slope: Array) -> Array:
     """
     _check_channels(x, slope=slope)
     slope = slope.astype(x.dtype, copy=False)
-    if (slope <= 1).all():  # then it is the larger of both; masked copies take three times as long
+    if (slope <= 1).all():  # then the result is max(x, slope * x): faster than masked copies
         y: Array = x * slope
         return np.maximum(y, x, out=y)
     y = np.minimum(x, 0)
@@ -40,7 +41,7 @@ def prelu(x: Array, slope: Array) -> Array:
 
 
 def prelu_vjp(dy: Array, x: Array, slope: Array) -> tuple[Array, Array]:
-    """Gradients of `prelu` with respect to `x` and `slope`; at 0 the negative side's."""
+    """Gradients of `prelu` with respect to `x` and `slope`; at 0 that of negative values."""
     _check_channels(x, slope=slope)
     check_same_dtype(dy, x.shape, x)
     dslope = np.einsum("nhwc,nhwc->c", dy, np.minimum(x, 0))
@@ -48,7 +49,7 @@ def prelu_vjp(dy: Array, x: Array, slope: Array) -> tuple[Array, Array]:
 
 
 def _gated(dy: Array, x: Array, slope: Array) -> Array:
-    """``dy`` where `x` is above 0, ``slope * dy`` elsewhere; products with 0 and 1 beat a mask."""
+    """``dy`` where `x` is above 0, ``slope * dy`` elsewhere; faster by products than by a mask."""
     positive = x > 0
     dx: Array = (~positive).astype(x.dtype)
     dx *= slope
@@ -78,7 +79,7 @@ def leaky_relu(x: Array, slope: float) -> Array:
 
 
 def leaky_relu_vjp(dy: Array, x: Array, slope: float) -> Array:
-    """Gradient of `leaky_relu` with respect to `x`; at 0 the negative side's."""
+    """Gradient of `leaky_relu` with respect to `x`; at 0 that of negative values."""
     check_same_dtype(dy, x.shape, x)
     return _gated(dy, x, np.full(x.shape[3], slope, x.dtype))
 
@@ -128,11 +129,11 @@ def tanh_vjp(dy: Array, x: Array) -> Array:
 
 _ERF = np.frompyfunc(math.erf, 1, 1)
 _CUBIC = 0.044715
-"""Of GELU's approximation by tanh (Hendrycks and Gimpel, 2016)."""
+"""Constant of GELU's approximation by tanh (Hendrycks and Gimpel, 2016)."""
 
 
 def gelu(x: Array, approximate: str = "none") -> Array:
-    """``x * Phi(x)``, Phi the normal distribution's; "tanh" is the usual approximation of it."""
+    """``x * Phi(x)``, Phi the normal distribution function; "tanh" is its usual approximation."""
     check_images(x)
     y: Array = x * _normal(x, approximate)
     return y
@@ -152,18 +153,17 @@ def gelu_vjp(dy: Array, x: Array, approximate: str = "none") -> Array:
 
 
 def _normal(x: Array, approximate: str) -> Array:
-    """The normal distribution's share below `x`, or its approximation."""
+    """The normal distribution function at `x`, or its approximation."""
+    one_of("approximate", approximate, ("none", "tanh"))
     if approximate == "none":
         share: Array = _ERF(x / math.sqrt(2)).astype(x.dtype) / 2 + x.dtype.type(0.5)
         return share
-    if approximate != "tanh":
-        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r:.40}")
     y: Array = np.tanh(x.dtype.type(math.sqrt(2 / math.pi)) * (x + _CUBIC * x**3)) / 2
     return y + x.dtype.type(0.5)
 
 
 def gain(x: Array, gain: Array) -> Array:
-    """``x * gain``, one factor a channel."""
+    """``x * gain``, one factor per channel."""
     _check_channels(x, gain=gain)
     y: Array = x * gain.astype(x.dtype, copy=False)
     return y
@@ -186,7 +186,7 @@ def batch_norm(
     x : (n, height, width, channels) float array
         Its dtype is also the result's.
     scale, offset, mean, var : (channels,) float arrays
-        One value a channel; `var` is not negative.
+        One value per channel; `var` is not negative.
     eps : float
         Added to the variances.
 
@@ -197,15 +197,14 @@ def batch_norm(
     Raises
     ------
     ValueError
-        If a parameter has not one value a channel, or a variance is negative.
+        If a parameter does not have one value per channel, or a variance is negative.
 
     Notes
     -----
     Ioffe and Szegedy, "Batch Normalization" (ICML 2015), as at inference.
     """
     _check_channels(x, scale=scale, offset=offset, mean=mean, var=var)
-    if (var < 0).any():
-        raise ValueError(f"variances must not be negative, got {var.min():g}")
+    check(not (var < 0).any(), "every variance", "0 or more", var.min())
     factor = scale / np.sqrt(var + var.dtype.type(eps))
     y: Array = (x - mean.astype(x.dtype)) * factor.astype(x.dtype) + offset.astype(x.dtype)
     return y
@@ -214,7 +213,7 @@ def batch_norm(
 def batch_norm_vjp(
     dy: Array, x: Array, scale: Array, offset: Array, mean: Array, var: Array, eps: float = 1e-5
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Gradients of `batch_norm`; those of the stored statistics are 0, for nothing learns them."""
+    """Gradients of `batch_norm`; those of the stored statistics are 0: they are not learned."""
     _check_channels(x, scale=scale, offset=offset, mean=mean, var=var)
     check_same_dtype(dy, x.shape, x)
     inverse = (1 / np.sqrt(var + var.dtype.type(eps))).astype(x.dtype)
@@ -226,15 +225,12 @@ def batch_norm_vjp(
 def _check_channels(x: Array, **params: Array) -> None:
     check_images(x)
     for name, value in params.items():
-        if value.shape != x.shape[3:]:
-            raise ValueError(f"{name} must have shape {x.shape[3:]}, got {value.shape}")
+        check_shape(name, value, x.shape[3:])
 
 
 def multiply(x: Array, y: Array) -> Array:
-    """Product of two tensors; `y` of one channel is repeated over the channels of `x`."""
-    _check_alike((x, y))
-    if y.shape not in (x.shape, (*x.shape[:3], 1)):
-        raise ValueError(f"cannot multiply an array of shape {x.shape} by one of {y.shape}")
+    """Product of two tensors; if `y` has one channel, it is repeated over the channels of `x`."""
+    _check_one_shape("multiply", x, y)
     z: Array = x * y
     return z
 
@@ -247,7 +243,7 @@ def multiply_vjp(dz: Array, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def add(*xs: Array) -> Array:
-    """Sum of tensors; those of one channel are repeated over the channels of the first.
+    """Sum of tensors; one-channel tensors are repeated over the channels of the first.
 
     Parameters
     ----------
@@ -257,19 +253,15 @@ def add(*xs: Array) -> Array:
     Returns
     -------
     (n, height, width, channels) float array
-        A new array, also for one operand.
+        A new array, even for one operand.
 
     Raises
     ------
     ValueError
-        If a shape neither equals the first one nor is that with one channel, or dtypes differ.
+        If a shape differs from the first one by more than having one channel, or dtypes differ.
     """
-    _check_alike(xs)
-    first = xs[0]
-    for other in xs[1:]:
-        if other.shape not in (first.shape, (*first.shape[:3], 1)):
-            raise ValueError(f"cannot add an array of shape {other.shape} to one of {first.shape}")
-    total = first.copy()
+    _check_one_shape("add", *xs)
+    total = xs[0].copy()
     for other in xs[1:]:
         total += other
     return total
@@ -299,8 +291,16 @@ def concat_vjp(dy: Array, *xs: Array) -> tuple[Array, ...]:
 def _check_alike(xs: tuple[Array, ...]) -> None:
     for x in xs:
         check_images(x)
-    if len({x.dtype for x in xs}) > 1:
-        raise ValueError(f"operands must have one dtype, got {[str(x.dtype) for x in xs]}")
+    dtypes = [x.dtype for x in xs]
+    check(len(set(dtypes)) <= 1, "the dtypes of operands", "equal", dtypes)
+
+
+def _check_one_shape(verb: str, first: Array, *others: Array) -> None:
+    """The others must have the first one's shape, or that with one channel."""
+    _check_alike((first, *others))
+    for other in others:
+        if other.shape not in (first.shape, (*first.shape[:3], 1)):
+            raise ValueError(f"cannot {verb} arrays of shapes {first.shape} and {other.shape}")
 
 
 def shift(x: Array, offset: float) -> Array:
@@ -338,7 +338,7 @@ def clip(x: Array, low: float, high: float) -> Array:
 
 
 def clip_vjp(dy: Array, x: Array, low: float, high: float) -> Array:
-    """Gradient of `clip`: that of the result inside [low, high], 0 outside (as TensorFlow's)."""
+    """Gradient of `clip`: `dy` inside [low, high], 0 outside (as TensorFlow's)."""
     check_same_dtype(dy, x.shape, x)
     dx: Array = dy * ((x >= x.dtype.type(low)) & (x <= x.dtype.type(high)))
     return dx

@@ -1,9 +1,10 @@
-"""Operations that move or interpolate pixels; each with its gradient below."""
+"""Operations that move or interpolate pixels, each followed by its gradient."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from sesr_ref.limits import check, one_of
 from sesr_ref.ops.arrays import Array, check_images, check_same_dtype
 from sesr_ref.ops.resampling import resample_matrix
 
@@ -16,7 +17,7 @@ def depth_to_space(x: Array, block: int, mode: str = "DCR") -> Array:
     x : (n, height, width, block**2 * channels) array
         Any dtype.
     block : int
-        The enlargement, from 1 on.
+        The enlargement, at least 1.
     mode : {"DCR", "CRD"}
         Channel ``(row*b + column)*c + channel`` (TensorFlow) or ``(channel*b + row)*b + column``
         (PyTorch's pixel_shuffle).
@@ -28,12 +29,11 @@ def depth_to_space(x: Array, block: int, mode: str = "DCR") -> Array:
     Raises
     ------
     ValueError
-        If the channels do not divide by ``block**2`` or the mode is unknown.
+        If the channels are not a multiple of ``block**2`` or the mode is unknown.
     """
     _check_block(x, block)
     n, height, width, channels = x.shape
-    if channels % block**2:
-        raise ValueError(f"{channels} channels do not divide by {block}**2")
+    check(channels % block**2 == 0, "channels", f"a multiple of {block}**2", channels)
     split, order, _ = _layout(mode, block, channels // block**2)
     y = x.reshape(n, height, width, *split).transpose(order)
     return y.reshape(n, height * block, width * block, channels // block**2)
@@ -43,33 +43,30 @@ def depth_to_space_vjp(dy: Array, block: int, mode: str = "DCR") -> Array:
     """Gradient of `depth_to_space`, which is its inverse (space-to-depth)."""
     _check_block(dy, block)
     n, height, width, channels = dy.shape
-    if height % block or width % block:
-        raise ValueError(f"{height} x {width} pixels do not divide by {block}")
+    fits = height % block == width % block == 0
+    check(fits, "height and width", f"multiples of {block}", (height, width))
     _, _, back = _layout(mode, block, channels)
     dx = dy.reshape(n, height // block, block, width // block, block, channels).transpose(back)
     return dx.reshape(n, height // block, width // block, block**2 * channels)
 
 
 def _check_block(x: Array, block: int) -> None:
-    if x.ndim != 4 or block < 1:
-        raise ValueError(
-            f"need (n, height, width, channels) and a block >= 1, got {x.shape}, {block}"
-        )
+    check(x.ndim == 4, "the shape of x", "(n, height, width, channels)", x.shape)
+    check(block >= 1, "block", "1 or more", block)
 
 
 def _layout(
     mode: str, block: int, channels: int
 ) -> tuple[tuple[int, int, int], tuple[int, ...], tuple[int, ...]]:
-    """How the channel axis splits, its order among the pixels', and the way back."""
+    """How the channel axis splits, the order of all axes, and the inverse order."""
+    one_of("mode", mode, ("DCR", "CRD"))
     if mode == "DCR":
         return (block, block, channels), (0, 1, 3, 2, 4, 5), (0, 1, 3, 2, 4, 5)
-    if mode == "CRD":
-        return (channels, block, block), (0, 1, 4, 2, 5, 3), (0, 1, 3, 5, 2, 4)
-    raise ValueError(f"mode must be 'DCR' or 'CRD', got {mode!r}")
+    return (channels, block, block), (0, 1, 4, 2, 5, 3), (0, 1, 3, 5, 2, 4)
 
 
 def resize(x: Array, upscale: int, mode: str = "bicubic") -> Array:
-    """Enlarge by an integer factor, separably, rows first.
+    """Enlarge by an integer factor, first along the height, then along the width.
 
     Parameters
     ----------
@@ -100,8 +97,8 @@ def resize_vjp(dy: Array, x: Array, upscale: int, mode: str = "bicubic") -> Arra
 def cut_channels(x: Array, start: int, stop: int) -> Array:
     """Channels `start` up to `stop`."""
     check_images(x)
-    if not 0 <= start < stop <= x.shape[3]:
-        raise ValueError(f"channels {start} to {stop} of {x.shape[3]}")
+    valid = 0 <= start < stop <= x.shape[3]
+    check(valid, "start and stop", f"0 <= start < stop <= {x.shape[3]}", (start, stop))
     return x[..., start:stop].copy()
 
 
@@ -114,17 +111,17 @@ def cut_channels_vjp(dy: Array, x: Array, start: int, stop: int) -> Array:
 
 
 def pad(x: Array, size: int) -> Array:
-    """Add `size` zeros on every side, or cut off as many pixels if it is negative."""
+    """Add `size` zeros on every side; if it is negative, cut off as many pixels instead."""
     check_images(x)
-    if min(x.shape[1:3]) + 2 * size < 1:
-        raise ValueError(f"nothing is left of {x.shape[1]} x {x.shape[2]} pixels less {-size}")
+    padded = tuple(side + 2 * size for side in x.shape[1:3])
+    check(min(padded) >= 1, "the padded size", "at least 1 x 1", padded)
     if size < 0:
         return x[:, -size:size, -size:size].copy()
     return np.pad(x, ((0, 0), (size, size), (size, size), (0, 0)))
 
 
 def pad_vjp(dy: Array, x: Array, size: int) -> Array:
-    """Gradient of `pad`, which is its counterpart."""
+    """Gradient of `pad`: cut off what it added, or add zeros where it cut."""
     n, height, width, channels = x.shape
     check_same_dtype(dy, (n, height + 2 * size, width + 2 * size, channels), x)
     return pad(dy, -size)

@@ -1,6 +1,6 @@
-"""Separable resampling weights: which samples, how much of each, along one axis.
+"""Separable resampling weights: which samples contribute how much, along one axis.
 
-One definition for the `Resize` layer and for `sesr_ref.imresize`.
+One definition serves the `Resize` layer and `sesr_ref.imresize`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sesr_ref.limits import check, one_of
 from sesr_ref.ops.arrays import Array
 
 Float64 = npt.NDArray[np.float64]
@@ -56,7 +57,7 @@ class Resampling:
     weights: Float64
 
     def apply(self, x: npt.NDArray[Any], axis: int) -> Array:
-        """Resample along `axis`; taps are summed in order, so bits do not depend on a BLAS."""
+        """Resample along `axis`; taps are summed in order, so the bits do not depend on a BLAS."""
         dtype = x.dtype if x.dtype == np.float32 else np.dtype(np.float64)
         shape = [1] * x.ndim
         shape[axis] = len(self.taps)
@@ -66,7 +67,7 @@ class Resampling:
         return y
 
     def apply_transposed(self, dy: Array, axis: int) -> Array:
-        """Gradient of `apply`: add every output back to the samples it was made of."""
+        """Gradient of `apply`: add every output back to the samples it was computed from."""
         moved = np.moveaxis(dy, axis, 0)
         dx = np.zeros((self.size, *moved.shape[1:]), dy.dtype)
         for tap, weight in zip(self.taps.T, self.weights.T, strict=True):
@@ -83,13 +84,13 @@ def resample_matrix(
     Parameters
     ----------
     size : int
-        Samples along the axis, from 1 on.
+        Samples along the axis, at least 1.
     factor : float
         Above 0; below 1 the kernel is stretched so that it also smooths (antialiasing).
     mode : str
         A key of `MODES`.
     length : int, optional
-        Output samples; ``ceil(size * factor)`` unless given.
+        Output samples; ``ceil(size * factor)`` by default.
 
     Returns
     -------
@@ -101,10 +102,9 @@ def resample_matrix(
     ValueError
         If the mode is unknown, or size or factor is not positive.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {sorted(MODES)}, got {mode!r}")
-    if size < 1 or not (factor > 0 and math.isfinite(factor)):
-        raise ValueError(f"cannot resample {size} samples by {factor}")
+    one_of("mode", mode, MODES)
+    check(size >= 1, "the number of samples", "1 or more", size)
+    check(factor > 0 and math.isfinite(factor), "factor", "positive and finite", factor)
     kernel, width, edge = MODES[mode]
     length = math.ceil(size * factor) if length is None else length
     stretch = max(1.0, 1.0 / factor)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sesr_ref.ops.arrays import Array, check_images, check_same_dtype
+from sesr_ref.ops.arrays import Array, check_images, check_same_dtype, check_shape
 from sesr_ref.ops.conv import check_bias
 
 Taps = tuple[tuple[float, ...], ...]
@@ -22,9 +22,9 @@ def stencil(x: Array, taps: Taps, factor: Array | None = None, bias: Array | Non
     x : (n, height, width, channels) float array
         Its dtype is also the result's.
     taps : tuple of rows of float
-        Odd in both directions.
+        An odd number in both directions.
     factor, bias : (channels,) float arrays, optional
-        One value a channel.
+        One value per channel.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def stencil(x: Array, taps: Taps, factor: Array | None = None, bias: Array | Non
     Raises
     ------
     ValueError
-        If factors or biases are not one a channel.
+        If there is not one factor or bias per channel.
 
     Notes
     -----
@@ -64,8 +64,8 @@ def stencil_vjp(
 def _check(x: Array, factor: Array | None, bias: Array | None) -> None:
     check_images(x)
     check_bias(bias, x.shape[3])
-    if factor is not None and factor.shape != x.shape[3:]:
-        raise ValueError(f"factor must have shape {x.shape[3:]}, got {factor.shape}")
+    if factor is not None:
+        check_shape("factor", factor, x.shape[3:])
 
 
 def _summed(x: Array, taps: Taps) -> Array:

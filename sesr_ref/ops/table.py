@@ -1,4 +1,4 @@
-"""The choice of an implementation, as a value that is passed around."""
+"""The choice of an implementation, as a value that is passed to functions."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from sesr_ref.extras import need
+from sesr_ref.limits import check
 from sesr_ref.ops import conv, conv_transpose, pointwise, rearrange
 from sesr_ref.ops.arrays import Array
 
 
 @dataclass(frozen=True)
 class Ops:
-    """The operations that have more than one implementation, and what a whole network may use.
+    """The operations that have more than one implementation, and kernels for whole networks.
 
-    `network`, where given, runs a whole collapsed network at once: ``network(net, params, x)``.
-    It answers None for what it cannot take (a dtype, a kind of layer); the operations then do.
-    `margin` is what makes tiles exact then, ``margin(net)`` -> (pixels that a tile needs beyond its
-    own on each side, multiple of pixels at which it begins).
-    `gradients` does so for a training step: ``gradients(net, params, x, target, terms)`` ->
-    (loss, dict), the loss being the sum that `losses.Terms` states.
-    `adam` changes as many weights as it can, with the bits of `optimiser.Adam`, and says how many.
+    `network`, if given, runs a whole collapsed network at once: ``network(net, params, x)``.  It
+    returns None for what it does not support (a dtype, a kind of layer); the single operations then
+    run.  `margin` says what makes its tiles exact: ``margin(net)`` -> (pixels that a tile needs
+    beyond its own on each side, multiple of pixels at which it starts).
+    `gradients` computes a training step: ``gradients(net, params, x, target, terms)`` ->
+    (loss, dict), or None; the loss is the sum that `losses.Terms` states.
+    `adam` updates as many weights as it can, with the same bits as `optimiser.Adam`, and returns
+    how many.
     """
 
     name: str
@@ -47,19 +49,19 @@ class Ops:
 
 
 REFERENCE = Ops("reference")
-"""NumPy alone: the oracle."""
+"""NumPy only: the oracle."""
 
 
 def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
-    """Numba's kernels (extra ``fast``); compiled when first used and cached on disk.
+    """Numba kernels (extra ``fast``), compiled at their first use and cached on disk.
 
     Parameters
     ----------
     winograd : bool, optional
-        Whether 3 x 3 and 5 x 5 convolutions use Winograd's algorithm; None takes what is faster.
+        Whether 3 x 3 and 5 x 5 convolutions use Winograd's algorithm; None chooses the faster way.
     threads : int, optional
-        How many to use, which changes no bit of any result; None takes the processors of this
-        process, at most ``NUMBA_NUM_THREADS`` (or ``OMP_NUM_THREADS``) where that is set.
+        Number of threads, which changes no bit of any result; None uses the processors of this
+        process, at most ``NUMBA_NUM_THREADS`` (or ``OMP_NUM_THREADS``) if that is set.
 
     Returns
     -------
@@ -68,39 +70,38 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     Raises
     ------
     ImportError
-        When Numba is not installed, with the extra's name, or NUMBA_DISABLE_JIT turns it off.
+        If Numba is not installed, naming the extra, or if NUMBA_DISABLE_JIT turns it off.
     ValueError
-        If `threads` is no integer from 1 on, or `winograd` none of its three values.
+        If `threads` is not a positive integer, or `winograd` not one of its three values.
 
     Notes
     -----
-    *Same bits*, run after run on one machine: for any number of threads, batch, tiles, bands and
-    layout of the images; alone or beside other calls; in a child process.  Each output's sum has
-    one order, written down in the kernels, and no fast-math flag lets the compiler change it.
-    Linear blocks are collapsed by NumPy ahead of that, once, with the bits of its BLAS.
+    *Same bits*, run after run on one machine: for any number of threads, batch size, tiles, bands
+    and layout of the images; alone or concurrently with other calls; in a child process.  Each
+    output's sum has one order, fixed in the kernels, and no fast-math flag lets the compiler change
+    it.  NumPy collapses linear blocks before that, once, with the bits of its BLAS.
 
-    *Not the same bits*, but within float32's rounding: with and without `winograd`; beside
+    *Different bits*, but within float32's rounding: with and without `winograd`; compared with
     `REFERENCE`, whose sums are a BLAS's; on another instruction set, since AVX2, AVX-512 and NEON
-    multiply and add with one rounding and SSE2 and scalar code with two; a training step of
-    another image size, batch or instruction set, since a gradient's partial sums are a vector's
-    lanes and those of some images.
+    multiply and add with one rounding but SSE2 and scalar code with two; in a training step with
+    another image size, batch or instruction set, since a gradient's partial sums depend on the
+    vector's lanes and on groups of images.
 
-    *What is not taken*: float64 runs on NumPy.  A network with a convolution beyond 31 x 31 runs
-    layer by layer, and so does the training of one with groups, `Concat`, `Resize`, convolutions
-    other than 1, 3 and 5 wide, or more than activations behind an enlargement: convolutions up to
-    31 x 31 by the kernels, the other layers by NumPy.
+    *Not supported by the kernels*: float64 runs on NumPy.  A network with a convolution beyond
+    31 x 31 runs layer by layer, and so does the training of a network with groups, `Concat`,
+    `Resize`, convolutions other than 1, 3 and 5 wide, or other layers than activations after an
+    enlargement: convolutions up to 31 x 31 then use the kernels, the other layers NumPy.
 
     *Processes and threads*: each call starts plain Python threads and joins them; compiled code
     runs without the interpreter's lock.  Numba's threading layers (TBB, OpenMP, workqueue) are not
-    used, so nothing is there that hangs after a fork or refuses nested or concurrent calls: fork,
-    spawn and calls from several threads all work.
+    used, since they may hang after a fork or reject nested or concurrent calls: fork, spawn and
+    calls from several threads all work.
     """
-    if winograd not in (None, True, False):
-        raise ValueError(f"winograd must be True, False or None, got {winograd!r:.200}")
+    check(winograd in (None, True, False), "winograd", "True, False or None", winograd)
     numba = need("numba", "fast", "the fast kernels")
     if getattr(numba.config, "DISABLE_JIT", False):
         raise ImportError(
-            "the fast kernels need Numba's compiler, which NUMBA_DISABLE_JIT turns off: "
+            "the fast kernels need Numba's compiler, but NUMBA_DISABLE_JIT turns it off: "
             "unset it or use REFERENCE"
         )
     import sesr_kernels
@@ -113,7 +114,7 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
 
 
 def _either(kernel: Callable[..., Any], reference: Callable[..., Any]) -> Callable[..., Any]:
-    """The kernel's answer, or the reference's where that is None."""
+    """Return the kernel's result, or the reference's if the kernel returns None."""
 
     def operation(*args: Any, **kwargs: Any) -> Any:
         result = kernel(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The oracle: bounds, comparison, golden packs, proofs of collapse."""
+"""The oracle: error bounds, comparison, golden packs, proofs of collapse."""
 
 from sesr_ref.verify.bounds.walk import SIGMAS, error_bounds
 from sesr_ref.verify.comparison.compare import Comparison, compare

@@ -1,4 +1,4 @@
-"""Whether two networks compute the same, tensor by tensor."""
+"""Check that two networks compute the same result, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sesr_ref.verify.bounds.walk import walk
 from sesr_ref.verify.proof import compared
 
 KNOWN_ULPS = 4
-"""Of each value: how well equivalent networks' parameters are known, one by one."""
+"""Uncertainty of each parameter of equivalent networks, in units in its last place."""
 
 
 def assert_equivalent(
@@ -26,25 +26,25 @@ def assert_equivalent(
     x: Array | None = None,
     dtype: str = "float64",
 ) -> None:
-    """Assert that two networks compute the same, in every tensor that both name and the output.
+    """Assert that two networks compute the same output and the same tensors of common names.
 
     Parameters
     ----------
     net_a, params_a, net_b, params_b
-        With linear blocks, which are collapsed, or without.
+        Networks and their parameters; linear blocks are collapsed.
     x : (n, height, width, channels) float array, optional
-        The input; random unless given.
+        The input; random by default.
     dtype : {"float64", "float32"}
-        In which to run both.  Each parameter counts as known to `KNOWN_ULPS` units in its own last
-        place, those of linear blocks as well as a collapse in their own type is, and tensors to
-        eight standard deviations of both networks' errors.  So a network collapsed in float32, in
-        any order of its sums, equals its expanded form; in float64 one whose block is scaled by
-        1 + 1e-5 does not, which in float32 drowns in the rounding errors of the sums.
+        The dtype in which both run.  Each parameter is taken as known to `KNOWN_ULPS` units in its
+        last place, those of linear blocks to the accuracy of a collapse in their own dtype, and
+        tensors to eight standard deviations of both networks' errors.  So a network collapsed in
+        float32, in any order of its sums, equals its expanded form.  A network whose block is
+        scaled by 1 + 1e-5 differs in float64; in float32 the rounding errors of the sums hide that.
 
     Raises
     ------
     AssertionError
-        Naming the first tensor that differs by more than both networks' bounds together.
+        Naming the first tensor that differs by more than the sum of both networks' bounds.
     ValueError
         If networks, parameters or the input do not fit.
 
@@ -73,7 +73,7 @@ def assert_equivalent(
 def _known_tensors(
     net: Network, params: Params, x: Array, dtype: str
 ) -> dict[str, tuple[Array, Array]]:
-    """Each tensor with how well it is known, the parameters being rounded ones; output last."""
+    """Each tensor with its uncertainty, for parameters rounded to `dtype`; the output last."""
     own: Params = {name: array.astype(dtype) for name, array in params.items()}
     tensors = forward(collapsed(net), collapse_params(net, own), x)
     model = prepare(net, own, Arithmetic(dtype, dtype))
@@ -85,8 +85,8 @@ def _known_tensors(
 
 def _known_parameters(net: Network, own: Params, params: Params) -> Params:
     """Variances of collapsed parameters: a collapse in their type, a few units of each value."""
-    # a linear block's collapse sums hundreds of products and errs by a share of those; a weight
-    # given as it is cannot tell what it was the sum of
+    # the error of a linear block's collapse depends on hundreds of products; of a weight that is
+    # given collapsed, these products are unknown
     kinds = [array.dtype.name for array in (*params.values(), *own.values())]
     kind = max(kinds, key=lambda name: format_named(name).unit)
     model, unit = prepare(net, own, Arithmetic(kind, kind)), format_named(kind).unit

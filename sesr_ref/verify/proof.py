@@ -1,4 +1,4 @@
-"""Proof that a network's collapse is right: exactly, and in floating point within its bounds."""
+"""Prove that a network's collapse is right: exactly, and in floating point within its bounds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from sesr_ref.collapse import (
 )
 from sesr_ref.execute import backward, forward
 from sesr_ref.layers.composite import INPUT
+from sesr_ref.limits import check
 from sesr_ref.linear.compose import Step, magnitudes, numbers_of, roundings
 from sesr_ref.linear.numbers import Affine, Taps, dense, diagonal_blocks
 from sesr_ref.linear.part import part_of
@@ -32,18 +33,18 @@ from sesr_ref.verify.bounds.walk import error_bounds
 from sesr_ref.verify.golden.exact import FIXED, Anything, conv2d, fractions
 
 SMALL = 3
-"""Channels of the small case in rational arithmetic, which has twice as many inside a block."""
+"""Channels of the small case in rational arithmetic; a block has twice as many inside."""
 FEW = 2
-"""The same of composites, whose bodies are longer."""
+"""The same for composites, whose bodies are longer."""
 GRADIENT_ROUNDINGS = 1 << 10
-"""Units of roundoff, of a block's largest gradient, by which gradients may differ."""
+"""By how many units of roundoff of a block's largest gradient the gradients may differ."""
 
 
 class Check(NamedTuple):
     """One statement and how well it holds.
 
-    `worst` is the largest difference, `used` its share of what is allowed (anything above 1 fails),
-    `ulp` the difference in units in the last place of the array's largest value.
+    `worst` is the largest difference, `used` its share of what is allowed (above 1 the check
+    fails), `ulp` the difference in units in the last place of the array's largest value.
     """
 
     name: str
@@ -53,19 +54,19 @@ class Check(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether no more than what is allowed is used."""
+        """Whether the differences are allowed."""
         return self.used <= 1
 
 
 def prove(
     net: Network, params: Params, seed: int = 0, size: tuple[int, int] = (0, 0)
 ) -> list[Check]:
-    """Check the collapse of a network's linear blocks in every way there is.
+    """Check the collapse of a network's linear blocks in every way.
 
-    In rational arithmetic, exactly, on a small part of the network's own weights: Algorithms 1 and
-    2 against the closed form, the expanded against the collapsed blocks.  Then in float64 and
-    float32: all weights, every named tensor (interior and border apart) and the gradients of every
-    parameter.
+    First in rational arithmetic, exactly, on a small part of the network's own weights: Algorithms
+    1 and 2 against the closed form, expanded against collapsed blocks.  Then in float64 and
+    float32: all weights, every named tensor (interior and border separately) and the gradients of
+    every parameter.
 
     Parameters
     ----------
@@ -74,9 +75,9 @@ def prove(
     params : dict of arrays
         Its parameters.
     seed : int
-        Of the random image and gradient.
+        Seed of the random image and gradient.
     size : (int, int)
-        Of the image; at least so large, unless given, that it has an interior.
+        Height and width of the image; by default large enough to have an interior.
 
     Returns
     -------
@@ -86,14 +87,13 @@ def prove(
     Raises
     ------
     ValueError
-        If there are no linear blocks, or ones that have no expanded form, or for a negative seed.
+        If there are no linear blocks, one has no expanded form, or the seed is negative.
     """
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}")
+    check(seed >= 0, "seed", "0 or more", seed)
     check_params(net, params)
     if not composites(net):
-        raise ValueError(f"{net.name} has no linear blocks: there is no collapse to prove")
-    expanded(net)  # refuses blocks without an expanded form
+        raise ValueError(f"{net.name} has no linear blocks, so there is no collapse to prove")
+    expanded(net)  # rejects blocks without an expanded form
     checks = list(_rational(net, params, np.random.default_rng(seed)))
     margin = halo(net)
     height, width = (
@@ -110,14 +110,14 @@ def prove(
 
 
 def algorithm1(expand: Anything, project: Anything) -> Anything:
-    """Algorithm 1 as the paper states it: a block's response to an identity batch.
+    """Algorithm 1 of the paper: a block's response to a batch of impulses.
 
     Parameters
     ----------
     expand : (k, k, in, p) array
         Floats or fractions.
     project : (1, 1, p, out) array
-        Of the same kind.
+        Of the same kind as `expand`.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def algorithm1(expand: Anything, project: Anything) -> Anything:
 
 
 def algorithm2(weight: Anything) -> Anything:
-    """Algorithm 2: the weight of a short residual, 1 at the middle tap from a channel to itself."""
+    """Algorithm 2: the weight of a short residual, 1 at the middle tap of each channel."""
     residual = np.zeros_like(weight)
     middle = len(weight) // 2
     for c in range(weight.shape[2]):
@@ -144,24 +144,24 @@ def algorithm2(weight: Anything) -> Anything:
 
 
 def run_body(block: Linear, channels: int, own: dict[str, Anything], x: Anything) -> Anything:
-    """A composite layer by layer, by its definition: its input goes on as zeros.
+    """Compute a composite layer by layer, by its definition: zeros extend its input.
 
     Parameters
     ----------
     block : Linear
         The composite.
     channels : int
-        Of its input.
+        Channels of its input.
     own : dict of arrays
         Its parameters by their short names; floats or fractions.
     x : (n, height, width, channels) array
-        Of the same kind.
+        Of the same kind as the parameters.
 
     Returns
     -------
     (n, height, width, out) array
     """
-    # each layer pads what it reads with zeros; with so many around the image none of them gets in
+    # each layer pads its input with zeros; this margin keeps them from affecting the image
     margin = max(block.facts(channels).radius)
     around = ((0, 0), (margin, margin), (margin, margin), (0, 0))
     tensors = {INPUT: np.pad(x, around, constant_values=x.dtype.type(0) if margin else 0)}
@@ -190,17 +190,17 @@ JOINED: dict[type[Layer], Callable[[Any, list[Anything]], Anything]] = {
 
 
 def impulse_response(block: Linear, channels: int, own: dict[str, Anything]) -> Anything:
-    """Weight of a composite by Algorithm 1: its response to one pixel a channel, less its bias.
+    """Weight of a composite by Algorithm 1: its response to an impulse per channel, less its bias.
 
     Parameters
     ----------
     block, channels, own
-        As `run_body` takes them.
+        As for `run_body`.
 
     Returns
     -------
     (rows, columns, in, out) array
-        Dense, also where the collapsed convolution has groups.
+        Dense, even if the collapsed convolution has groups.
     """
     rows, columns = block.facts(channels).sides
     like = next(iter(own.values()), np.zeros(1))
@@ -214,7 +214,7 @@ def impulse_response(block: Linear, channels: int, own: dict[str, Anything]) -> 
 
 
 def _rational(net: Network, params: Params, rng: np.random.Generator) -> Iterator[Check]:
-    """Each block in fractions on an image that is mostly border."""
+    """Check each block in fractions on an image that is mostly border."""
     for each in composites(net):
         block, channels, own = each.block, each.channels, each.own(params)
         if isinstance(block, LinearBlock):
@@ -237,7 +237,7 @@ def _rational(net: Network, params: Params, rng: np.random.Generator) -> Iterato
 
 
 def _cut_down(block: LinearBlock, own: Params) -> tuple[LinearBlock, int, Params]:
-    """A linear block with a few of its own channels: fractions of all take minutes."""
+    """Reduce a linear block to a few of its channels: fractions of all take minutes."""
     part = {
         "expand": own["expand"][:, :, :SMALL, : 2 * SMALL],
         "project": own["project"][:, :, : 2 * SMALL, :SMALL],
@@ -256,7 +256,7 @@ def _equal(name: str, left: Anything, right: Anything) -> Check:
 
 
 def compared(name: str, left: Array, right: Array, allowed: Array, dtype: str) -> Check:
-    """Check that two arrays differ by no more than what is allowed for each element."""
+    """Check that two arrays differ by no more than `allowed` in each element."""
     error = np.abs(left.astype(np.float64) - right)
     with np.errstate(divide="ignore", invalid="ignore"):
         used = np.where(error == 0, 0.0, error / allowed)
@@ -266,7 +266,7 @@ def compared(name: str, left: Array, right: Array, allowed: Array, dtype: str) -
 
 
 def _weights(net: Network, params: Params, dtype: str) -> Iterator[Check]:
-    """The closed form against Algorithms 1 and 2, each a sum of products."""
+    """Compare the closed form with Algorithms 1 and 2; both are sums of products."""
     small, unit = collapse_params(net, params), format_named(dtype).unit
     for each in composites(net):
         block, channels, own = each.block, each.channels, each.own(params)
@@ -318,7 +318,7 @@ def _interior(
 def _gradients(
     net: Network, params: Params, x: Array, rng: np.random.Generator, dtype: str
 ) -> Iterator[Check]:
-    """Both backward passes on the expanded pass's tensors: one side of every kink for both."""
+    """Compare both backward passes on the expanded tensors, so that kinks do not matter."""
     wide, small = expanded(net), collapsed(net)
     wide_params, small_params = expand_params(net, params), collapse_params(net, params)
     tensors = forward(wide, wide_params, x)
@@ -330,7 +330,7 @@ def _gradients(
     unit = format_named(dtype).unit
     owners = [layer.name for layer in net.layers]
     for name, gradient in right.items():
-        # of the block's largest: gradients of biases ahead of edge filters cancel to nothing
+        # relative to the block's largest: gradients of biases before edge filters cancel out
         owner = next(o for o in owners if name.startswith(f"{o}."))
         largest = max(np.abs(g).max() for n, g in right.items() if n.startswith(f"{owner}."))
         allowed = np.full(gradient.shape, GRADIENT_ROUNDINGS * unit * largest)

@@ -67,7 +67,7 @@ def test_a_run_stops_when_asked_and_says_so(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--quick", "--stop-after", "-1") == 0
-    assert "the same command goes on" in capsys.readouterr().out
+    assert "run the same command to resume" in capsys.readouterr().out
     assert run("--quick") == 0
     report = json.loads((tmp_path / "speed.json").read_text())
     assert {"inference", "training", "memory", "training_memory"} <= report.keys()
@@ -111,13 +111,13 @@ def test_the_table_has_every_part_and_the_plots_are_drawn(
     assert all(p.stat().st_size > 5000 for p in drawn)
 
 
-def test_a_file_that_is_no_report_is_refused(speed: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_report_is_rejected(speed: Any, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     assert speed.main(["--table", str(tmp_path / "x.json")]) == 2
     assert speed.main(["--table", str(tmp_path / "absent.json")]) == 2
 
 
-def test_turns_alternate_and_the_slow_sit_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turns_alternate_and_slow_candidates_take_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "bench"))
     measure = importlib.import_module("speed.measure")
     monkeypatch.setattr(measure, "PAUSE", 0.0)
@@ -177,7 +177,7 @@ def test_it_measures(tmp_path: Path) -> None:
     assert report["memory"][0]["megabytes"]["sesr_ref fast"] > 20
 
 
-def test_a_runtime_that_refuses_a_case_is_left_out_and_named_but_not_this_engine(
+def test_a_runtime_that_rejects_a_case_is_skipped_and_named_except_this_engine(
     speed: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts, cases = importlib.import_module("speed.parts"), importlib.import_module("speed.cases")
@@ -191,7 +191,7 @@ def test_a_runtime_that_refuses_a_case_is_left_out_and_named_but_not_this_engine
     args = argparse.Namespace(workers=dict.fromkeys(names, Refusing()))
     case = cases.Case("m5-x2", "360p", 1)
     assert not parts._takes(args, "LiteRT", case)
-    assert "m5-x2 360p: LiteRT does not take it: failed to reshape" in capsys.readouterr().err
+    assert "m5-x2 360p: LiteRT rejects it: failed to reshape" in capsys.readouterr().err
     with pytest.raises(RuntimeError):
         parts._takes(args, "sesr_ref fast", case)
 

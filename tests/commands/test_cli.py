@@ -48,7 +48,7 @@ def test_the_help_lists_every_command(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     "argv", [["frobnicate"], ["info", "--nonsense"], ["collapse"], ["train", "--steps", "many"]]
 )
-def test_arguments_that_argparse_refuses_exit_with_2(argv: list[str], capsys: Capture) -> None:
+def test_arguments_that_argparse_rejects_exit_with_2(argv: list[str], capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(argv)
     assert stop.value.code == 2
@@ -63,11 +63,11 @@ def test_arguments_that_argparse_refuses_exit_with_2(argv: list[str], capsys: Ca
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["info", "nothing-like-it"], "no such file, nor a shipped network"),
+        (["info", "nothing-like-it"], "no such file and no shipped network"),
         (["info", "sesr-m0-x2"], "blocks must be an integer from 1 to 1000, got 0"),
         (["info", "sesr-m5-x3"], "upscale must be a power of two"),
         (["collapse", "none.npz", "-o", "x.npz"], "none.npz: no such file"),
-        (["collapse", "none.npz", "-o", "x.onnx"], "x.onnx: the name must end in .npz"),
+        (["collapse", "none.npz", "-o", "x.onnx"], "x.onnx: the suffix must be .npz"),
         (["train", "--data", "none", "--out", "out", "--lr", "0"], "lr must be positive, got 0.0"),
         (
             ["train", "--data", "none", "--out", "out", "--blocks", "0"],
@@ -99,7 +99,9 @@ def test_a_broken_file_of_weights_is_one_line_too(tmp_path: Path, capsys: Captur
     assert "w.npz: not an .npz file" in capsys.readouterr().err
 
 
-def test_a_traceback_can_be_asked_for(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_traceback_is_printed_on_request(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SESR_REF_TRACEBACK", "1")
     assert cli.main(["info", "nothing"]) == 2
     assert "Traceback" in capsys.readouterr().err
@@ -132,7 +134,7 @@ def test_collapse_writes_the_small_network(tmp_path: Path, capsys: Capture) -> N
     assert cli.main(["collapse", str(source), "-o", str(target), "--overwrite"]) == 0
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_reader_that_stops_reading_causes_no_error() -> None:
     command = f"{sys.executable} -m sesr_ref info sesr-m100-x2 | head -n 1"
     root = Path(__file__).parents[2]
     done = subprocess.run(
@@ -149,7 +151,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes without readers are an error there")
-def test_output_that_nobody_reads_is_141_and_no_failed_check() -> None:
+def test_output_without_a_reader_exits_with_141() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as stream:
@@ -164,7 +166,7 @@ def test_output_that_nobody_reads_is_141_and_no_failed_check() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     def interrupted(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt
 
@@ -188,7 +190,7 @@ raise SystemExit(sesr_ref_main.main())
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends the signal of Ctrl-C")
 @pytest.mark.parametrize("module", ["numpy", "datetime", "sesr_ref.commands.upscale"])
-def test_an_interrupt_while_anything_is_imported_is_130_and_one_line(module: str) -> None:
+def test_an_interrupt_while_anything_is_imported_exits_with_130_and_one_line(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.format(module)],
         cwd=Path(__file__).parents[2],
@@ -201,7 +203,7 @@ def test_an_interrupt_while_anything_is_imported_is_130_and_one_line(module: str
     assert (done.returncode, done.stderr) == (130, "sesr-ref: interrupted\n")
 
 
-def test_an_interrupt_while_commands_are_imported_is_130(
+def test_an_interrupt_while_commands_are_imported_exits_with_130(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     def interrupted(name: str) -> None:
@@ -247,7 +249,7 @@ def test_tables_are_aligned_and_progress_is_silent_without_a_terminal(capsys: Ca
     assert capsys.readouterr().err == ""
 
 
-def test_json_has_no_numbers_that_json_cannot_state(capsys: Capture) -> None:
+def test_json_has_no_numbers_that_json_cannot_represent(capsys: Capture) -> None:
     console.print_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": Path("x")})
     assert (
         capsys.readouterr().out
@@ -256,7 +258,7 @@ def test_json_has_no_numbers_that_json_cannot_state(capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (75.2, "1:15"), (7322, "2:02:02")])
-def test_durations(seconds: float, text: str) -> None:
+def test_durations_are_printed_in_minutes_and_hours(seconds: float, text: str) -> None:
     assert console.duration(seconds) == text
 
 

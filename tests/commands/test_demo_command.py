@@ -72,5 +72,5 @@ def test_the_users_photograph_is_not_replaced(here: Path, capsys: Capture, name:
     (here / "photo.png").rename(here / name)
     before = (here / name).read_bytes()
     assert demo(name, "-o", ".", "--overwrite") == 2
-    assert f"{name}: would be replaced by the result" in capsys.readouterr().err
+    assert f"{name}: the result would replace it" in capsys.readouterr().err
     assert (here / name).read_bytes() == before

@@ -1,4 +1,4 @@
-"""sesr-ref upscale: what is written where, what is refused, and that nothing is lost."""
+"""sesr-ref upscale: what is written where, what is rejected, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_files_and_folders_go_to_one_folder_in_the_format_asked(here: Path) -> N
     assert sr.read_image("out/a.webp").format == "webp"
 
 
-def test_an_output_folder_inside_the_input_is_no_input(here: Path) -> None:
+def test_an_output_folder_inside_the_input_is_not_read(here: Path) -> None:
     sr.write_image("a.png", _pixels())
     for _ in range(2):
         assert upscale(".", "-o", "big") == 0
@@ -114,7 +114,7 @@ def test_a_single_output_that_exists_is_a_mistake(here: Path, capsys: Capture) -
     sr.write_image("a.png", _pixels())
     (here / "b.png").write_bytes(b"precious")
     assert upscale("a.png", "-o", "b.png") == 2
-    assert "b.png: exists already; --overwrite replaces it" in capsys.readouterr().err
+    assert "b.png exists already (--overwrite replaces it)" in capsys.readouterr().err
     assert (here / "b.png").read_bytes() == b"precious"
     assert upscale("a.png", "-o", "b.png", "--overwrite") == 0
 
@@ -147,7 +147,9 @@ def test_json_states_what_was_done(here: Path, capsys: Capture) -> None:
     assert (answer["upscale"], answer["engine"]) == (2, "reference")
     (written,) = answer["written"]
     assert (written["width"], written["height"]) == (18, 14)
-    assert written["notices"] == ["uint16 samples became uint8, the deepest that jpeg holds"]
+    assert written["notices"] == [
+        "uint16 samples are stored as uint8, the deepest that jpeg supports"
+    ]
     assert answer["skipped"] == ["out/b.jpg"]
     assert answer["failed"] == []
 
@@ -168,30 +170,42 @@ MISTAKES = {
     "missing input": (["none.png", "-o", "x.png"], "none.png: no such file or folder"),
     "not an image": (["text.png", "-o", "x.png"], "text.png: not an image"),
     "too large": (["a.png", "-o", "x.png", "--max-pixels", "62"], "63 pixels, more than the limit"),
-    "unknown suffix": (["a.png", "-o", "x.gif"], "the suffix '.gif' is none of .png"),
-    "suffix against format": (["a.png", "-o", "x.png", "-f", "jpg"], "its suffix says png"),
-    "no folder": (["a.png", "-o", "none/x.png"], "none: no such folder"),
-    "several into a file": (["a.png", "b.png", "-o", "x.png"], "needs a folder to go to"),
-    "folder into a file": (["sub", "-o", "x.png"], "needs a folder to go to"),
-    "into a file as a folder": (["a.png", "b.png", "-o", "text.png"], "text.png: is a file"),
-    "onto itself": (["a.png", "-o", "a.png", "--overwrite"], "a.png: is an input itself"),
-    "folder onto itself": (["sub", "-o", "sub", "--overwrite"], "is an input itself"),
+    "unknown suffix": (["a.png", "-o", "x.gif"], "the suffix must be one of .png"),
+    "suffix against format": (
+        ["a.png", "-o", "x.png", "-f", "jpg"],
+        "the suffix must be that of jpeg (--format), got 'png'",
+    ),
+    "no folder": (["a.png", "-o", "none/x.png"], "none: the folder to write to does not exist"),
+    "several into a file": (
+        ["a.png", "b.png", "-o", "x.png"],
+        "is the name of a file, but the output of",
+    ),
+    "folder into a file": (["sub", "-o", "x.png"], "is the name of a file, but the output of"),
+    "into a file as a folder": (
+        ["a.png", "b.png", "-o", "text.png"],
+        "text.png is a file, but the output",
+    ),
+    "onto itself": (["a.png", "-o", "a.png", "--overwrite"], "a.png is also an input"),
+    "folder onto itself": (["sub", "-o", "sub", "--overwrite"], "is also an input"),
     "two of one name": (["a.png", "sub/a.png", "-o", "x"], "would both become x/a.png"),
     "two of one stem": (["b.png", "b.jpg", "-o", "x", "-f", "png"], "would both become x/b.png"),
-    "empty folder": (["empty", "-o", "x"], "empty: no image there"),
+    "empty folder": (["empty", "-o", "x"], "empty contains no image"),
     "transparency in jpeg": (["rgba.png", "-o", "x.jpg"], "jpeg cannot hold transparency"),
-    "tile": (["a.png", "-o", "x.png", "--tile", "0"], "--tile must be at least 1, got 0"),
+    "tile": (["a.png", "-o", "x.png", "--tile", "0"], "--tile must be 1 or more, got 0"),
     "quality": (["a.png", "-o", "x.jpg", "--quality", "101"], "--quality must be 1 to 100"),
-    "limit": (["a.png", "-o", "x.jpg", "--max-pixels", "0"], "--max-pixels must be at least 1"),
-    "other enlargement": (["a.png", "-o", "x.png", "-s", "4"], "enlarges by 2, not 4"),
+    "limit": (
+        ["a.png", "-o", "x.jpg", "--max-pixels", "0"],
+        "--max-pixels must be 1 or more, got 0",
+    ),
+    "other enlargement": (["a.png", "-o", "x.png", "-s", "4"], "must be 2, got 4"),
     "empty output": (["a.png", "-o", ""], "the name of an input or of the output is empty"),
     "empty input": (["", "-o", "x.png"], "the name of an input or of the output is empty"),
-    "a suffix alone": (["a.png", "-o", ".png"], ".png: is a suffix without a name before it"),
-    "a pipe": (["pipe.png", "-o", "x.png"], "pipe.png: not a regular file"),
-    "a link to itself": (["a.png", "-o", "loop.png"], "loop.png: exists already"),
+    "a suffix alone": (["a.png", "-o", ".png"], ".png is a suffix without a name before it"),
+    "a pipe": (["pipe.png", "-o", "x.png"], "pipe.png is not a regular file"),
+    "a link to itself": (["a.png", "-o", "loop.png"], "loop.png exists already"),
     "a link to itself as a folder": (["a.png", "b.png", "-o", "loop.png"], "is a file, but"),
-    "a link to nothing": (["a.png", "-o", "dangling.png"], "dangling.png: exists already"),
-    "target is a folder": (["text", "a.png", "-o", "full"], "full/a.png: is a folder"),
+    "a link to nothing": (["a.png", "-o", "dangling.png"], "dangling.png exists already"),
+    "target is a folder": (["text", "a.png", "-o", "full"], "full/a.png is a folder"),
 }
 
 
@@ -219,9 +233,10 @@ def test_a_mistake_is_one_line_and_writes_nothing(here: Path, capsys: Capture, c
 
 
 @pytest.mark.parametrize(
-    ("value", "message"), [(np.nan, "not finite"), (255.0, r"must lie in [0, 1], got 255 to 255")]
+    ("value", "message"),
+    [(np.nan, "NaN or infinite values"), (255.0, r"must be in [0, 1], got (255.0, 255.0)")],
 )
-def test_floats_that_are_no_pixels_are_refused_by_name(
+def test_floats_outside_the_pixel_range_are_rejected_by_name(
     here: Path, capsys: Capture, value: float, message: str
 ) -> None:
     tifffile = pytest.importorskip("tifffile")
@@ -253,7 +268,7 @@ def test_a_read_only_disk_stops_at_the_first_image(
     assert capsys.readouterr().err == "sesr-ref upscale: out: Read-only file system\n"
 
 
-def test_what_another_program_writes_meanwhile_is_skipped(
+def test_an_output_that_another_program_writes_meanwhile_is_skipped(
     here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a.png", "b.png"):
@@ -269,16 +284,16 @@ def test_what_another_program_writes_meanwhile_is_skipped(
     assert Path("out/a.png").read_bytes() == b"theirs"
 
 
-def test_a_quality_that_no_output_has_is_noticed(here: Path, capsys: Capture) -> None:
+def test_a_quality_without_effect_is_reported(here: Path, capsys: Capture) -> None:
     sr.write_image("a.png", _pixels())
     assert upscale("a.png", "-o", "b.png", "-q", "50") == 0
-    assert capsys.readouterr().err == "--quality means nothing to png\n"
+    assert capsys.readouterr().err == "--quality has no effect for png\n"
     assert upscale("a.png", "-o", "b.jpg", "-q", "50") == 0
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_to_is_named(here: Path, capsys: Capture) -> None:
+def test_an_unwritable_folder_is_named(here: Path, capsys: Capture) -> None:
     sr.write_image("a.png", _pixels())
     (here / "out").mkdir(mode=0o555)
     assert upscale("a.png", "-o", "out/a.png") == 2
@@ -287,7 +302,7 @@ def test_a_folder_that_may_not_be_written_to_is_named(here: Path, capsys: Captur
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
-def test_a_name_that_is_no_text_is_printed_all_the_same(here: Path) -> None:
+def test_a_name_that_is_not_valid_text_is_printed_all_the_same(here: Path) -> None:
     folder = os.fsdecode(b"in\xff")
     Path(folder).mkdir()
     sr.write_image(here / folder / "a.png", _pixels())

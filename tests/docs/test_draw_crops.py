@@ -64,10 +64,10 @@ def test_the_command_takes_any_image_and_says_what_it_left_out(
     assert crops.main() == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("grey, x2: bicubic ")
-    assert "not shipped and left out: vdsr" in printed.err
+    assert "skipped, since not shipped: vdsr" in printed.err
     assert read_image(target).pixels.shape[2] == 3
     assert crops.main() == 2  # it exists now
     write_image(source, rng.integers(0, 256, (33, 46), dtype=np.uint16), overwrite=True)
     monkeypatch.setattr("sys.argv", [*options, "--overwrite"])
     assert crops.main() == 2
-    assert "needed are images of 8 bit" in capsys.readouterr().err
+    assert "the image must have 8 bit" in capsys.readouterr().err

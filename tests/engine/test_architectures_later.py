@@ -176,7 +176,7 @@ def test_xlsr_reads_the_image_twice_and_stays_within_0_and_1() -> None:
         (lambda: tpsr(3), r"upscale must be one of \[2, 4\], got 3"),
         (lambda: moremnas("b"), r"variant must be one of \['c', 'd'\], got 'b'"),
         (lambda: moremnas("c", 3), "upscale must be one of"),
-        (lambda: moremnas("c", 4, 8), "shuffle: 8 channels do not divide by 4"),
+        (lambda: moremnas("c", 4, 8), "shuffle: 8 channels are not a multiple of 4"),
         (lambda: drcn(1), "upscale must be an integer from 2 to 16, got 1"),
         (lambda: drcn(recursions=0), "recursions must be"),
         (lambda: drrn(units=0), "units must be"),

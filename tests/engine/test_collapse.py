@@ -125,7 +125,7 @@ def test_a_leaky_bias_is_in_every_tap_and_a_true_one_in_none() -> None:
     np.testing.assert_allclose(added, expected, atol=1e-14)
 
 
-def test_parameters_are_collapsed_in_their_own_dtype_and_left_as_they_were() -> None:
+def test_parameters_are_collapsed_in_their_own_dtype_and_not_changed() -> None:
     net = sr.sesr(blocks=2, features=3, expand=5, block_bias="true")
     for dtype in (np.float32, np.float64):
         params = parameters(net, 0, dtype)
@@ -162,7 +162,7 @@ def test_collapsing_twice_and_expanding_twice_change_nothing(net: Network, seed:
             assert all(again[k] is rewritten[k] for k in again)
 
 
-def test_a_network_without_linear_blocks_comes_back_as_it_is() -> None:
+def test_a_network_without_linear_blocks_is_returned_unchanged() -> None:
     for net in (sr.fsrcnn(), sr.sesr(linear_blocks=False)):
         assert sr.collapsed(net) is net
         assert sr.expanded(net) is net
@@ -259,10 +259,10 @@ def test_collapse_params_vjp_is_the_adjoint(
     assert got == pytest.approx(forward, rel=1e-7, abs=1e-7)
 
 
-# --- what is refused ---
+# --- what is rejected ---
 
 
-def test_parameters_that_do_not_fit_are_refused_by_name() -> None:
+def test_parameters_that_do_not_fit_are_rejected_by_name() -> None:
     net = sr.sesr(blocks=1, features=2, expand=3)
     params = parameters(net, 0)
     small = sr.collapse_params(net, params)

@@ -1,4 +1,4 @@
-"""Bodies of linear layers: each published block is one convolution; what is none is rejected."""
+"""Bodies of linear layers: each published block is one convolution; others are rejected."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ REJECTED = {
 
 
 @pytest.mark.parametrize("name", REJECTED)
-def test_a_wrong_border_is_rejected_for_it_differs_there_and_nowhere_else(
+def test_a_wrong_border_is_rejected_because_results_differ_only_there(
     name: str, rng: np.random.Generator
 ) -> None:
     body, border, message = REJECTED[name]
@@ -239,19 +239,19 @@ def test_a_wrong_border_is_rejected_for_it_differs_there_and_nowhere_else(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ((Conv("a", 4, 3), nw.ReLU("b")), "'b' is a ReLU: not linear"),
-        ((Conv("a", 4, 3), nw.Multiply("b", inputs=("a", "input"))), "Multiply: not linear"),
-        ((Conv("a", 4, 3), nw.Pad("b", 1)), "Pad: not linear"),
-        ((nw.LinearBlock("a", 4, 3, 8),), "LinearBlock: not linear"),
+        ((Conv("a", 4, 3), nw.ReLU("b")), "'b' is a ReLU, not linear"),
+        ((Conv("a", 4, 3), nw.Multiply("b", inputs=("a", "input"))), "Multiply, not linear"),
+        ((Conv("a", 4, 3), nw.Pad("b", 1)), "Pad, not linear"),
+        ((nw.LinearBlock("a", 4, 3, 8),), "LinearBlock, not linear"),
         ((Conv("a", 4, 3), Conv("a", 4, 3)), "two layers are called 'a'"),
         ((Conv("a", 4, 3, inputs=("c",)),), "reads 'c' before it exists"),
-        ((Conv("a.b", 4, 3),), "no '.' in its name"),
-        ((Conv("a", 4, 3), Conv("b", 4, 3, shares="a")), "shares parameters"),
-        (("a",), "is no layer"),
+        ((Conv("a.b", 4, 3),), r"a\.b: name must be without '\.' in a body"),
+        ((Conv("a", 4, 3), Conv("b", 4, 3, shares="a")), "b: shares must be empty in a body"),
+        (("a",), "'a' is not a layer"),
         ((), "a tuple of 1 to"),
     ],
 )
-def test_a_body_that_is_none_is_rejected(body: Any, message: str) -> None:
+def test_an_invalid_body_is_rejected(body: Any, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         Composite("block", body)
 
@@ -261,7 +261,7 @@ def test_shapes_that_do_not_fit_are_rejected_with_the_blocks_name() -> None:
     with pytest.raises(NetworkError, match="block: "):
         Network("n", 1, 4, (block, Conv("last", 4, 1)))
     one = Composite("block", (Conv("a", 1, 3), Add("b", inputs=("input", "a"))))
-    with pytest.raises(NetworkError, match="different channels: no convolution"):
+    with pytest.raises(NetworkError, match="'b' must add tensors with equal numbers of channels"):
         Network("n", 1, 4, (one,))
     with pytest.raises(NetworkError, match="border must be one of"):
         Composite("block", (Conv("a", 3, 3),), border="mirror")
@@ -279,7 +279,7 @@ def test_a_composite_within_a_composite_is_rejected_in_json() -> None:
         '{"name": "n", "upscale": 1, "channels": 1, "layers": '
         f'[{{"kind": "Composite", "name": "b", "layers": [{inner}]}}]}}'
     )
-    with pytest.raises(NetworkError, match="a layer needs a kind out of"):
+    with pytest.raises(NetworkError, match="a layer needs a kind, one of"):
         Network.from_json(text)
 
 
@@ -320,7 +320,7 @@ def test_combinations_that_make_no_sense_are_rejected(options: Any, message: str
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[nw.Layer, ...]:
-    """Random bodies of linear layers on 3 channels; some layers are read by nobody."""
+    """Random bodies of linear layers on 3 channels; some outputs are never read."""
     layers: list[nw.Layer] = []
     channels = {"input": 3}
     for i in range(draw(st.integers(1, 6))):

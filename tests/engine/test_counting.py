@@ -29,7 +29,7 @@ def test_sesr_costs_what_the_paper_formula_says(
     assert counted.macs == macs == parameters * (720 // upscale) * (1280 // upscale)
 
 
-def test_fsrcnn_is_counted_at_the_output_unless_asked_otherwise() -> None:
+def test_fsrcnn_is_counted_at_the_output_by_default() -> None:
     net = sr.fsrcnn(2)
     assert round(cost(net, 360, 640).macs / 1e9, 2) == 6.01
     assert round(cost(net, 360, 640, transposed="input").macs / 1e9, 2) == 2.87
@@ -103,14 +103,14 @@ def test_impossible_arguments_are_named(change: dict[str, object], message: str)
         cost(sr.sesr(1, 4), **arguments)  # type: ignore[arg-type]
 
 
-def test_integers_of_numpy_are_integers() -> None:
+def test_numpy_integers_are_accepted() -> None:
     counted = cost(sr.sesr(1, 4), np.int64(8), np.uint8(9))  # type: ignore[arg-type]
     assert counted == cost(sr.sesr(1, 4), 8, 9)
     assert type(counted.macs) is int
 
 
-def test_what_is_no_network_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"a Network is needed, .* got 'sesr-m5-x2'"):
+def test_other_objects_than_networks_are_rejected() -> None:
+    with pytest.raises(ValueError, match=r"must be a Network, .* got 'sesr-m5-x2'"):
         cost("sesr-m5-x2", 8, 8)  # type: ignore[arg-type]
 
 

@@ -84,19 +84,19 @@ def test_empty_batches_and_images_stay_empty(shape: tuple[int, ...], tile: int |
         assert y.dtype == np.float32
 
 
-def test_run_asks_a_whole_network_kernel_first_and_takes_no_for_an_answer() -> None:
+def test_run_tries_the_network_kernel_first_and_falls_back_if_it_returns_none() -> None:
     net, x = small_sesr(), images((1, 5, 4, 1), 1)
     params = parameters(net, 0)
     asked: list[str] = []
 
-    def refuses(small: Network, *_: Any) -> None:
+    def declines(small: Network, *_: Any) -> None:
         asked.append(small.name)
         assert small == sr.collapsed(net)
 
     def answers(small: Network, small_params: dict[str, Array], images: Array) -> Array:
         return np.full((1, 10, 8, 1), 0.5)
 
-    declined = sr.run(net, params, x, replace(sr.REFERENCE, network=refuses))
+    declined = sr.run(net, params, x, replace(sr.REFERENCE, network=declines))
     np.testing.assert_array_equal(declined, sr.run(net, params, x))
     assert asked == [net.name]
     assert (sr.run(net, params, x, replace(sr.REFERENCE, network=answers)) == 0.5).all()
@@ -249,7 +249,7 @@ def test_some_steps_down_the_gradient_make_the_loss_smaller() -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_loss_asks_a_gradient_kernel_first_and_takes_no_for_an_answer() -> None:
+def test_loss_tries_the_gradient_kernel_first_and_falls_back_if_it_returns_none() -> None:
     net, x = small_sesr(), images((1, 5, 4, 1), 1)
     params, target = parameters(net, 0), images((1, 10, 8, 1), 2)
     small = sr.collapse_params(net, params)
@@ -269,28 +269,28 @@ def test_loss_asks_a_gradient_kernel_first_and_takes_no_for_an_answer() -> None:
         (np.ones((1, 5, 4, 1)), np.ones((1, 5, 4, 1)), r"float64 of shape \(1, 10, 8, 1\), got"),
         (np.ones((1, 5, 4, 1)), np.ones((10, 8, 1)), r"float64 of shape \(1, 10, 8, 1\), got"),
         (np.ones((1, 5, 4, 1)), np.ones((1, 10, 8, 1), np.float32), "got float32"),
-        (np.ones((0, 5, 4, 1)), np.ones((0, 10, 8, 1)), "no loss of no pixels"),
-        (np.ones((1, 5, 4, 3)), np.ones((1, 10, 8, 3)), "takes images of 1 channel"),
-        (np.full((1, 5, 4, 1), np.nan), np.ones((1, 10, 8, 1)), "hold NaN or infinite"),
-        (np.ones((1, 5, 4, 1)), np.full((1, 10, 8, 1), np.nan), "the target holds NaN or infinite"),
-        (np.ones((1, 5, 4, 1)), np.full((1, 10, 8, 1), -np.inf), "the target holds NaN or inf"),
-        (np.ones((1, 5, 4, 1)), None, "the target must be an array, got NoneType"),
-        (np.ones((1, 5, 4, 1)), [1.0], "the target must be an array, got list"),
+        (np.ones((0, 5, 4, 1)), np.ones((0, 10, 8, 1)), "of at least one pixel"),
+        (np.ones((1, 5, 4, 3)), np.ones((1, 10, 8, 3)), r"\(n, height, width, 1\), got"),
+        (np.full((1, 5, 4, 1), np.nan), np.ones((1, 10, 8, 1)), "infinite values in the images"),
+        (np.ones((1, 5, 4, 1)), np.full((1, 10, 8, 1), np.nan), "values in the target"),
+        (np.ones((1, 5, 4, 1)), np.full((1, 10, 8, 1), -np.inf), "values in the target"),
+        (np.ones((1, 5, 4, 1)), None, "the target must be a NumPy array, got NoneType"),
+        (np.ones((1, 5, 4, 1)), [1.0], "the target must be a NumPy array, got list"),
     ],
 )
-def test_targets_that_do_not_fit_are_refused(x: Array, target: Array, message: str) -> None:
+def test_targets_that_do_not_fit_are_rejected(x: Array, target: Array, message: str) -> None:
     net = small_sesr()
     with pytest.raises(ValueError, match=message):
         sr.loss_and_grads(net, parameters(net, 0), x, target)
 
 
-def test_a_loss_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_loss_is_rejected() -> None:
     net, x = small_sesr(), images((1, 5, 4, 1), 1)
     with pytest.raises(ValueError, match=r"the loss must be one of .*charbonnier.*, got 'l3'"):
         sr.loss_and_grads(net, parameters(net, 0), x, images((1, 10, 8, 1), 2), loss="l3")
 
 
-def test_a_tile_may_be_an_integer_of_numpy() -> None:
+def test_a_tile_may_be_a_numpy_integer() -> None:
     net, x = small_sesr(), images((1, 7, 5, 1), 1)
     params = parameters(net, 0)
     for tile in (np.int64(3), (np.uint8(3), 3), [3, 3], np.array([3, 3])):
@@ -303,7 +303,7 @@ def test_a_tile_may_be_an_integer_of_numpy() -> None:
 @pytest.mark.parametrize(
     "tile", [2.5, float("nan"), (2.5, 2), (None, 2), "3", "33", (3,), (1, 2, 3), True, {}]
 )
-def test_a_tile_of_anything_else_is_refused_with_its_value(tile: Any) -> None:
+def test_a_tile_of_anything_else_is_rejected_with_its_value(tile: Any) -> None:
     net = small_sesr()
     with pytest.raises(ValueError, match="a tile must be an integer or two, ") as caught:
         sr.run(net, parameters(net, 0), images((1, 7, 5, 1), 1), tile=tile)
@@ -311,25 +311,25 @@ def test_a_tile_of_anything_else_is_refused_with_its_value(tile: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_run_refuses_parameters_that_are_not_finite(value: float) -> None:
+def test_run_rejects_parameters_that_are_not_finite(value: float) -> None:
     net = small_sesr()
     params = parameters(net, 0)
     params["tail.project"][0, 0, 0, 0] = value
-    with pytest.raises(ValueError, match=r"tail\.project holds NaN or infinite values"):
+    with pytest.raises(ValueError, match=r"NaN or infinite values in tail\.project"):
         sr.run(net, params, images((1, 5, 4, 1), 1))
 
 
-def test_arguments_of_another_kind_are_named() -> None:
+def test_arguments_of_wrong_types_are_named() -> None:
     net, x = small_sesr(), images((1, 5, 4, 1), 1)
     params: Any = parameters(net, 0)
     wrong: Any
     for wrong in ("fast", None, sr.fast):
         with pytest.raises(
-            ValueError, match=r"ops must be REFERENCE or what fast\(\) returns, got "
+            ValueError, match=r"ops must be REFERENCE or the result of fast\(\), got "
         ):
             sr.run(net, params, x, wrong)
     wrong = "sesr-m5-x2"
-    with pytest.raises(ValueError, match=r"a Network is needed, .* got 'sesr-m5-x2'"):
+    with pytest.raises(ValueError, match=r"must be a Network, .* got 'sesr-m5-x2'"):
         sr.run(wrong, params, x)
     wrong = list(params)
     with pytest.raises(ValueError, match="parameters must be a dict of arrays, got list"):

@@ -34,7 +34,7 @@ def _kernels(network: Callable[..., Any]) -> Callable[[], Ops]:
     return lambda: replace(REFERENCE, name="fast", network=network)
 
 
-def test_kernels_that_work_are_taken(capsys: Capture) -> None:
+def test_working_kernels_are_used(capsys: Capture) -> None:
     need_kernels()
     models.engine_named("auto")  # may compile, and says so
     capsys.readouterr()
@@ -46,29 +46,29 @@ def test_kernels_that_work_are_taken(capsys: Capture) -> None:
 
 @pytest.mark.parametrize(
     ("network", "trouble"),
-    [(_wrong, "they compute something else"), (_broken, "RuntimeError: no compiler")],
+    [(_wrong, "their results are wrong"), (_broken, "RuntimeError: no compiler")],
 )
-def test_kernels_that_do_not_work_are_left_with_a_notice(
+def test_broken_kernels_are_not_used_and_a_notice_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, network: Callable[..., Any], trouble: str
 ) -> None:
     monkeypatch.setattr(models, "fast", _kernels(network))
     assert models.engine_named("auto") is REFERENCE
-    expected = f"the fast kernels do not work here, NumPy is used: {trouble}\n"
+    expected = f"using NumPy, because the fast kernels do not work here: {trouble}\n"
     assert capsys.readouterr() == ("", expected)
     assert models.engine_named("fast").name == "fast"  # as asked
 
 
-def test_without_numba_auto_is_the_reference_which_is_told_and_fast_names_the_extra(
+def test_without_numba_auto_falls_back_with_a_notice_and_fast_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setattr(models, "fast", _absent)
     assert models.engine_named("auto") is REFERENCE
-    assert "Numba is not installed: NumPy does the work" in capsys.readouterr().err
+    assert "Numba is not installed: using NumPy" in capsys.readouterr().err
     with pytest.raises(ImportError, match="pip install"):
         models.engine_named("fast")
 
 
-def test_a_cache_that_may_not_be_looked_into_is_none(
+def test_an_unreadable_cache_counts_as_empty(
     monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path
 ) -> None:
     def forbidden(self: Path, pattern: str) -> list[Path]:
@@ -81,4 +81,4 @@ def test_a_cache_that_may_not_be_looked_into_is_none(
     assert "compiling the kernels" in capsys.readouterr().err
     monkeypatch.setattr("sesr_ref.commands.warmup.fast", lambda threads=None: ops)
     assert main(["warmup", "--no-training"]) == 2
-    assert f"not kept: no writing to {tmp_path}" in capsys.readouterr().out
+    assert f"not cached, since this folder cannot be written: {tmp_path}" in capsys.readouterr().out

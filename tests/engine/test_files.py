@@ -1,4 +1,4 @@
-"""Writing files so that nobody meets half of one."""
+"""Files are written so that no reader sees half of one."""
 
 from __future__ import annotations
 
@@ -105,14 +105,14 @@ def test_without_overwrite_a_file_that_appears_meanwhile_is_not_lost(tmp_path: P
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_a_long_name_that_the_disk_takes_is_taken(tmp_path: Path) -> None:
+def test_the_longest_name_that_the_file_system_allows_works(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 250 + ".png")
     with atomic_write(path) as stream:
         stream.write(b"x")
     assert path.read_bytes() == b"x"
 
 
-def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     def write() -> None:
         with atomic_write(tmp_path / "nowhere" / "a.bin"):
             pass
@@ -135,7 +135,7 @@ def test_a_link_to_nothing_is_a_file_that_exists(tmp_path: Path) -> None:
         write()
 
 
-def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
+def test_a_folder_cannot_be_written_as_a_file(tmp_path: Path) -> None:
     def write() -> None:
         with atomic_write(tmp_path):
             raise AssertionError("the block must not run")

@@ -35,12 +35,12 @@ def imported_packages(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", ["sesr_ref", "sesr_ref.cli"])
-def test_importing_needs_numpy_alone(module: str) -> None:
+def test_importing_needs_only_numpy(module: str) -> None:
     theirs = {p for p in imported_packages(module) if not p.startswith(("_", "cython_runtime"))}
     assert theirs == {"sesr_ref", "numpy"}
 
 
-def test_nothing_of_training_images_or_kernels_comes_with_the_engine() -> None:
+def test_the_engine_does_not_import_training_images_or_kernels() -> None:
     code = "import sys, sesr_ref; print(*(m for m in sys.modules if m.startswith('sesr_')))"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""Import paths of version 0.1 give what is there now and say where it is."""
+"""Import paths of version 0.1 give the new modules and names, and a warning that names them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def old(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_an_old_module_is_the_new_one_and_warns_where_it_is_imported(old: str) -> None:
-    with pytest.warns(DeprecationWarning, match=rf"^{old} is {MODULES[old]} now") as caught:
+    with pytest.warns(DeprecationWarning, match=rf"^{old} has moved to {MODULES[old]};") as caught:
         exec(compile(f"import {old}", "their_file.py", "exec"), {})
     assert [w.filename for w in caught] == ["their_file.py"]
     assert sys.modules[old] is importlib.import_module(MODULES[old])
@@ -59,7 +59,7 @@ def test_names_are_imported_from_old_modules(recwarn: pytest.WarningsRecorder) -
 def test_names_that_left_a_module_are_found_with_a_warning(module: str) -> None:
     here = importlib.import_module(module)
     for name, now in NAMES[module].items():
-        message = rf"^{module}\.{name} is {now}\.{name} now.* version {REMOVED_IN}$"
+        message = rf"^{module}\.{name} has moved to {now}\.{name}; version {REMOVED_IN} removes"
         with pytest.warns(DeprecationWarning, match=message) as caught:
             got = getattr(here, name)
         assert got is getattr(importlib.import_module(now), name)

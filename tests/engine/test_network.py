@@ -1,4 +1,4 @@
-"""Descriptions: what is accepted, what is refused, and that JSON loses nothing."""
+"""Descriptions: what is accepted, what is rejected, and that JSON loses nothing."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_transposed_convolutions_crop_half_of_what_overlaps(
     assert nw.ConvTranspose("up", 1, k, stride, padding=padding).crop == crop
 
 
-# --- what is refused ---
+# --- what is rejected ---
 
 MALFORMED: list[tuple[str, dict[str, Any], str]] = [
     ("Conv", {"features": 0, "kernel_size": 3}, "features must be 1 to"),
@@ -124,14 +124,14 @@ MALFORMED: list[tuple[str, dict[str, Any], str]] = [
     ("Conv", {"features": 10**30, "kernel_size": 3}, "features"),
     ("Conv", {"features": 4, "kernel_size": 4}, "kernel_size must be odd, got 4"),
     ("Conv", {"features": 4, "kernel_size": 3, "groups": 3}, "groups must be a divisor of 4"),
-    ("Conv", {"features": 4, "kernel_size": 3, "groups": 2}, "1 channels do not divide by 2"),
+    ("Conv", {"features": 4, "kernel_size": 3, "groups": 2}, "1 channels are not a multiple of 2"),
     ("Conv", {"features": 4, "kernel_size": 3, "bias": 1}, "bias must be true or false"),
     ("Conv", {"features": 4}, "kernel_size"),
     ("Conv", {"features": 4, "kernel_size": 3, "stride": 2}, "has no field 'stride'"),
     ("Conv", {"features": 4, "kernel_size": 3, "self": 2}, "has no field 'self'"),
     ("Conv", {"features": 4, "kernel_size": 3, "inputs": "input"}, "inputs must be a tuple"),
     ("Conv", {"features": 4, "kernel_size": 3, "inputs": [["input"]]}, "inputs must be"),
-    ("Conv", {"features": 4, "kernel_size": 3, "inputs": ["input", "input"]}, "reads 1 tensor"),
+    ("Conv", {"features": 4, "kernel_size": 3, "inputs": ["input", "input"]}, "must read 1 tensor"),
     ("Conv", {"features": 4, "kernel_size": 3, "inputs": ["later"]}, "'later' before it exists"),
     ("Conv", {"features": 4, "kernel_size": 3, "inputs": ["wrong"]}, "'wrong' before it exists"),
     ("Conv", {"features": 4, "kernel_size": 3, "shares": 5}, "shares must be"),
@@ -149,7 +149,7 @@ MALFORMED: list[tuple[str, dict[str, Any], str]] = [
     ("Scale", {"factor": 1e39}, "factor"),
     ("Clip", {"low": 1, "high": 1}, "high must be above low 1"),
     ("Clip", {"low": None}, "low"),
-    ("DepthToSpace", {"block": 2}, "1 channels do not divide by 2"),
+    ("DepthToSpace", {"block": 2}, r"1 channels are not a multiple of 2\*\*2"),
     ("DepthToSpace", {"block": 1, "mode": "dcr"}, "mode must be 'DCR' or 'CRD'"),
     ("Resize", {"upscale": 1, "mode": "lanczos"}, "mode must be one of"),
     ("Resize", {"upscale": 1, "mode": ["bicubic"]}, "mode must be one of"),
@@ -157,14 +157,18 @@ MALFORMED: list[tuple[str, dict[str, Any], str]] = [
     ("LinearBlock", {"features": 4, "kernel_size": 2, "expand": 8}, "kernel_size must be odd"),
     ("LinearBlock", {"features": 4, "kernel_size": 3, "expand": 0}, "expand"),
     ("LinearBlock", {"features": 4, "kernel_size": 3, "expand": 8, "residual": 0}, "residual"),
-    ("LinearBlock", {"features": 4, "kernel_size": 3, "expand": 8, "residual": True}, "1 and 4"),
+    (
+        "LinearBlock",
+        {"features": 4, "kernel_size": 3, "expand": 8, "residual": True},
+        "features must be 1, .*, got 4",
+    ),
     ("LinearBlock", {"features": 4, "kernel_size": 3, "expand": 8, "bias": "yes"}, "bias must be"),
     ("LinearBlock", {"features": 4, "kernel_size": 3, "expand": 8, "bias": True}, "bias must be"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "fields", "message"), MALFORMED)
-def test_a_malformed_layer_is_refused_by_name(
+def test_a_malformed_layer_is_rejected_by_name(
     kind: str, fields: dict[str, Any], message: str
 ) -> None:
     last = {"kind": "Conv", "name": "later", "features": 1, "kernel_size": 1}
@@ -175,7 +179,7 @@ def test_a_malformed_layer_is_refused_by_name(
     assert "\n" not in str(caught.value)
 
 
-def test_an_unnamed_layer_is_refused() -> None:
+def test_an_unnamed_layer_is_rejected() -> None:
     for name in ("", 5, None, ["a"], "a\nb", "\ud800", "n" * 1000):
         with pytest.raises(NetworkError, match="a layer's name must be") as caught:
             Conv(name, 1, 1)  # type: ignore[arg-type]
@@ -183,11 +187,11 @@ def test_an_unnamed_layer_is_refused() -> None:
         assert str(caught.value).isprintable()
 
 
-def test_a_kind_is_a_known_one() -> None:
+def test_unknown_kinds_are_rejected() -> None:
     kinds: list[Any] = ["Dense", "", None, 3, [], {}, ["Conv"]]
     for kind in kinds:
         text = json.dumps({"name": "n", "upscale": 1, "channels": 1, "layers": [{"kind": kind}]})
-        with pytest.raises(NetworkError, match="a layer needs a kind out of"):
+        with pytest.raises(NetworkError, match="a layer needs a kind, one of"):
             Network.from_json(text)
 
 
@@ -197,7 +201,7 @@ def test_tensors_are_named_once_and_fit_each_other() -> None:
         network(first, first, last)
     with pytest.raises(NetworkError, match="two layers are called 'input'"):
         network(Conv("input", 1, 3))
-    with pytest.raises(NetworkError, match=r"sum: cannot add \(16, 24, 3\) to \(16, 24, 4\)"):
+    with pytest.raises(NetworkError, match=r"sum: .* shapes \(16, 24, 4\) and \(16, 24, 3\)"):
         network(first, Conv("b", 3, 1), nw.Add("sum", inputs=("first", "b")), last)
     with pytest.raises(NetworkError, match="sum: cannot add"):  # the wide one must come first
         network(first, nw.Add("sum", inputs=("input", "first")), last)
@@ -206,9 +210,9 @@ def test_tensors_are_named_once_and_fit_each_other() -> None:
 
 
 def test_the_output_is_the_input_enlarged() -> None:
-    with pytest.raises(NetworkError, match="'last' makes"):
+    with pytest.raises(NetworkError, match=r"'last' must be \(16, 24, 1\) .*, got \(16, 24, 2\)"):
         network(Conv("last", 2, 3))
-    with pytest.raises(NetworkError, match="'last' makes"):
+    with pytest.raises(NetworkError, match=r"'last' must be \(32, 48, 1\) \(upscale 2\), got"):
         network(Conv("last", 1, 3), upscale=2)
     with pytest.raises(NetworkError, match="upscale must be 1 to"):
         network(Conv("last", 1, 3), upscale=0)
@@ -222,7 +226,7 @@ def test_layers_are_a_tuple_of_layers() -> None:
         Network("net", 1, 1, (nw.ReLU("a"),) * 10_001)
 
 
-def test_only_an_earlier_layer_alike_shares_its_parameters() -> None:
+def test_only_an_earlier_equal_layer_shares_its_parameters() -> None:
     block = nw.LinearBlock("a", 1, 3, 8)
     for other in (
         nw.LinearBlock("b", 1, 3, 8, residual=True, shares="a"),  # would take a's identity as well
@@ -241,13 +245,13 @@ def test_only_an_earlier_layer_alike_shares_its_parameters() -> None:
 
 def test_tensors_cannot_grow_without_limit() -> None:
     doubling = [nw.Concat(f"c{i}", inputs=(f"c{i - 1}",) * 2) for i in range(1, 300)]
-    with pytest.raises(NetworkError, match=r"c17: .* beyond 65536"):
+    with pytest.raises(NetworkError, match=r"c17: .* at most 65536"):
         network(nw.ReLU("c0"), *doubling)
-    with pytest.raises(NetworkError, match=r"r16: .* beyond 65536"):
+    with pytest.raises(NetworkError, match=r"r16: .* at most 65536"):
         network(*(nw.Resize(f"r{i}", 2) for i in range(300)))
 
 
-def test_text_that_is_no_description_is_refused() -> None:
+def test_text_that_is_not_a_description_is_rejected() -> None:
     for text in ("", "{", "[]", "3", "null", "{}", '{"name": 1}', "[" * 100_000, "9" * 5000):
         with pytest.raises(NetworkError, match=r"^(not )?a network description"):
             Network.from_json(text)
@@ -292,7 +296,7 @@ def changed(data: st.DataObject, description: Any) -> str:
 @pytest.mark.slow
 @settings(max_examples=250)
 @given(st.data())
-def test_only_network_errors_come_out_of_changed_descriptions(data: st.DataObject) -> None:
+def test_changed_descriptions_raise_only_network_errors(data: st.DataObject) -> None:
     text = changed(data, json.loads(data.draw(networks(3)).to_json()))
     try:
         net = Network.from_json(text)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import naive
-from checks import assert_equals_definition, assert_refuses_bad_images, assert_vjp
+from checks import assert_equals_definition, assert_rejects_bad_images, assert_vjp
 from generate import seeds
 from sesr_ref.ops import conv, patches
 
@@ -97,7 +97,7 @@ def test_memory_layout_does_not_matter(rng: np.random.Generator, how: str, k: in
         np.testing.assert_allclose(got, expected, atol=1e-12)
 
 
-def test_operands_are_left_as_they_were(rng: np.random.Generator) -> None:
+def test_operands_are_not_changed(rng: np.random.Generator) -> None:
     x, weight, bias = random(rng, 2, 4, 5, 3), random(rng, 3, 3, 3, 9), random(rng, 9)
     before = x.copy(), weight.copy(), bias.copy()
     for a in (x, weight, bias):
@@ -128,7 +128,7 @@ def test_weights_take_the_dtype_of_the_images(rng: np.random.Generator) -> None:
         assert {a.dtype for a in (y, *grads) if a is not None} == {np.dtype(dtype)}
 
 
-def test_not_a_number_spreads_over_the_kernel_and_no_further(rng: np.random.Generator) -> None:
+def test_nan_spreads_over_the_kernel_and_no_further(rng: np.random.Generator) -> None:
     x = random(rng, 1, 7, 8, 2)
     x[0, 3, 4, 1] = np.nan
     wrong = np.isnan(conv.conv2d(x, random(rng, 3, 3, 2, 2)))
@@ -170,30 +170,30 @@ def test_conv2d_is_linear_and_zeros_around_an_image_change_nothing(
     np.testing.assert_allclose(framed[:, k:-k, k:-k], y, atol=1e-11)
 
 
-# --- what is refused ---
+# --- what is rejected ---
 
 
 def test_images_are_four_dimensional_floats() -> None:
-    assert_refuses_bad_images(lambda x: conv.conv2d(x, np.ones((3, 3, 4, 2))))
+    assert_rejects_bad_images(lambda x: conv.conv2d(x, np.ones((3, 3, 4, 2))))
 
 
 @pytest.mark.parametrize(
     ("weight", "bias", "groups", "message"),
     [
-        ((4, 4, 2, 2), None, 1, r"odd k, got shape \(4, 4, 2, 2\)"),
+        ((4, 4, 2, 2), None, 1, r"odd k, got \(4, 4, 2, 2\)"),
         ((3, 4, 2, 2), None, 1, "odd k"),
         ((0, 0, 2, 2), None, 1, "odd k"),
         ((3, 3, 2), None, 1, "odd k"),
-        ((3, 3, 3, 2), None, 1, "does not fit 2 input channels"),
-        ((3, 3, 2, 2), None, 2, "does not fit"),
-        ((3, 3, 1, 3), None, 2, "does not fit"),
-        ((3, 3, 1, 2), None, 0, "does not fit"),
-        ((3, 3, 1, 2), None, -2, "does not fit"),
+        ((3, 3, 3, 2), None, 1, r"must be \(k, k, 2/1, a multiple of 1\)"),
+        ((3, 3, 2, 2), None, 2, r"2/2, a multiple of 2\) for 2 group\(s\), got \(3, 3, 2, 2\)"),
+        ((3, 3, 1, 3), None, 2, "a multiple of 2"),
+        ((3, 3, 1, 2), None, 0, "groups must be 1 or more, got 0"),
+        ((3, 3, 1, 2), None, -2, "groups must be 1 or more, got -2"),
         ((3, 3, 2, 4), (3,), 1, r"bias must have shape \(4,\), got \(3,\)"),
         ((3, 3, 2, 4), (1, 4), 1, "bias must have shape"),
     ],
 )
-def test_conv2d_refuses_what_does_not_fit(
+def test_conv2d_rejects_mismatches(
     weight: tuple[int, ...], bias: tuple[int, ...] | None, groups: int, message: str
 ) -> None:
     x, b = np.ones((1, 4, 5, 2)), None if bias is None else np.ones(bias)

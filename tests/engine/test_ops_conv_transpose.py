@@ -10,7 +10,7 @@ import pytest
 from scipy import signal
 
 import naive
-from checks import assert_equals_definition, assert_refuses_bad_images, assert_vjp
+from checks import assert_equals_definition, assert_rejects_bad_images, assert_vjp
 from sesr_ref.ops.conv import conv2d
 from sesr_ref.ops.conv_transpose import conv_transpose2d, conv_transpose2d_vjp
 
@@ -88,7 +88,7 @@ def test_conv_transpose2d_is_the_adjoint_of_a_strided_convolution(rng: np.random
     np.testing.assert_allclose(got, full, atol=1e-13)
 
 
-def test_operands_are_left_as_they_were_and_set_no_dtype(rng: np.random.Generator) -> None:
+def test_operands_are_not_changed_and_do_not_set_the_dtype(rng: np.random.Generator) -> None:
     weight, bias = random(rng, 4, 4, 3, 2), random(rng, 2)
     before = weight.copy()
     for dtype in (np.float32, np.float64):
@@ -111,11 +111,11 @@ def test_empty_batches_and_images_stay_empty(shape: tuple[int, ...]) -> None:
     assert not dweight.any()
 
 
-# --- what is refused ---
+# --- what is rejected ---
 
 
 def test_images_are_four_dimensional_floats() -> None:
-    assert_refuses_bad_images(lambda x: conv_transpose2d(x, np.ones((3, 3, 4, 2))))
+    assert_rejects_bad_images(lambda x: conv_transpose2d(x, np.ones((3, 3, 4, 2))))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_images_are_four_dimensional_floats() -> None:
         ((3, 3, 2, 2), 2, -1, "padding"),
     ],
 )
-def test_conv_transpose2d_refuses_what_does_not_fit(
+def test_conv_transpose2d_rejects_mismatches(
     weight: tuple[int, ...], stride: int, padding: int | None, message: str
 ) -> None:
     x = np.ones((1, 4, 5, 2))

@@ -128,20 +128,20 @@ def test_the_terms_of_a_loss_add_up_to_it(
 
 
 @pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])
-def test_a_share_that_is_no_share_is_refused(share: float) -> None:
+def test_an_invalid_share_is_rejected(share: float) -> None:
     with pytest.raises(ValueError, match=f"log_share must be finite and not negative, got {share}"):
         losses.loss_named("l1", share)
 
 
 @pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
-def test_a_loss_needs_two_arrays_alike(loss: losses.Loss) -> None:
+def test_a_loss_needs_equal_shapes_and_dtypes(loss: losses.Loss) -> None:
     y = np.ones(SHAPE)
     for target in (y[:1], y.astype(np.float32), y[0]):
-        with pytest.raises(ValueError, match="must be alike"):
+        with pytest.raises(ValueError, match="must have one shape and dtype"):
             loss.value(y, target)
-        with pytest.raises(ValueError, match="must be alike"):
+        with pytest.raises(ValueError, match="must have one shape and dtype"):
             loss.vjp(1.0, y, target)
-    with pytest.raises(ValueError, match="not empty"):
+    with pytest.raises(ValueError, match="not be empty"):
         loss.value(y[:0], y[:0])
-    with pytest.raises(ValueError, match="not empty"):
+    with pytest.raises(ValueError, match="not be empty"):
         loss.vjp(1.0, y[:0], y[:0])

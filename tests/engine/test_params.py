@@ -43,7 +43,7 @@ def test_initial_weights_have_the_variance_asked_for(init: str, variance: float)
     assert np.abs(weight).max() <= np.sqrt(3 * variance)
 
 
-def test_slopes_begin_where_they_shall_and_biases_at_zero() -> None:
+def test_slopes_start_at_the_given_value_and_biases_at_zero() -> None:
     params = sr.initialise(sr.sesr(block_bias="true"), slope=0.25)
     assert (params["act0.slope"] == np.float32(0.25)).all()
     assert not params["tail.project_bias"].any()
@@ -51,7 +51,7 @@ def test_slopes_begin_where_they_shall_and_biases_at_zero() -> None:
         sr.initialise(small(), slope=float("inf"))
 
 
-def test_an_initialisation_that_does_not_exist_is_refused() -> None:
+def test_an_unknown_initialisation_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"init must be one of .*glorot.*, got 'zeros'"):
         sr.initialise(small(), 0, "zeros")
 
@@ -77,7 +77,7 @@ def test_the_same_weights_give_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
-def test_saving_over_a_file_needs_leave(tmp_path: Path) -> None:
+def test_saving_over_a_file_needs_overwrite(tmp_path: Path) -> None:
     net = small()
     path = tmp_path / "net.npz"
     sr.save(path, net, sr.initialise(net))
@@ -94,8 +94,8 @@ def test_parameters_of_another_network_are_not_saved(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_that_is_neither_shipped_nor_a_file_lists_what_there_is() -> None:
-    with pytest.raises(FileNotFoundError, match=r"sesr-m99-x2: no such file, nor a shipped"):
+def test_an_unknown_name_is_rejected_with_the_shipped_ones() -> None:
+    with pytest.raises(FileNotFoundError, match="sesr-m99-x2: no such file and no shipped"):
         sr.load("sesr-m99-x2")
 
 
@@ -118,27 +118,27 @@ def npy(array: np.ndarray, tmp_path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_pickle_inside_is_refused(tmp_path: Path) -> None:
+def test_a_pickle_inside_is_rejected(tmp_path: Path) -> None:
     bad = npy(np.array([{"a": 1}], dtype=object), tmp_path)
     with pytest.raises(ValueError, match="pickle"):
         sr.load(altered(tmp_path, **{"head.expand.npy": bad}))
 
 
-def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_are_rejected(tmp_path: Path) -> None:
     slope = npy(np.array([0, np.inf, 0], np.float32), tmp_path)
-    with pytest.raises(ValueError, match=r"act0\.slope holds numbers that are not finite"):
+    with pytest.raises(ValueError, match=r"bad\.npz: NaN or infinite values in act0\.slope"):
         sr.load(altered(tmp_path, **{"act0.slope.npy": slope}))
 
 
-def test_a_wrong_shape_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def test_a_wrong_shape_is_rejected_before_memory_is_taken(tmp_path: Path) -> None:
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000000), }"
     header += b" " * (117 - len(header)) + b"\n"
     bad = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
-    with pytest.raises(ValueError, match=r"shape \(1000000000, 1000000\)"):
+    with pytest.raises(ValueError, match=r"its shape must be .*, got \(1000000000, 1000000\)"):
         sr.load(altered(tmp_path, **{"act0.slope.npy": bad}))
 
 
-def test_truncated_data_is_refused(tmp_path: Path) -> None:
+def test_truncated_data_is_rejected(tmp_path: Path) -> None:
     good = npy(np.zeros(3, np.float32), tmp_path)
     with pytest.raises(ValueError, match="truncated"):
         sr.load(altered(tmp_path, **{"act0.slope.npy": good[:-4]}))
@@ -152,21 +152,21 @@ def test_missing_and_unexpected_parameters_are_named(tmp_path: Path) -> None:
         sr.load(altered(tmp_path, **{"other.npy": extra}))
 
 
-def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_architecture_are_rejected(tmp_path: Path) -> None:
     other = npy(np.frombuffer(sr.sesr(3, 3, expand=5).to_json().encode(), np.uint8), tmp_path)
     with pytest.raises(ValueError, match=r"act2\.slope"):
         sr.load(altered(tmp_path, **{"network.json.npy": other}))
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04" + b"\0" * 40])
-def test_what_is_no_file_of_weights_says_so(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_weights_are_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.npz"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.npz: not an \.npz"):
         sr.load(path)
 
 
-def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(tmp_path: Path) -> None:
     net = small()
     path = tmp_path / "net.npz"
     sr.save(path, net, sr.initialise(net))
@@ -194,25 +194,25 @@ def test_damaged_bytes_never_load_as_something_else(tmp_path: Path) -> None:
         assert all(np.array_equal(got[name], params[name]) for name in params)
 
 
-def test_what_load_refuses_is_not_saved(tmp_path: Path) -> None:
+def test_parameters_that_load_would_reject_are_not_saved(tmp_path: Path) -> None:
     net = small()
     params = sr.initialise(net)
     params["act0.slope"][1] = np.nan
-    with pytest.raises(ValueError, match=r"act0\.slope holds numbers that are not finite"):
+    with pytest.raises(ValueError, match=r"NaN or infinite values in act0\.slope"):
         sr.save(tmp_path / "net.npz", net, params)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", [b"{'descr': (((", b"'''abc", b"(" * 3000])
-def test_a_header_that_is_no_python_is_refused(tmp_path: Path, text: bytes) -> None:
+def test_a_malformed_header_is_rejected(tmp_path: Path, text: bytes) -> None:
     bad = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
     with pytest.raises(ValueError, match=r"bad\.npz"):
         sr.load(altered(tmp_path, **{"act0.slope.npy": bad}))
 
 
-def test_a_folder_and_another_format_are_told_apart(tmp_path: Path) -> None:
+def test_a_folder_and_another_format_have_their_own_errors(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match="is a folder"):
         sr.load(tmp_path)
     (tmp_path / "m.onnx").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"load_any reads \.onnx"):
+    with pytest.raises(ValueError, match=r"use load_any to read \.onnx files"):
         sr.load(tmp_path / "m.onnx")

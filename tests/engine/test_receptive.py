@@ -52,7 +52,7 @@ def disturbed(net: nw.Network, size: int, at: int) -> list[int]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_halo_is_exactly_how_far_a_pixel_is_felt(name: str) -> None:
+def test_the_halo_is_exactly_how_far_a_pixel_has_an_effect(name: str) -> None:
     net = NETWORKS[name]
     margin = halo(net)
     middle = margin + 3

@@ -36,7 +36,7 @@ def fact(file: Path) -> dict[str, str]:
     return {"file": file.name, "sha256": sha256_of(file)}
 
 
-def test_a_name_stands_for_linear_blocks_and_with_a_suffix_for_their_collapse(
+def test_a_name_loads_linear_blocks_and_with_a_suffix_their_collapse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder_with(tmp_path, monkeypatch)
@@ -45,7 +45,7 @@ def test_a_name_stands_for_linear_blocks_and_with_a_suffix_for_their_collapse(
     assert load_model("mine")[0] == sr.collapsed(NET)
     assert load_model("mine", small=False)[0] == NET
     assert [smallest(name) for name in ("mine", "yours")] == ["mine-collapsed", "yours"]
-    with pytest.raises(FileNotFoundError, match="yours-collapsed: no such file, nor a shipped"):
+    with pytest.raises(FileNotFoundError, match="yours-collapsed: no such file and no shipped"):
         sr.load("yours-collapsed")
 
 

@@ -96,25 +96,25 @@ IMAGE = np.zeros((12, 14), np.uint8)
 @pytest.mark.parametrize(
     ("reference", "image", "border", "message"),
     [
-        (IMAGE, IMAGE[1:], 0, r"\(12, 14\) uint8 and \(11, 14\) uint8"),
-        (IMAGE, IMAGE / 255, 0, "uint8 and .* float64"),
-        (IMAGE, IMAGE, 6, "a border of 6 leaves nothing of 12 x 14"),
-        (IMAGE, IMAGE, -1, "a border of -1"),
-        (IMAGE, IMAGE, 1.5, "the border must be a whole number of pixels, got 1.5"),
+        (IMAGE, IMAGE[1:], 0, r"one shape and dtype, got \(uint8 array of shape \(12, 14\), uint8"),
+        (IMAGE, IMAGE / 255, 0, "uint8 array .* float64 array"),
+        (IMAGE, IMAGE, 6, "that leaves some of 12 x 14 pixels, got 6"),
+        (IMAGE, IMAGE, -1, "the border must be .*, got -1"),
+        (IMAGE, IMAGE, 1.5, "the border must be an integer .*, got 1.5"),
         (IMAGE.tolist(), IMAGE, 0, "must be a NumPy array, got list"),
         (IMAGE, None, 0, "must be a NumPy array, got NoneType"),
-        (IMAGE * np.nan, IMAGE * np.nan, 0, "not finite"),
+        (IMAGE * np.nan, IMAGE * np.nan, 0, "NaN or infinite values in the images"),
         (IMAGE.astype(int), IMAGE.astype(int), 0, "int64"),
         (IMAGE[0], IMAGE[0], 0, "height, width"),
     ],
 )
-def test_pairs_that_cannot_be_compared_are_refused(  # type: ignore[no-untyped-def]
+def test_pairs_that_cannot_be_compared_are_rejected(  # type: ignore[no-untyped-def]
     metric, reference: np.ndarray, image: np.ndarray, border: int, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         metric(reference, image, border)
 
 
-def test_ssim_refuses_less_than_its_window() -> None:
-    with pytest.raises(ValueError, match="needs 11 x 11 pixels inside the border, got 10 x 12"):
+def test_ssim_rejects_images_smaller_than_its_window() -> None:
+    with pytest.raises(ValueError, match=r"at least 11 x 11 for SSIM, got \(10, 12\)"):
         sr.ssim(IMAGE, IMAGE, border=1)

@@ -162,7 +162,7 @@ def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
         ([conv("x x", "y", 1)], "input 1 ('x') must be a constant"),
         ([conv("x w", "y", 3, strides=[2, 2])], "strides [2, 2]; only 1"),
         ([conv("x w", "y", 3, dilations=[2, 2])], "dilations [2, 2]; only 1"),
-        ([conv("x w", "y", 1)], "makes (14, 22, 1) of (16, 24, 1)"),
+        ([conv("x w", "y", 1)], "must be (16, 24, 1) (upscale 1), got (14, 22, 1)"),
         ([node("Resize", "x", "y")], "states 0 scale(s) for 4 axes"),
         ([conv("x flat", "y", 1)], "with (0, 1, 0, 1) pixels cut off"),
         ([node("ConvTranspose", "x flat", "y")], "of transposed ones only square is supported"),
@@ -176,12 +176,12 @@ def test_an_unsupported_type_of_the_input_is_named(tmp_path: Path) -> None:
         ([node("Transpose", "x", "t", perm=[0, 1, 3, 2]), conv("t w", "y", 3)], "not NCHW"),
         ([node("Concat", "x x", "y", axis=2)], "axis 2 is not the channels'"),
         ([node("Cast", "x", "y", to=6)], "casts the image"),
-        ([node("DepthToSpace", "x", "y", blocksize=2)], "1 channels do not divide by 2**2"),
+        ([node("DepthToSpace", "x", "y", blocksize=2)], "1 channels are not a multiple of 2**2"),
         ([node("Resize", "x - uneven", "y")], "only height and width by one whole number"),
         ([node("Identity", "x", "y")], "the output 'y' is the input itself"),
         ([node("Identity", "k", "y")], "the output 'y' does not depend on the image"),
         ([node("Transpose", "x", "y", perm=[0, 1, 3, 2])], "axes in the order (0, 1, 3, 2)"),
-        ([conv("x wide", "y", 1)], "makes (16, 24, 4) of (16, 24, 1)"),
+        ([conv("x wide", "y", 1)], "must be (16, 24, 1) (upscale 1), got (16, 24, 4)"),
     ],
 )
 def test_what_is_not_understood_is_named_with_its_place(

@@ -1,4 +1,4 @@
-"""What stands beside the pixels goes with them, or is told to be lost."""
+"""Metadata of a file is copied with its pixels, or reported as lost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def written(path: Path, **options: Any) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
-def test_what_the_camera_noted_is_kept_but_for_the_orientation(tmp_path: Path, kind: str) -> None:
+def test_exif_is_kept_except_for_the_orientation(tmp_path: Path, kind: str) -> None:
     source = written(tmp_path / f"in.{kind}", exif=exif())
     target = tmp_path / f"out.{kind}"
     assert main(["upscale", str(source), "-o", str(target)]) == 0
@@ -48,7 +48,7 @@ def test_what_the_camera_noted_is_kept_but_for_the_orientation(tmp_path: Path, k
         assert dict(found.get_ifd(DETAILS)) == {LENS: "50 mm"}
 
 
-def test_deep_pngs_keep_it_too(tmp_path: Path) -> None:
+def test_sixteen_bit_pngs_keep_exif_too(tmp_path: Path) -> None:
     source = written(tmp_path / "in.png", exif=exif())
     image = sr.read_image(source)
     deep = image.pixels.astype(np.uint16) * 257
@@ -59,7 +59,7 @@ def test_deep_pngs_keep_it_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bmp", "tif"])
-def test_formats_that_take_none_say_so(
+def test_formats_without_exif_say_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     source = written(tmp_path / "in.jpg", exif=exif())
@@ -68,7 +68,7 @@ def test_formats_that_take_none_say_so(
     assert any("EXIF" in text for text in entry["notices"])
 
 
-def test_exif_that_cannot_be_read_is_no_reason_to_refuse_the_pixels() -> None:
+def test_unreadable_exif_does_not_prevent_reading_the_pixels() -> None:
     assert carried(b"Exif\0\0MM\0*\xff\xff\xff\xff") is None
     assert carried(None) is None
     tags = exif()
@@ -77,7 +77,7 @@ def test_exif_that_cannot_be_read_is_no_reason_to_refuse_the_pixels() -> None:
     assert carried(Pillow.Exif().tobytes()) is None
 
 
-def test_colours_of_a_png_s_own_and_xmp_are_told_to_be_lost(tmp_path: Path) -> None:
+def test_lost_png_colours_and_xmp_are_reported(tmp_path: Path) -> None:
     def notices(chunks: list[tuple[bytes, bytes]], **options: Any) -> tuple[str, ...]:
         info = PngInfo()
         for name, data in chunks:
@@ -91,10 +91,10 @@ def test_colours_of_a_png_s_own_and_xmp_are_told_to_be_lost(tmp_path: Path) -> N
     stream = io.BytesIO()
     Pillow.fromarray(PIXELS).save(stream, "webp", xmp=b"<x/>")
     (tmp_path / "x.webp").write_bytes(stream.getvalue())
-    assert sr.read_image(tmp_path / "x.webp").notices == ("XMP metadata left out",)
+    assert sr.read_image(tmp_path / "x.webp").notices == ("XMP metadata is not copied",)
 
 
-def test_files_of_a_folder_that_are_not_read_are_told(
+def test_unsupported_files_of_a_folder_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in").mkdir()
@@ -103,7 +103,7 @@ def test_files_of_a_folder_that_are_not_read_are_told(
     (tmp_path / "in/.hidden").write_bytes(b"")
     assert main(["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--json"]) == 0
     output = capsys.readouterr()
-    assert "of no kind that is read, left out: b.heic\n" in output.err
+    assert "skipped, since the format is not supported: b.heic\n" in output.err
     assert [Path(name).name for name in json.loads(output.out)["ignored"]] == ["b.heic"]
 
 
@@ -111,7 +111,7 @@ def test_files_of_a_folder_that_are_not_read_are_told(
     ("head", "kind"),
     [(b"GIF89a", "GIF"), (b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x1cftypavif", "AVIF")],
 )
-def test_images_of_other_kinds_are_named(tmp_path: Path, head: bytes, kind: str) -> None:
+def test_unsupported_image_formats_are_named(tmp_path: Path, head: bytes, kind: str) -> None:
     (tmp_path / "x.png").write_bytes(head)
-    with pytest.raises(ValueError, match=f"{kind} is not read"):
+    with pytest.raises(ValueError, match=f"{kind} is not supported"):
         sr.read_image(tmp_path / "x.png")

@@ -58,7 +58,7 @@ def test_more_sram_never_makes_it_slower_under_physical_and_ideal(
     assert large.dram_bytes <= small.dram_bytes
 
 
-def test_the_cascade_estimate_breaks_that_here() -> None:
+def test_more_sram_makes_it_slower_under_the_cascade_estimate_here() -> None:
     """At 400 x 300, 4 MB keep most tensors on chip; with 3 MB Arm's estimate drops their bytes."""
     small, large = (
         sr.estimate(M5, 300, 400, with_(sram_bytes=size)) for size in (3 << 20, 4 << 20)
@@ -194,7 +194,7 @@ def test_expanded_networks_are_estimated_as_they_are_unless_their_weights_do_not
         ({"width": -5}, "width must be an integer from 1 to 32768, got -5"),
         ({"height": True}, "height must be an integer from 1 to 32768, got True"),
         ({"model": "guess"}, "model must be one of"),
-        ({"bits": 4}, r"bits must be one of \(8, 16\), got 4"),
+        ({"bits": 4}, "bits must be one of 8, 16, got 4"),
         ({"compose_shuffles": True, "net": sr.fsrcnn(2)}, "does not end in depth-to-space"),
     ],
 )
@@ -232,14 +232,14 @@ def test_a_linear_block_is_named() -> None:
         ({"input_groups": 1.5}, "input_groups must be a positive integer, got 1.5"),
         ({"clock_hz": -1.0}, "clock_hz must be a positive number, got -1.0"),
         ({"clock_hz": float("nan")}, "clock_hz must be a positive number, got nan"),
-        ({"activation_saving": 1.0}, "activation_saving must be a number from 0 up to"),
+        ({"activation_saving": 1.0}, "must be a number of at least 0 and below 1"),
         ({"winograd": 1}, "winograd must be true or false, got 1"),
         ({"brick": (8, 8, 16)}, "brick must be two positive integers"),
         ({"name": ""}, "name must be a non-empty text"),
         ({"picojoules_per_mac": 0}, "picojoules_per_mac must be a positive number, got 0"),
     ],
 )
-def test_impossible_hardware_is_refused(changes: dict[str, object], message: str) -> None:
+def test_impossible_hardware_is_rejected(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         with_(**changes)
 
@@ -268,20 +268,20 @@ def test_hardware_from_toml_with_and_without_a_base(tmp_path: Path) -> None:
         ("name = ", "not TOML"),
         ('name = "x"', "'sram_bytes' is missing"),
         ('name = "x"\nsram_bytes = 5\nsram = 4', "unknown key 'sram'"),
-        ('base = "n78"', "no NPU is called 'n78'"),
+        ('base = "n78"', "an NPU's name must be one of .*, got 'n78'"),
         ('name = "x"\nsram_bytes = "4 MB"', "sram_bytes must be a positive integer"),
         ('name = "x"\nsram_bytes = 4\nbrick = [1]', "brick must be two positive integers"),
         ("[npu]\nname = 3", "unknown key 'npu'"),
     ],
 )
-def test_malformed_toml_is_refused_with_its_file(tmp_path: Path, text: str, message: str) -> None:
+def test_malformed_toml_is_rejected_with_its_file(tmp_path: Path, text: str, message: str) -> None:
     path = toml(tmp_path, text)
     with pytest.raises(ValueError, match=message) as caught:
         npu_from_toml(path)
     assert str(path) in str(caught.value)
 
 
-def test_a_toml_that_is_no_text_or_is_not_there(tmp_path: Path) -> None:
+def test_a_binary_or_missing_toml_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="not TOML"):
@@ -289,26 +289,26 @@ def test_a_toml_that_is_no_text_or_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         npu_from_toml(tmp_path / "none.toml")
     path.write_bytes(b"#" * 65537)
-    with pytest.raises(ValueError, match="larger than 65536 bytes"):
+    with pytest.raises(ValueError, match="at most 65536 bytes, got 65537"):
         npu_from_toml(path)
     with pytest.raises(IsADirectoryError, match="is a folder"):
         npu_from_toml(tmp_path)
 
 
-def test_sizes_may_be_integers_of_numpy_and_an_npu_has_to_be_one() -> None:
+def test_sizes_may_be_numpy_integers_and_the_npu_must_be_an_npu() -> None:
     net = sr.sesr(1, 4)
     size: Any = (np.int64(8), np.int32(9))
     estimated = sr.estimate(net, size[0], size[1], sr.ETHOS_N78_4TOPS)
     assert estimated == sr.estimate(net, 8, 9, sr.npu_named("ethos-n78-4tops"))
     name: Any = "ethos-n78-4tops"
     for function in (sr.estimate, sr.plan_tiles):
-        with pytest.raises(ValueError, match=r"an Npu is needed, such as .* got 'ethos-n78-4tops'"):
+        with pytest.raises(ValueError, match=r"must be an Npu, .* got 'ethos-n78-4tops'"):
             function(net, 8, 8, name)
     for height in (1 << 16, 10**30):
         with pytest.raises(ValueError, match="height must be an integer from 1 to 32768"):
             sr.estimate(net, height, 8, sr.ETHOS_N78_4TOPS)
 
 
-def test_unknown_presets_are_answered_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="known: ethos-n78-1tops"):
+def test_an_unknown_preset_is_rejected_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"must be one of ethos-n78-1tops, .*, got 'ethos-u55'"):
         npu_named("ethos-u55")

@@ -1,4 +1,4 @@
-"""Golden packs: the same bytes every time, read back without a difference, refused when damaged."""
+"""Golden packs: the same bytes every time, read back without loss, rejected when damaged."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_two_runs_write_the_same_bytes_and_reading_back_loses_nothing(
                 np.testing.assert_array_equal(found[name], values)
 
 
-def test_the_bytes_are_those_of_another_day_and_machine(tmp_path: Path) -> None:
+def test_the_bytes_equal_those_of_another_day_and_machine(tmp_path: Path) -> None:
     """Written once by this test and kept: integer inputs, so that no image library is involved."""
     net = sr.sesr(1, 3, expand=5)
     shapes = net.param_shapes()
@@ -139,7 +139,7 @@ def test_packs_of_integers_are_read_but_not_judged(case: Case, tmp_path: Path, d
     net, params, x = case
     write_pack(tmp_path / "pack", net, params, x, dtype)
     assert "input" in read_pack(tmp_path / "pack").tensors
-    with pytest.raises(ValueError, match=f"pack: a pack of {dtype} is judged by sesr-ref match"):
+    with pytest.raises(ValueError, match=f"only packs of floats, got one of {dtype}"):
         sr.compare(net, params, x, tmp_path / "pack")
 
 
@@ -162,7 +162,7 @@ def test_integers_use_the_range_and_never_leave_it(dtype: str, rng: Rng) -> None
             assert np.abs(stored.astype(np.int64)).max() * 2 >= limits.max // 2
 
 
-def test_values_beyond_float16_are_refused() -> None:
+def test_values_beyond_float16_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"70000 is beyond the range of f2"):
         store(np.array([7e4]), KINDS["float16"])
 
@@ -237,18 +237,27 @@ def entry(**fields: Any) -> Callable[[Path], None]:
 
 
 DAMAGE: list[tuple[Callable[[Path], Any], str]] = [
-    (flip, "SHA-256 of tensors.npz is .* the manifest says"),
+    (flip, "SHA-256 of tensors.npz must be .* as in the manifest, got"),
     (lambda p: (p / "network.json").write_text("{}"), "SHA-256 of network.json"),
-    (lambda p: (p / "manifest.json").write_text("{"), "no manifest"),
-    (edit(lambda m: m.update(format="other")), "not of a sesr-ref golden pack"),
-    (edit(lambda m: m.update(version=2)), "version 2, this reads 1"),
+    (lambda p: (p / "manifest.json").write_text("{"), "not a manifest: Expecting"),
+    (
+        edit(lambda m: m.update(format="other")),
+        "must be 'sesr-ref golden pack', got 'other'",
+    ),
+    (edit(lambda m: m.update(version=2)), "the version of the pack must be 1, got 2"),
     (edit(lambda m: m.pop("arrays")), "arrays must be a list of objects, got None"),
-    (edit(lambda m: m.update(sha256=[1])), r"sha256 must name files, got \[1\]"),
-    (entry(shape=[1, 5, 7, 1]), r"tensor 'input': must be \(1, 5, 7, 1\) of float32, got \(2,"),
-    (entry(shape=[3]), r"array 0 of the manifest: axes NHWC do not fit the shape \[3\]"),
+    (edit(lambda m: m.update(sha256=[1])), r"sha256 must be a dict of files, got \[1\]"),
+    (
+        entry(shape=[1, 5, 7, 1]),
+        r"tensor 'input': .* \(1, 5, 7, 1\), got float32 array",
+    ),
+    (
+        entry(shape=[3]),
+        r"axes must be those of the shape \[3\], got 'NHWC'",
+    ),
     (entry(shape=[2, 5, "7", 1]), r"array 0 of the manifest: shape must be"),
     (entry(shape=[1 << 40, 0, -1, 1]), r"shape must be"),
-    (entry(stem="x"), "tensor 'input': no file holds it"),
+    (entry(stem="x"), "tensor 'input': is in no file"),
     (entry(stem=None), "stem must be a string, got None"),
     (entry(role="spy"), "role must be tensor or parameter, got 'spy'"),
     (entry(dtype="complex"), "dtype must be one of float32, .* got 'complex'"),
@@ -257,14 +266,17 @@ DAMAGE: list[tuple[Callable[[Path], Any], str]] = [
     (entry(fraction_bits=10**9), r"fraction_bits must be within \+-512, got 1000000000"),
     (entry(fraction_bits="1"), "fraction_bits must be"),
     (entry(files={"exe": "a"}), "files must be names of files by bin"),
-    (edit(lambda m: m["sha256"].update({"../y": "0"})), "'../y' is no file of the pack"),
-    (edit(lambda m: m["arrays"].append(m["arrays"][0])), "tensor 'input' is there twice"),
-    (edit(lambda m: m["sha256"].pop("network.json")), "no SHA-256 of 'network.json'"),
+    (
+        edit(lambda m: m["sha256"].update({"../y": "0"})),
+        "a name without a folder, got '../y'",
+    ),
+    (edit(lambda m: m["arrays"].append(m["arrays"][0])), "tensor 'input': is listed twice"),
+    (edit(lambda m: m["sha256"].pop("network.json")), "no SHA-256 for 'network.json'"),
 ]
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE)
-def test_damaged_packs_are_refused_in_one_line(
+def test_damaged_packs_are_rejected_in_one_line(
     case: Case, tmp_path: Path, damage: Callable[[Path], Any], message: str
 ) -> None:
     net, params, x = case
@@ -283,7 +295,7 @@ def test_nothing_is_half_written_and_nothing_else_overwritten(
     (tmp_path / "mine").mkdir()
     with pytest.raises(FileExistsError, match="exists already"):
         write_pack(tmp_path / "mine", net, params, x)
-    with pytest.raises(FileExistsError, match="no golden pack"):
+    with pytest.raises(FileExistsError, match="not a golden pack"):
         write_pack(tmp_path / "mine", net, params, x, overwrite=True)
     large = {k: v * np.float32(1e9) for k, v in params.items()}
     with pytest.raises(ValueError, match="beyond the range"):
@@ -296,7 +308,7 @@ def test_nothing_is_half_written_and_nothing_else_overwritten(
     with pytest.raises(ValueError, match="layout must be"):
         write_pack(tmp_path / "pack", net, params, x, layout="CHWN")
     monkeypatch.setattr("sesr_ref.verify.golden.write.MAX_TEXT_VALUES", 100)
-    with pytest.raises(ValueError, match="more than the 100"):
+    with pytest.raises(ValueError, match="at most 100 for such a pack"):
         write_pack(tmp_path / "pack", net, params, x, files=("hex",))
 
 
@@ -304,7 +316,7 @@ def test_only_a_pack_and_nothing_beside_it_is_overwritten(case: Case, tmp_path: 
     net, params, x = case
     pack = tmp_path / "pack"
 
-    def refused(message: str, folder: Path = pack) -> None:
+    def rejected(message: str, folder: Path = pack) -> None:
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(FileExistsError, match=message):
             write_pack(folder, net, params, x, overwrite=True)
@@ -312,19 +324,19 @@ def test_only_a_pack_and_nothing_beside_it_is_overwritten(case: Case, tmp_path: 
 
     pack.mkdir()
     (pack / "manifest.json").write_text('{"name": "a web app"}')
-    refused("is no golden pack")
+    rejected("is not a golden pack")
     (pack / "manifest.json").unlink()
     pack.rmdir()
     write_pack(pack, net, params, x)
     (pack / "notes.txt").write_text("mine")
-    refused("holds 'notes.txt', which is not of the pack")
+    rejected("'notes.txt' in it does not belong to the pack")
     (pack / "notes.txt").unlink()
     (pack / "tensors.npz").unlink()
     (pack / "tensors.npz").mkdir()
-    refused("holds 'tensors.npz'")
+    rejected("'tensors.npz' in it")
     (pack / "tensors.npz").rmdir()
     (tmp_path / "link").symlink_to(pack)
-    refused(f"link is a link; name {pack} itself", tmp_path / "link")
+    rejected(f"link is a link; give its target {pack} instead", tmp_path / "link")
     write_pack(pack, net, params, x, files=("bin",), overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pack"]
     assert read_pack(pack).net == sr.collapsed(net)
@@ -349,7 +361,7 @@ def test_an_old_pack_stays_until_the_new_one_is_in_place(
     assert [path.name for path in tmp_path.iterdir()] == ["pack"]
 
 
-def test_command_does_not_overwrite_its_own_input(
+def test_the_command_does_not_overwrite_its_own_input(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     net, params, x = case
@@ -362,7 +374,7 @@ def test_command_does_not_overwrite_its_own_input(
     assert Path("pack/x.npy").is_file()
 
 
-def test_command_writes_a_pack_and_refuses_to_write_it_twice(
+def test_the_command_writes_a_pack_and_does_not_overwrite_it(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     net, params, x = case
@@ -395,7 +407,7 @@ def test_packs_of_the_expanded_network_are_compared_as_such(
 
 @pytest.mark.parametrize("files", [["npz"], ["npz", "bin", "c", "hex"]])
 @pytest.mark.parametrize("dtype", list(KINDS))
-def test_the_size_to_come_is_about_right(
+def test_the_expected_size_is_about_right(
     rng: Rng, tmp_path: Path, dtype: str, files: list[str]
 ) -> None:
     net = sr.sesr(1, 4, linear_blocks=False)
@@ -405,7 +417,7 @@ def test_the_size_to_come_is_about_right(
     assert expected_bytes(net, x, dtype, files) == pytest.approx(size, rel=0.25)
 
 
-def test_command_says_beforehand_that_a_pack_will_be_large(
+def test_the_command_announces_a_large_pack(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     net, params, x = case
@@ -416,6 +428,6 @@ def test_command_says_beforehand_that_a_pack_will_be_large(
     assert not capsys.readouterr().err
     monkeypatch.setattr("sesr_ref.commands.golden.NOTICE_BYTES", 1000)
     assert main(["golden", "m.npz", "x.npy", "-o", "large"]) == 0
-    assert capsys.readouterr().err == "large: about 0 MB to write\n"
+    assert capsys.readouterr().err == "large: writing about 0 MB\n"
     assert main(["golden", "m.npz", "x.npy", "-o", "large"]) == 2
     assert capsys.readouterr().err.splitlines() == ["sesr-ref golden: large exists already"]

@@ -1,4 +1,4 @@
-"""Golden packs are reproduced bit for bit by whoever rounds once a layer, and by nobody else."""
+"""Ports that round once per layer reproduce golden packs bit for bit, and no others do."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_float32_tensors_are_the_rounded_sums_of_the_pack_s_own_values(
 
 
 @pytest.mark.parametrize("dtype", list(KINDS))
-def test_one_step_is_told_from_none_and_steps_may_be_allowed(
+def test_a_difference_of_one_step_is_found_and_may_be_allowed(
     case: Case, tmp_path: Path, dtype: str
 ) -> None:
     net, params, x = case
@@ -167,17 +167,17 @@ def test_packs_match_packs_with_the_same_scales(
     assert main([*golden[:2], "b.npy", *golden[2:], "b"]) == 0
     capsys.readouterr()
     assert main(["match", "a", "b"]) == 2
-    assert "golden --scales fixes them" in capsys.readouterr().err
+    assert "use golden --scales to set them" in capsys.readouterr().err
     assert main([*golden[:2], "b.npy", *golden[2:], "c", "--scales", "a"]) == 0
     assert "values saturate with" in capsys.readouterr().err
     assert main(["match", "a", "c"]) == 1
-    assert "input is the first of those shown that differs" in capsys.readouterr().out
+    assert "input is the first tensor shown that differs" in capsys.readouterr().out
     assert main(["match", "a", "a"]) == 0
     assert main([*golden[:2], "b.npy", "--dtype", "int16", "-o", "d", "--scales", "a"]) == 2
-    assert "fraction bits of int16 are needed, this pack has ['int8']" in capsys.readouterr().err
+    assert "the dtypes of the pack must be ['int16'], got ['int8']" in capsys.readouterr().err
 
 
-def test_what_does_not_fit_is_refused_in_one_line(case: Case, tmp_path: Path) -> None:
+def test_mismatches_are_rejected_in_one_line(case: Case, tmp_path: Path) -> None:
     net, params, x = case
     pack = tmp_path / "pack"
     write_pack(pack, net, params, x, "int16")
@@ -188,15 +188,15 @@ def test_what_does_not_fit_is_refused_in_one_line(case: Case, tmp_path: Path) ->
         match_pack(pack, {"head": np.zeros((2, 5, 7, 5), np.float32)})
     with pytest.raises(ValueError, match="the pack has no tensor 'haed'"):
         match_pack(pack, {"haed": x})
-    with pytest.raises(ValueError, match="the candidate holds none of input, head"):
+    with pytest.raises(ValueError, match="contains none of the tensors input, head"):
         match_pack(pack, {})
     with pytest.raises(ValueError, match=r"steps must be an integer from 0 to .*, got -1"):
         match_pack(pack, {}, steps=-1)
     (tmp_path / "head.bin").write_bytes(b"123")
-    with pytest.raises(ValueError, match=r"head.bin: \(2, 10, 14, 1\) of int16 are needed"):
+    with pytest.raises(ValueError, match=r"head.bin: not \(2, 10, 14, 1\) of int16"):
         match_pack(pack, tmp_path / "head.bin")
     (tmp_path / "x.hex").write_text("xxxx\n")
-    with pytest.raises(ValueError, match=r"x.hex: .* are needed \(invalid literal"):
+    with pytest.raises(ValueError, match=r"x.hex: not .*: invalid literal"):
         match_pack(pack, tmp_path / "x.hex")
     with pytest.raises(ValueError, match=r"has no parameter 'extract\.weight'"):
         write_pack(
@@ -207,7 +207,7 @@ def test_what_does_not_fit_is_refused_in_one_line(case: Case, tmp_path: Path) ->
             "int16",
             scales=pack,
         )
-    with pytest.raises(ValueError, match="this pack has none"):
+    with pytest.raises(ValueError, match="must be an integer dtype, got 'float32'"):
         write_pack(
             tmp_path / "o", other, random_params(other, np.random.default_rng(0)), x, scales=pack
         )

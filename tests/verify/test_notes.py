@@ -23,30 +23,30 @@ def flipped(layer: str, shown: list[str]) -> sr.Comparison:
     return sr.compare(net, params, x, {name: tensors[name] for name in shown})
 
 
-def test_what_is_not_shown_ahead_of_the_first_wrong_tensor_may_be_wrong_instead() -> None:
+def test_hidden_tensors_before_the_first_wrong_one_may_be_the_cause() -> None:
     result = flipped("block2", ["head", "block1", "act1", "act3", "block4", "shuffle0"])
     assert result.first_wrong == "act3"
     assert result.unseen == ("block2", "act2", "block3")
     assert result.to_dict()["unseen"] == ["block2", "act2", "block3"]
     assert (
-        "act3 is the first wrong tensor shown; the mistake is made there or in block2, act2, "
-        "block3, which are not shown; at (0, "
+        "act3 is the first wrong tensor shown; the mistake is there or in block2, act2, "
+        "block3 (not shown); at (0, "
     ) in str(result)
 
 
-def test_with_everything_shown_ahead_of_it_the_first_wrong_tensor_is_the_mistake_s() -> None:
+def test_if_all_tensors_before_it_are_shown_the_first_wrong_one_is_the_cause() -> None:
     result = flipped("block2", ["act1", "block2", "act3", "shuffle0"])
     assert (result.first_wrong, result.unseen) == ("block2", ())
-    assert "block2 is the first wrong tensor, at" in str(result)
+    assert "block2 is the first wrong tensor: at" in str(result)
 
 
-def test_many_tensors_that_are_not_shown_are_counted() -> None:
+def test_many_hidden_tensors_are_counted() -> None:
     result = flipped("block2", ["shuffle0"])
     assert result.unseen == result.missing
-    assert f"or in one of {len(result.missing)} ahead of it, which are not" in str(result)
+    assert f"or in one of {len(result.missing)} before it (not shown)" in str(result)
 
 
-def test_a_skip_leads_past_the_tensors_shown() -> None:
+def test_a_skip_bypasses_the_tensors_shown() -> None:
     net = case()[0]
     shown = {"block4", "shuffle0"}
     unseen = unseen_between(net, "shuffle0", shown)
@@ -67,13 +67,16 @@ def picture(**options: Any) -> Array:
 @pytest.mark.parametrize(
     ("x", "note"),
     [
-        (np.zeros((1, 9, 11, 1), np.float32), "the input is 0 everywhere: mistakes in most"),
-        (np.full((1, 9, 11, 1), 0.5, np.float32), "the input is constant: borders apart"),
+        (
+            np.zeros((1, 9, 11, 1), np.float32),
+            "the input is 0 everywhere, which hides",
+        ),
+        (np.full((1, 9, 11, 1), 0.5, np.float32), "the input is constant, which hides flipped"),
         (picture() * 255 / picture().max(), "the input reaches 255; networks expect [0, 1]"),
         (picture() * 4 - 3 - picture().min() * 4, "the input reaches -3; networks expect [0, 1]"),
     ],
 )
-def test_inputs_that_show_little_are_noted(x: Array, note: str) -> None:
+def test_uninformative_inputs_are_noted(x: Array, note: str) -> None:
     result = judged(x)
     assert result.agrees
     assert [text.startswith(note) for text in result.notes] == [True]
@@ -92,11 +95,11 @@ def stored(y: Array, dtype: str) -> sr.Comparison:
     return sr.compare(net, params, picture(), y, dtype, name_fault=False)
 
 
-def test_a_candidate_in_float16_that_is_judged_as_float32_is_told_so() -> None:
+def test_a_float16_candidate_judged_as_float32_is_noted() -> None:
     net = sr.sesr(1, 4, linear_blocks=False)
     params = random_params(net, np.random.default_rng(1))
     y = sr.run(net, params, picture())
-    hint = "every value shown is one that float16 has: try --dtype float16"
+    hint = "float16 can represent every value shown: try --dtype float16"
     for half in (y.astype(np.float16), y.astype(np.float16).astype(np.float32)):
         assert stored(half, "float32").notes == (hint,)
         assert stored(half, "float16").notes == ()

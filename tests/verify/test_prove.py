@@ -123,7 +123,7 @@ def test_fractions_catch_what_floats_cannot(rng: Rng, monkeypatch: pytest.Monkey
     assert all("fractions" in name for name in failed)
 
 
-def test_what_cannot_be_proved_is_refused(rng: Rng) -> None:
+def test_networks_without_a_proof_are_rejected(rng: Rng) -> None:
     plain = sr.sesr(1, 4, linear_blocks=False)
     with pytest.raises(ValueError, match="has no linear blocks"):
         prove(plain, random_params(plain, rng))
@@ -160,7 +160,7 @@ def summed_in_turn(net: sr.Network, params: dict[str, Array]) -> dict[str, Array
     return small
 
 
-def test_a_block_scaled_by_a_hundred_thousandth_is_told_from_a_right_collapse() -> None:
+def test_a_block_scaled_by_a_hundred_thousandth_is_detected() -> None:
     net = sr.sesr(3, 16)
     params = sr.initialise(net, 3)
     small, right = sr.collapsed(net), summed_in_turn(net, params)
@@ -217,7 +217,7 @@ def test_the_plugin_s_own_tests_run() -> None:
 
 
 @pytest.mark.slow
-def test_command_proves_and_says_so_in_its_exit_code(
+def test_the_command_proves_and_sets_its_exit_code(
     rng: Rng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     net = NETWORKS["paper"]
@@ -235,7 +235,7 @@ def test_command_proves_and_says_so_in_its_exit_code(
 
 
 @pytest.mark.parametrize("seed", ["-1", "1.5", "one"])
-def test_a_seed_that_is_none_is_refused_with_option_and_value(
+def test_an_invalid_seed_is_rejected_with_option_and_value(
     seed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -1,8 +1,8 @@
-"""Error bounds: how far an implementation in floating point may be off."""
+"""Error bounds: how far a correct implementation in floating point may be off."""
 
 from typing import TYPE_CHECKING
 
 from sesr_ref.moved import names_moved
 
-if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+if not TYPE_CHECKING:  # so that mypy still reports missing names
     __getattr__ = names_moved(__name__)

@@ -1,4 +1,4 @@
-"""Floating-point formats, rounding into them and the constants of rounding-error analysis."""
+"""Floating-point formats, rounding to them and the constants of rounding-error analysis."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sesr_ref.limits import is_int
+from sesr_ref.limits import check, is_int, one_of
 from sesr_ref.ops.arrays import Array
 from sesr_ref.verify.bounds.winograd import TILES
 
 
 @dataclass(frozen=True)
 class Format:
-    """A binary format: `precision` significand bits with the hidden one, range of its normals."""
+    """A binary format: `precision` significand bits (with the hidden one), range of its normals."""
 
     name: str
     precision: int
@@ -30,8 +30,8 @@ class Format:
     def underflow(self) -> float:
         """Absolute error of a result below the normal numbers.
 
-        Half a subnormal step in float16; in the wider formats, where it is far below any bound,
-        the whole range, so that hardware which flushes subnormals to zero is not blamed.
+        Half a subnormal step in float16.  In the wider formats, where it is far below any bound,
+        the whole subnormal range, so that hardware that flushes subnormals to zero is accepted.
         """
         if self.min_exponent > -100:
             return 2.0 ** (self.min_exponent - self.precision)
@@ -55,14 +55,13 @@ FORMATS = {
 
 
 def format_named(name: str) -> Format:
-    """The format called `name`; ValueError with those known otherwise."""
-    if name not in FORMATS:
-        raise ValueError(f"the dtype must be one of {sorted(FORMATS)}, got {name!r}")
+    """Return the format called `name`; ValueError, listing those known, if there is none."""
+    one_of("the dtype", name, FORMATS)
     return FORMATS[name]
 
 
 def spacing(x: Array, fmt: Format) -> Array:
-    """Distance between neighbouring numbers of `fmt` around `x`: one ULP.
+    """Distance between neighbouring numbers of `fmt` around `x`: one unit in the last place.
 
     Parameters
     ----------
@@ -82,19 +81,19 @@ def spacing(x: Array, fmt: Format) -> Array:
 
 
 def rounded(x: Array, fmt: Format) -> Array:
-    """Values of `x` rounded once to `fmt`, to nearest with ties to even, as float64.
+    """Round values once to `fmt`, to nearest with ties to even, and return them as float64.
 
     Parameters
     ----------
     x : float array
         Finite.
     fmt : Format
-        The format; float64 gives `x` itself.
+        The format; for float64, `x` is returned unchanged.
 
     Returns
     -------
     float64 array
-        Beyond the format's largest number, infinite.
+        Infinite for values beyond the format's largest number.
     """
     x = np.asarray(x, np.float64)
     if fmt.name == "float64":
@@ -118,7 +117,7 @@ def _is_tile(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How an implementation computes: sums in `accumulate`, every named tensor kept in `dtype`.
+    """How an implementation computes: sums in `accumulate`, every named tensor stored in `dtype`.
 
     `winograd` (rows, columns) are the output sizes of the tiles F(rows x columns, 3 x 3) that the
     3 x 3 convolutions may use; 1 means no transform along that axis.  `fused`: a layer may have
@@ -131,12 +130,12 @@ class Arithmetic:
     fused: bool = True
 
     def __post_init__(self) -> None:
-        if self.storage.precision > self.sums.precision:
-            raise ValueError(f"{self.dtype} tensors cannot come of sums in {self.accumulate}")
-        if self.winograd is not None and not _is_tile(self.winograd):
-            raise ValueError(
-                f"winograd must be a tile's rows and columns, two of {TILES}, got {self.winograd!r}"
-            )
+        precise = self.storage.precision <= self.sums.precision
+        needed = f"at least as precise as {self.dtype} tensors"
+        check(precise, "sums (accumulate)", needed, self.accumulate)
+        valid = self.winograd is None or _is_tile(self.winograd)
+        needed = f"a tile's rows and columns, two of {TILES}"
+        check(valid, "winograd", needed, self.winograd)
 
     @property
     def storage(self) -> Format:

@@ -1,7 +1,7 @@
-"""A network made ready for analysis: parameters in float64 and how well an implementation has them.
+"""Prepare a network for analysis: parameters in float64, and an implementation's errors in them.
 
 An implementation stores parameters in its own format and may have collapsed linear blocks itself,
-in float32 or better; neither is its fault, so both are uncertainties that the bounds take in.
+in float32 or better.  Neither is a fault, so the bounds include both as uncertainties.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.checks import check_params, layer_params
-from sesr_ref.collapse import collapse_params, collapsed, composites, is_leaky
+from sesr_ref.collapse import collapse_with, collapsed, composites, is_leaky
 from sesr_ref.linear.compose import magnitudes, roundings
-from sesr_ref.ops.arrays import Params
+from sesr_ref.ops.arrays import Params, check_finite
 from sesr_ref.receptive import halo
 from sesr_ref.verify.bounds.arithmetic import FORMATS, Arithmetic, gamma, rounded
 
 
 class Model(NamedTuple):
-    """A network of primitives, its exact parameters, and what an implementation may have instead.
+    """A network of primitives, its exact parameters, and those that an implementation may have.
 
-    `stored` are the parameters rounded to storage, `stored_net` has its constants so rounded;
-    `uncertain` are errors of the parameters, to power 1 of the exact and to power 2 of the stored.
+    `stored` are the parameters rounded to the storage format, and `stored_net` has rounded
+    constants; `uncertain` are the errors of the parameters: for power 1 from the exact values, for
+    power 2 from the stored ones.
     """
 
     net: nw.Network
@@ -41,7 +42,7 @@ class Model(NamedTuple):
         return same and self.net == self.stored_net
 
     def uncertain_in(self, layer: nw.Layer, power: int) -> Params:
-        """Errors of the parameters and constants of one layer; empty where all are exact."""
+        """Errors of the parameters and constants of one layer; empty if all are exact."""
         own = layer_params(layer, self.uncertain[power])
         if power == 1:
             for key in layer.constants():
@@ -51,20 +52,21 @@ class Model(NamedTuple):
 
 
 def margin(model: Model) -> int:
-    """Pixels around a window that make what is inside exact."""
+    """Pixels around a window that make the bounds inside it exact."""
     reach = halo(model.net)
     if model.arithmetic.winograd is None:
         return reach
-    return reach * max(model.arithmetic.winograd)  # bounds look as far as a tile reaches
+    return reach * max(model.arithmetic.winograd)  # bounds take the maximum over a whole tile
 
 
 def prepare(net: nw.Network, params: Params, arithmetic: Arithmetic) -> Model:
-    """Collapse in float64 and state how far each stored parameter may be from its exact value.
+    """Collapse in float64 and compute how far each stored parameter may be from its exact value.
 
     Parameters
     ----------
     net, params
-        With linear blocks, whose collapse in float32 then is part of the uncertainty, or without.
+        A network and its parameters; a collapse of linear blocks in float32 is part of the
+        uncertainty.
     arithmetic : Arithmetic
         Parameters are stored in its `dtype`.
 
@@ -79,10 +81,9 @@ def prepare(net: nw.Network, params: Params, arithmetic: Arithmetic) -> Model:
     """
     check_params(net, params)
     for name, array in params.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"parameter {name!r} holds a number that is not finite")
+        check_finite(name, array)
     exact: Params = {name: array.astype(np.float64) for name, array in params.items()}
-    small, storage = collapse_params(net, exact), arithmetic.storage
+    small, storage = collapse_with(net, exact), arithmetic.storage
     stored: Params = {name: rounded(array, storage) for name, array in small.items()}
     collapse = {power: _collapse(net, exact, small, arithmetic, power) for power in (1, 2)}
     rounding = {name: np.abs(stored[name] - array) for name, array in small.items()}
@@ -104,7 +105,7 @@ def _with_stored_constants(layer: nw.Layer, arithmetic: Arithmetic) -> nw.Layer:
 def _collapse(
     net: nw.Network, params: Params, small: Params, arithmetic: Arithmetic, power: int
 ) -> Params:
-    """How far collapsed parameters may be off; zero for the others."""
+    """Error of collapsed parameters; zero for the others."""
     errors: Params = {name: np.zeros_like(array) for name, array in small.items()}
     unit = min(FORMATS["float32"].unit, arithmetic.sums.unit)
     for each in composites(net):
@@ -114,7 +115,7 @@ def _collapse(
         count = roundings(each.block, each.channels)
         scale = gamma(count, unit) if power == 1 else count * unit**2
         for name, size in each.named(terms).items():
-            # the stored weight may round to another neighbour than the exact one does
+            # the stored weight may round to another neighbour than the exact weight
             nearest = np.abs(arithmetic.storage.unit * small[name]) ** power
             errors[name] = scale * (size + np.abs(small[name]) ** power) + nearest
     return errors

@@ -1,7 +1,7 @@
-"""How each kind of layer passes errors on and which it adds, to the power 1 or 2.
+"""How each kind of layer propagates errors and which errors it adds, to the power 1 or 2.
 
-Power 1 adds up absolute values: what certainly holds.  Power 2 adds up squares: variances of
-independent errors.  Both are the same walk over the network, with ``|weight|**power``.
+Power 1 adds absolute values and gives guaranteed bounds.  Power 2 adds squares: variances of
+independent errors.  Both use the same walk over the network, with ``|weight|**power``.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ from sesr_ref.verify.bounds import winograd
 
 @dataclass(frozen=True)
 class Site:
-    """One layer at work: all that its rule may need.
+    """Everything that a layer's rule may need.
 
-    `x` and `y` are exact values, `size` is ``|x|`` and whatever the candidate's inputs may exceed
-    it by, `params` and `param_size` likewise; `reach` is how far each input may be off.
+    `x` and `y` are exact values; `size` is ``|x|`` plus the amount by which the candidate's inputs
+    may exceed it, and `param_size` likewise for `params`; `deviation` is how far each input may be
+    off.
     """
 
     power: int
     x: Sequence[Array]
     y: Array
     size: Sequence[Array]
-    reach: Sequence[Array]
+    deviation: Sequence[Array]
     params: Params
     param_size: Params
     winograd: tuple[int, int] | None
 
 
-class Rule(NamedTuple):
-    """How one kind of layer behaves.
+class ErrorRule(NamedTuple):
+    """How errors arise in one kind of layer.
 
-    ``carry(layer, site, errors)``: the inputs' errors in the output.
+    ``carry(layer, site, errors)``: the error of the output due to the inputs' errors.
     ``rounding(layer, site)``: the number of roundings and the ``|terms|**power`` they apply to.
-    ``drift(layer, site, uncertain)``: what parameters known up to `uncertain` do to the output.
+    ``drift(layer, site, uncertain)``: the error of the output due to uncertain parameters.
     """
 
     carry: Callable[[Any, Site, Sequence[Array]], Array]
@@ -55,12 +56,12 @@ def _power(x: Array, power: int) -> Array:
 
 
 def _of_result(layer: nw.Layer, site: Site) -> tuple[int, Array]:
-    """One rounding, of the result."""
+    """The result is rounded once."""
     return 1, _power(site.y, site.power)
 
 
 def _exact(layer: nw.Layer, site: Site) -> tuple[int, Array]:
-    """Values are selected or moved: nothing is rounded."""
+    """Nothing is rounded: values are selected or moved."""
     return 0, np.zeros_like(site.y)
 
 
@@ -69,21 +70,21 @@ def _first(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
 
 
 FUNCTION_ROUNDINGS = 8
-"""Units of roundoff that an implementation's exponentials and error functions may be off by."""
+"""Error allowed in an implementation's exponentials and error functions, in units of roundoff."""
 
 
-def _smooth(steepest: Callable[[Array], Array]) -> Rule:
-    # steepest(nearest): the largest slope at values of at least that magnitude
+def _smooth(steepest: Callable[[Array], Array]) -> ErrorRule:
+    # steepest(nearest): the largest slope at values of at least this magnitude
 
     def carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
-        nearest = np.maximum(np.abs(site.x[0]) - site.reach[0], 0.0)
+        nearest = np.maximum(np.abs(site.x[0]) - site.deviation[0], 0.0)
         return errors[0] * _power(steepest(nearest), site.power)
 
     def rounding(layer: nw.Layer, site: Site) -> tuple[int, Array]:
-        size = np.maximum(np.abs(site.y), site.size[0])  # x (1 + erf x) cancels below 0
+        size = np.maximum(np.abs(site.y), site.size[0])  # x (1 + erf x) has cancellation below 0
         return FUNCTION_ROUNDINGS, _power(size, site.power)
 
-    return Rule(carry, rounding)
+    return ErrorRule(carry, rounding)
 
 
 def _sigmoid_slope(nearest: Array) -> Array:
@@ -104,7 +105,7 @@ def _product_carry(layer: nw.Multiply, site: Site, errors: Sequence[Array]) -> A
 
 
 def _gain_of(layer: Any, params: Params) -> Array:
-    """Factor of each channel, as Gain and BatchNorm apply it."""
+    """Factor of each channel that Gain or BatchNorm applies."""
     if isinstance(layer, nw.Gain):
         return params["gain"]
     factor: Array = params["scale"] / np.sqrt(params["var"] + layer.eps)
@@ -116,7 +117,7 @@ def _gain_carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
 
 
 NORM_ROUNDINGS = 8
-"""Of a normalisation: root, quotient, products and sums, whether or not folded into two numbers."""
+"""Roundings of a normalisation: root, quotient, products and sums, folded or not."""
 
 
 def _norm_rounding(layer: nw.BatchNorm, site: Site) -> tuple[int, Array]:
@@ -127,7 +128,7 @@ def _norm_rounding(layer: nw.BatchNorm, site: Site) -> tuple[int, Array]:
 
 
 def _norm_drift(layer: nw.BatchNorm, site: Site, u: Params) -> Array:
-    """Of parameters known up to `u`: each one's share in the derivative, taken twice."""
+    """Error due to parameters uncertain by `u`: the first derivative in each, doubled."""
     power, factor = site.power, _power(_gain_of(layer, site.params), site.power)
     moved = _power(site.size[0], power) + _power(site.params["mean"], power)
     variance = site.params["var"] + layer.eps
@@ -139,7 +140,7 @@ def _norm_drift(layer: nw.BatchNorm, site: Site, u: Params) -> Array:
 
 
 def _stencil(layer: nw.Stencil, x: Array, params: Params) -> Array:
-    """As the layer, with ``taps`` that may be given as an array."""
+    """Compute the layer, with ``taps`` optionally given as an array."""
     taps = params.get("taps", np.asarray(layer.taps))
     return stencil.stencil(x, tuple(map(tuple, taps)), params.get("factor"), params.get("bias"))
 
@@ -182,8 +183,8 @@ def _powers(params: Params, power: int) -> Params:
     return {key: _power(value, power) for key, value in params.items()}
 
 
-def _linear_rule(linear: Linear, terms: Callable[[Any, Params], int]) -> Rule:
-    """Rule of a weighted sum: ``linear(layer, x, params)`` with `terms` products a result."""
+def _linear_rule(linear: Linear, terms: Callable[[Any, Params], int]) -> ErrorRule:
+    """ErrorRule of a weighted sum ``linear(layer, x, params)`` of `terms` products per result."""
 
     def carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
         weight = {"weight": _power(site.params["weight"], site.power)}
@@ -199,7 +200,7 @@ def _linear_rule(linear: Linear, terms: Callable[[Any, Params], int]) -> Rule:
     def drift(layer: nw.Layer, site: Site, uncertain: Params) -> Array:
         return linear(layer, _power(site.size[0], site.power), uncertain)
 
-    return Rule(carry, rounding, drift)
+    return ErrorRule(carry, rounding, drift)
 
 
 def _takes_winograd(layer: nw.Layer) -> bool:
@@ -217,27 +218,27 @@ def _winograd_rounding(site: Site) -> tuple[int, Array]:
 
 
 def _slope_of(layer: Any, params: Params) -> Array:
-    """Of a PReLU, (channels,); of the other activations, (1,)."""
+    """Slope of a PReLU, (channels,), or of another activation, (1,)."""
     return params["slope"] if "slope" in params else np.array([getattr(layer, "slope", 0.0)])
 
 
 def _activation_carry(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
-    """The branch's slope; where the branch is uncertain, the larger of both."""
+    """Multiply by the branch's slope; where the branch is uncertain, by the larger of both."""
     negative = np.abs(_slope_of(layer, site.param_size))
-    x, reach = site.x[0], site.reach[0]
-    gain = np.where(x > reach, 1.0, np.where(x < -reach, negative, np.maximum(negative, 1.0)))
+    x, off = site.x[0], site.deviation[0]
+    gain = np.where(x > off, 1.0, np.where(x < -off, negative, np.maximum(negative, 1.0)))
     return errors[0] * _power(gain, site.power)
 
 
 def _activation_rounding(layer: nw.Layer, site: Site) -> tuple[int, Array]:
-    """The product with the slope; it may also be taken where x is only just positive."""
+    """Rounding of the product with the slope, which may also be used where x is barely positive."""
     product = site.size[0] * np.abs(_slope_of(layer, site.param_size))
-    return 1, np.where(site.x[0] > site.reach[0], 0.0, _power(product, site.power))
+    return 1, np.where(site.x[0] > site.deviation[0], 0.0, _power(product, site.power))
 
 
 def _activation_drift(layer: nw.Layer, site: Site, uncertain: Params) -> Array:
     below = _power(site.size[0], site.power) * uncertain["slope"]
-    return np.where(site.x[0] > site.reach[0], 0.0, below)
+    return np.where(site.x[0] > site.deviation[0], 0.0, below)
 
 
 def _add(errors: Sequence[Array]) -> Array:
@@ -255,8 +256,8 @@ def _moved(layer: nw.DepthToSpace, site: Site, errors: Sequence[Array]) -> Array
 
 
 def _clip_carry(layer: nw.Clip, site: Site, errors: Sequence[Array]) -> Array:
-    x, reach = site.x[0], site.reach[0]
-    return np.where((x + reach < layer.low) | (x - reach > layer.high), 0.0, errors[0])
+    x, off = site.x[0], site.deviation[0]
+    return np.where((x + off < layer.low) | (x - off > layer.high), 0.0, errors[0])
 
 
 def _scale_carry(layer: nw.Scale, site: Site, errors: Sequence[Array]) -> Array:
@@ -272,7 +273,7 @@ def _resample(layer: nw.Resize, x: Array, power: int, extra: float) -> Array:
 
 
 RESIZE_ROUNDINGS = 16
-"""Roundings that computing a resampling weight of size 1 may take, an axis."""
+"""Roundings allowed per axis in computing a resampling weight of size 1."""
 
 
 def _resize_rounding(layer: nw.Resize, site: Site) -> tuple[int, Array]:
@@ -283,49 +284,49 @@ def _resize_rounding(layer: nw.Resize, site: Site) -> tuple[int, Array]:
     return 2 * (taps + RESIZE_ROUNDINGS), terms
 
 
-RULES: nw.Rules[Rule] = nw.Rules(
+RULES: nw.Rules[ErrorRule] = nw.Rules(
     {
         nw.Conv: _linear_rule(_conv, lambda layer, p: int(np.prod(p["weight"].shape[:3]))),
         nw.ConvTranspose: _linear_rule(
             _transpose,
             lambda layer, p: (-(-layer.kernel_size // layer.stride)) ** 2 * p["weight"].shape[2],
         ),
-        nw.PReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
-        nw.ReLU: Rule(_activation_carry, _exact),
-        nw.LeakyReLU: Rule(_activation_carry, _activation_rounding, _activation_drift),
-        nw.Stencil: Rule(_stencil_carry, _stencil_rounding, _stencil_drift),
+        nw.PReLU: ErrorRule(_activation_carry, _activation_rounding, _activation_drift),
+        nw.ReLU: ErrorRule(_activation_carry, _exact),
+        nw.LeakyReLU: ErrorRule(_activation_carry, _activation_rounding, _activation_drift),
+        nw.Stencil: ErrorRule(_stencil_carry, _stencil_rounding, _stencil_drift),
         nw.Sigmoid: _smooth(_sigmoid_slope),
         nw.SiLU: _smooth(_constant_slope(1.1)),
         nw.Tanh: _smooth(_tanh_slope),
         nw.GELU: _smooth(_constant_slope(1.13)),
-        nw.Gain: Rule(
+        nw.Gain: ErrorRule(
             _gain_carry,
             _of_result,
             lambda layer, site, u: _power(site.size[0], site.power) * u["gain"],
         ),
-        nw.BatchNorm: Rule(_gain_carry, _norm_rounding, _norm_drift),
-        nw.Multiply: Rule(_product_carry, _of_result),
-        nw.Slice: Rule(
+        nw.BatchNorm: ErrorRule(_gain_carry, _norm_rounding, _norm_drift),
+        nw.Multiply: ErrorRule(_product_carry, _of_result),
+        nw.Slice: ErrorRule(
             lambda layer, site, errors: errors[0][..., layer.start : layer.stop], _exact
         ),
-        nw.Pad: Rule(lambda layer, site, errors: rearrange.pad(errors[0], layer.size), _exact),
-        nw.Add: Rule(lambda layer, site, errors: _add(errors), _add_rounding),
-        nw.Concat: Rule(lambda layer, site, errors: pointwise.concat(*errors), _exact),
-        nw.DepthToSpace: Rule(_moved, _exact),
-        nw.Shift: Rule(
+        nw.Pad: ErrorRule(lambda layer, site, errors: rearrange.pad(errors[0], layer.size), _exact),
+        nw.Add: ErrorRule(lambda layer, site, errors: _add(errors), _add_rounding),
+        nw.Concat: ErrorRule(lambda layer, site, errors: pointwise.concat(*errors), _exact),
+        nw.DepthToSpace: ErrorRule(_moved, _exact),
+        nw.Shift: ErrorRule(
             _first, _of_result, lambda layer, site, u: np.broadcast_to(u["offset"], site.y.shape)
         ),
-        nw.Scale: Rule(
+        nw.Scale: ErrorRule(
             _scale_carry,
             _of_result,
             lambda layer, site, u: _power(site.size[0], site.power) * u["factor"],
         ),
-        nw.Clip: Rule(
+        nw.Clip: ErrorRule(
             _clip_carry,
             _exact,
             lambda layer, site, u: np.broadcast_to(u["low"] + u["high"], site.y.shape),
         ),
-        nw.Resize: Rule(
+        nw.Resize: ErrorRule(
             lambda layer, site, errors: _resample(layer, errors[0], site.power, 0.0),
             _resize_rounding,
         ),

@@ -1,4 +1,4 @@
-"""How far an honest implementation may stray from the exact result, tensor by tensor."""
+"""How far a correct implementation may deviate from the exact result, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sesr_ref import network as nw
-from sesr_ref.checks import check_runnable, layer_params
+from sesr_ref.checks import check_input, layer_params
 from sesr_ref.execute import RULES as FORWARD
+from sesr_ref.limits import one_of
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.table import REFERENCE
 from sesr_ref.verify.bounds.arithmetic import FORMATS, Arithmetic, gamma, rounded
@@ -19,25 +20,27 @@ from sesr_ref.verify.bounds.rules import RULES, Site
 SIGMAS = 8.0
 """Standard deviations that a statistical bound allows.
 
-The model's sigma is an upper estimate: float32 implementations in any usual order of summation
-were seen to use 2.0 of it at most, float16 and bfloat16 storage 4.3, sums with all positive weights
-first, the worst order there is, 5.2 (`bench/run_verify.py --calibrate` prints the histogram).
+The model's sigma is an upper estimate: the largest errors seen were 2.0 sigma for float32
+implementations in any usual order of summation, 4.3 for float16 and bfloat16 storage, and 5.2 for
+sums with all positive weights first, the worst order (`bench/run_verify.py --calibrate` prints the
+histogram).
 """
 KINDS = {"guaranteed": 1, "statistical": 2, "carried": 1}
-"""Kinds of bounds and the power to which errors are added up."""
+"""Kinds of bounds and the power to which errors are added."""
 
 
 class Tensor(NamedTuple):
-    """An exact tensor, what it is with parameters rounded to storage, and errors for each power.
+    """An exact tensor, its value with parameters rounded to storage, and errors for each power.
 
-    Power 1 is a radius around `exact`, power 2 a variance around `stored`; None is no error.
+    For power 1 the error is a radius around `exact`, for power 2 a variance around `stored`; None
+    means no error.
     """
 
     exact: Array
     stored: Array
     errors: Mapping[int, Array | None]
 
-    def reach(self, power: int) -> Array:
+    def deviation(self, power: int) -> Array:
         """How far an implementation may be off: the radius, or `SIGMAS` standard deviations."""
         if (error := self.errors[power]) is None:
             return np.zeros_like(self.exact)
@@ -45,10 +48,10 @@ class Tensor(NamedTuple):
 
     def bound(self, power: int) -> Array:
         """The largest deviation from `exact` allowed, whether or not parameters are rounded."""
-        reach = self.reach(power)
+        deviation = self.deviation(power)
         if power == 1 or self.stored is self.exact:
-            return reach
-        total: Array = reach + np.abs(self.stored - self.exact)
+            return deviation
+        total: Array = deviation + np.abs(self.stored - self.exact)
         return total
 
 
@@ -61,27 +64,29 @@ def error_bounds(
     kind: str = "guaranteed",
     winograd: tuple[int, int] | None = None,
 ) -> dict[str, Array]:
-    """How far any honest implementation's tensors may be from the exact ones.
+    """Compute how far the tensors of any correct implementation may be from the exact ones.
 
-    Honest means: tensors and parameters kept in `dtype`, products and sums in `accumulate`, in any
-    order, fused or not.  The float64 reference's own rounding is part of every bound.
+    Correct means: tensors and parameters are stored in `dtype`, products and sums are computed in
+    `accumulate`, in any order, fused or not.  The float64 reference's own rounding is part of every
+    bound.
 
     Parameters
     ----------
     net, params
-        With linear blocks, which are collapsed (and may have been, in float32), or without.
+        A network and its parameters; linear blocks are collapsed, and the implementation may have
+        collapsed them in float32.
     x : (n, height, width, channels) float32 or float64 array
         The input.
     dtype : {"float32", "float16", "bfloat16", "float64"}
-        Storage.
+        Format of storage.
     accumulate : {"float32", "float16", "bfloat16", "float64"}
-        Sums; at least as precise as `dtype`.
+        Format of sums; at least as precise as `dtype`.
     kind : {"guaranteed", "statistical", "carried"}
         "guaranteed" is a theorem for each layer, given exactly the inputs that it read:
-        ``gamma_n (|W| * |x| + |b|)`` with ``gamma_n = n u / (1 - n u)``.  "statistical" is end to
-        end: `SIGMAS` standard deviations of independent roundings, carried through squared weights.
-        "carried" is the theorem end to end, which soon says nothing: it grows by the largest
-        row sum of the weights with every layer.
+        ``gamma_n (|W| * |x| + |b|)`` with ``gamma_n = n u / (1 - n u)``.  "statistical" holds end
+        to end: `SIGMAS` standard deviations of independent roundings, propagated through squared
+        weights.  "carried" is the theorem end to end, which is soon too large to be useful: every
+        layer multiplies it by the largest row sum of its weights.
     winograd : (int, int), optional
         Output rows and columns of the Winograd tiles that 3 x 3 convolutions may use.
 
@@ -101,10 +106,9 @@ def error_bounds(
     Higham and Mary, "A New Approach to Probabilistic Rounding Error Analysis" (SIAM J. Sci.
     Comput. 41, 2019): sqrt(n) for n.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {sorted(KINDS)}, got {kind!r}")
+    one_of("kind", kind, KINDS)
     model = prepare(net, params, Arithmetic(dtype, accumulate, winograd, fused=False))
-    check_runnable(model.net, model.params, x)
+    check_input(model.net, x)
     power, bounds = KINDS[kind], {}
     given: dict[str, Array] = {}
     for name, tensor in walk(model, x, given, (power,)):
@@ -117,7 +121,7 @@ def error_bounds(
 def walk(
     model: Model, x: Array, given: Mapping[str, Array], powers: Sequence[int]
 ) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor with its errors, in order; those that nobody reads any more are dropped.
+    """Yield every tensor with its errors, in order; each is dropped after its last reader.
 
     Parameters
     ----------
@@ -126,17 +130,17 @@ def walk(
     x : (n, height, width, channels) float array
         The input.
     given : mapping of arrays
-        Tensors that an implementation shows: layers behind them read these, or, if it may be
-        fused, what they are the roundings of.  Looked up after the tensor's yield.
+        Tensors that an implementation shows.  Later layers read these or, if the implementation may
+        be fused, the values before they were rounded.  Looked up after the tensor is yielded.
     powers : sequence of {1, 2}
-        Which errors to carry.
+        Which errors to propagate.
 
     Yields
     ------
     name : str
-        "input", then each layer's.
+        "input", then each layer's name.
     tensor : Tensor
-        As computed from what is ahead of it, whether or not it is given.
+        Computed from the tensors before it, even if it is given.
     """
     last = {name: layer.name for layer, inputs in model.net.steps() for name in inputs}
     tensors = {"input": _input(model, x, powers)}
@@ -192,7 +196,7 @@ def _input(model: Model, x: Array, powers: Sequence[int]) -> Tensor:
 
 
 def _error(model: Model, layer: nw.Layer, inputs: Sequence[Tensor], y: Array, power: int) -> Array:
-    """Rounding of this layer, errors of its inputs, errors of its parameters, storage."""
+    """Sum this layer's rounding, its inputs' errors, its parameters' errors, and storage."""
     rule, uncertain = RULES[type(layer)], model.uncertain_in(layer, power)
     site = _site(model, layer, inputs, y, uncertain, power)
     count, terms = rule.rounding(layer, site)
@@ -216,20 +220,20 @@ def _site(
     uncertain: Params,
     power: int,
 ) -> Site:
-    """Power 1 counts inputs and parameters at the largest they can be, so that it is a theorem."""
+    """Collect what a rule needs; for power 1 with the largest possible inputs and parameters."""
     params = layer_params(layer, model.params if power == 1 else model.stored)
     x = [t.exact if power == 1 else t.stored for t in inputs]
     size = [np.abs(a) for a in x]
     param_size = {key: np.abs(value) for key, value in params.items()}
     if power == 1:
-        size = [s + t.reach(1) for s, t in zip(size, inputs, strict=True)]
+        size = [s + t.deviation(1) for s, t in zip(size, inputs, strict=True)]
         param_size = {key: value + uncertain.get(key, 0.0) for key, value in param_size.items()}
     return Site(
         power=power,
         x=x,
         y=y,
         size=size,
-        reach=[t.reach(power) for t in inputs],
+        deviation=[t.deviation(power) for t in inputs],
         params=params,
         param_size=param_size,
         winograd=model.arithmetic.winograd,
@@ -237,7 +241,7 @@ def _site(
 
 
 def _rounding_errors(arithmetic: Arithmetic, count: int, terms: Array, power: int) -> Array:
-    """`count` roundings in the implementation's sums and as many in the float64 reference's."""
+    """Errors of `count` roundings in the implementation's sums and in the float64 reference's."""
     units = (arithmetic.sums.unit, FORMATS["float64"].unit)
     tiny = (count * arithmetic.sums.underflow) ** power
     if power == 1:
@@ -249,7 +253,7 @@ def _rounding_errors(arithmetic: Arithmetic, count: int, terms: Array, power: in
 
 
 def _stored(arithmetic: Arithmetic, exact: Array, error: Array, terms: Array, power: int) -> Array:
-    """Add the rounding of a new result to the storage format; values passed on have been."""
+    """Add the rounding of new results to the storage format; values passed on are rounded."""
     storage = arithmetic.storage
     if storage.precision == arithmetic.sums.precision:
         return error

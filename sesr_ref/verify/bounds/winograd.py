@@ -1,8 +1,8 @@
-"""How much larger rounding errors of Winograd's convolutions may be than those of a plain sum.
+"""How much larger rounding errors of Winograd's convolutions are than those of a plain sum.
 
-A tile of F(m x n, 3 x 3) is ``y = A' [(G g G') * (B' d B)] A``.  With absolute values throughout,
+A tile of F(m x n, 3 x 3) is ``y = A' [(G g G') * (B' d B)] A``.  With absolute values everywhere,
 the same expression bounds every intermediate number, and each element of the result is a sum of
-products that went through a fixed number of roundings.
+products with a fixed number of roundings.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from sesr_ref.limits import one_of
 from sesr_ref.ops.arrays import Array
 
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
-"""Interpolation points in the order in which the usual tiles take them; the last is infinity."""
+"""Interpolation points in the order in which usual tiles use them, infinity last."""
 TILES = (1, 2, 4, 6)
 """Output sizes of a tile along one axis; 1 is the plain convolution."""
 TAPS = 3
@@ -42,10 +43,9 @@ def transforms(size: int) -> tuple[Array, Array, Array]:
     Notes
     -----
     Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016); their matrices
-    scale rows of G against those of B', which changes none of the products.
+    scale rows of G against those of B', which leaves the products unchanged.
     """
-    if size not in TILES:
-        raise ValueError(f"a Winograd tile's size must be one of {TILES}, got {size}")
+    one_of("a Winograd tile's size", size, TILES)
     if size == 1:
         return np.ones((1, TAPS)), np.eye(TAPS), np.eye(TAPS)
     points = np.array(POINTS[: size + 1])
@@ -69,8 +69,8 @@ def amplified(weight: Array, tiles: tuple[int, int], power: int) -> Array:
     tiles : (int, int)
         Output rows and columns of a tile.
     power : {1, 2}
-        1: times the largest ``|x|`` in reach of a tile, a bound of every partial sum.
-        2: times the largest ``x**2``, the variance of such a sum of independent terms.
+        1: its product with the largest ``|x|`` in reach of a tile bounds every partial sum.
+        2: its product with the largest ``x**2`` is the variance of a sum of independent terms.
 
     Returns
     -------
@@ -87,15 +87,16 @@ def amplified(weight: Array, tiles: tuple[int, int], power: int) -> Array:
 
 
 def roundings(channels: int, tiles: tuple[int, int]) -> int:
-    """How many roundings lie on any path from a pixel to the result.
+    """Largest number of roundings on a path from a pixel to the result.
 
-    Along an axis with ``a = size + 2`` samples: a on the way in, 3 for the weights, a on the way
-    out; along an axis without a transform 3 taps; then a product and the sum over the channels.
+    Along an axis with ``a = size + 2`` samples: a in the input transform, 3 in the weights', a in
+    the output transform; along an axis without a transform, 3 taps.  Then a product and the sum
+    over the channels.
 
     Parameters
     ----------
     channels : int
-        Of the input.
+        Channels of the input.
     tiles : (int, int)
         Output rows and columns of a tile.
 
@@ -108,7 +109,7 @@ def roundings(channels: int, tiles: tuple[int, int]) -> int:
 
 
 def largest_nearby(x: Array, tiles: tuple[int, int]) -> Array:
-    """Per channel the largest value of `x` (n, h, w, c) that can share a tile with each pixel."""
+    """For each pixel of `x` (n, h, w, c), the largest value that can share a tile with it."""
     for axis, size in ((1, tiles[0]), (2, tiles[1])):
         x = _running_max(x, size, axis)
     return x

@@ -1,4 +1,4 @@
-"""A candidate's tensors, read from wherever they are and checked before anything is computed."""
+"""Read the tensors of a candidate, and check them before anything is computed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.arrays_file import MAX_HEADER_BYTES, map_npy, open_npz
+from sesr_ref.limits import MAX_NAME, check, listed, naming, shown
 from sesr_ref.network import Network
-from sesr_ref.ops.arrays import Array
+from sesr_ref.ops.arrays import Array, check_array
 from sesr_ref.verify.golden.encodings import KINDS
 from sesr_ref.verify.golden.read import read_pack
 
@@ -34,20 +35,20 @@ def read_candidate(
     dtype: str,
     stack: ExitStack,
 ) -> dict[str, Array]:
-    """Named tensors of a candidate, of the right names, shapes and kinds of numbers.
+    """Read the named tensors of a candidate, with the right names, shapes and kinds of numbers.
 
     Parameters
     ----------
     net : Network
-        Of primitives.
+        A network of primitives.
     x_shape : tuple of int
-        Of the input, (n, height, width, channels).
+        Shape of the input, (n, height, width, channels).
     candidate : array, mapping, or path
         The output; named tensors; or a file (.npy, .npz, .bin) or folder with them.
     dtype : str
-        Of raw files, and what 16-bit integers stand for if it is "bfloat16".
+        Dtype of raw files; if it is "bfloat16", 16-bit integers are read as such.
     stack : ExitStack
-        Closed when the tensors are no longer used: then unpacked files go.
+        Closed when the tensors are no longer used; that removes unpacked files.
 
     Returns
     -------
@@ -57,19 +58,17 @@ def read_candidate(
     Raises
     ------
     ValueError
-        If a name is unknown or the output missing; for a wrong shape, with the transposition that
-        would fit; for numbers that are not finite; for files that are not what they claim.
+        If a name is unknown or the output is missing; for a wrong shape, with the transposition
+        that would fit; for numbers that are not finite; for files that are not what they claim.
     OSError
         If a file cannot be read.
     """
     shapes = {name: (x_shape[0], *shape) for name, shape in net.shapes(*x_shape[1:3]).items()}
     if isinstance(candidate, (str, Path)):
         path = Path(candidate)
-        tensors = _read_path(path, net, shapes, dtype, stack)
-        try:
+        with naming(path):
+            tensors = _read_path(path, net, shapes, dtype, stack)
             return _all_checked(net, tensors, shapes, dtype)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
     given = candidate if isinstance(candidate, Mapping) else {net.output: candidate}
     return _all_checked(net, given, shapes, dtype)
 
@@ -83,25 +82,24 @@ def _all_checked(
     for name in tensors:
         _check_known(name, shapes)
     if net.output not in tensors:
-        raise ValueError(f"the candidate lacks the output, {net.output!r}")
+        raise ValueError(f"the output {net.output!r} is missing")
     ordered = [name for name in shapes if name in tensors]
     return {name: _checked(name, tensors[name], shapes[name], dtype) for name in ordered}
 
 
 def _check_known(name: str, shapes: Shapes) -> None:
     if name not in shapes:
-        close = difflib.get_close_matches(str(name), shapes, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there is {', '.join(shapes)}"
-        raise ValueError(f"the network has no tensor {name!r}; {hint}")
+        close = difflib.get_close_matches(str(name)[:MAX_NAME], shapes, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {listed(shapes)}"
+        raise ValueError(f"the network has no tensor {shown(name)}; {hint}")
 
 
 def _checked(name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Array:
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} must be an array, got {type(array).__name__}")
+    check_array(name, array)
     if dtype == "bfloat16" and array.dtype in (np.dtype("<u2"), np.dtype("V2")):
         array = _from_bfloat16(array)
-    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
-        raise ValueError(f"{name} must hold floating-point numbers, got {array.dtype}")
+    floats = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+    check(floats, name, "an array of floating-point numbers", array.dtype)
     if array.shape != shape:
         raise ValueError(
             f"{name} must have shape {shape}, got {array.shape}{_fitting(array.shape, shape)}"
@@ -110,16 +108,14 @@ def _checked(name: str, array: Any, shape: tuple[int, ...], dtype: str) -> Array
         finite = np.isfinite(block := array[image, rows : rows + BLOCK_ROWS].astype(np.float64))
         if not finite.all():
             row, column, channel = (int(i) for i in np.argwhere(~finite)[0])
-            raise ValueError(
-                f"{name} holds {block[row, column, channel]} at "
-                f"{(image, rows + row, column, channel)}"
-            )
+            place = (image, rows + row, column, channel)
+            raise ValueError(f"{name} holds {block[row, column, channel]} at {place}")
     checked: Array = array
     return checked
 
 
 def _fitting(got: tuple[int, ...], needed: tuple[int, ...]) -> str:
-    """The transposition, or the missing axes, that would make one shape the other."""
+    """Suggest the transposition or reshape that would give the needed shape."""
     squeezed = tuple(size for size in needed if size != 1)
     if len(got) != len(needed):
         same = math.prod(got) == math.prod(needed) and tuple(s for s in got if s != 1) == squeezed
@@ -150,10 +146,10 @@ def _read_path(
     for file in sorted(path.iterdir()):
         if file.suffix.lower() in READERS:
             if file.stem in tensors:
-                raise ValueError(f"{path} holds {file.stem!r} twice")
+                raise ValueError(f"two files are called {file.stem!r}")
             tensors[file.stem] = _read_file(file, file.stem, shapes, dtype)
     if not tensors:
-        raise ValueError(f"{path} holds no .npy or .bin files")
+        raise ValueError("the folder contains no .npy or .bin file")
     return tensors
 
 
@@ -161,8 +157,7 @@ def _read_pack(path: Path) -> dict[str, Array]:
     pack = read_pack(path)
     if integers := {e["dtype"] for e in pack.manifest["arrays"]} & INTEGERS:
         raise ValueError(
-            f"{path}: a pack of {min(integers)} is judged by sesr-ref match; "
-            "only packs of floats can be compared"
+            f"compare accepts only packs of floats, got one of {min(integers)}: use sesr-ref match"
         )
     return pack.tensors
 
@@ -172,7 +167,7 @@ def _read_file(path: Path, name: str, shapes: Shapes, dtype: str) -> Array:
 
 
 def _unknown(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
-    raise ValueError(f"{path}: a candidate is a .npy, .npz or .bin file or a folder of them")
+    raise ValueError(f"{path}: a candidate must be a .npy, .npz or .bin file or a folder of them")
 
 
 def _read_npy(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
@@ -181,9 +176,9 @@ def _read_npy(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
 
 def _read_raw(path: Path, shape: tuple[int, ...], dtype: str) -> Array:
     kind = np.dtype(RAW_DTYPES[dtype])
-    needed = math.prod(shape) * kind.itemsize
-    if shape and (size := path.stat().st_size) != needed:
-        raise ValueError(f"{path} must hold {needed} bytes ({shape} of {dtype}), got {size}")
+    needed, size = math.prod(shape) * kind.itemsize, path.stat().st_size
+    fits = not shape or size == needed
+    check(fits, f"{path}: the file", f"{needed} bytes ({shape} of {dtype})", size)
     return np.memmap(path, kind, "r", shape=shape)
 
 
@@ -194,16 +189,13 @@ READERS: dict[str, Callable[[Path, tuple[int, ...], str], Array]] = {
 
 
 def _read_npz(path: Path, shapes: Shapes, stack: ExitStack) -> dict[str, Array]:
-    """Unpack beside each other so that they can be mapped; none may be larger than it must be."""
+    """Unpack the tensors to files so that they can be mapped; none may be larger than needed."""
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="sesr-ref-")))
     tensors: dict[str, Array] = {}
-    try:
-        with open_npz(path) as archive:
-            for name in archive.names:
-                _check_known(name, shapes)
-                file = folder / f"{len(tensors)}.npy"
-                archive.unpack(name, file, 8 * math.prod(shapes[name]) + MAX_HEADER_BYTES)
-                tensors[name] = map_npy(file, name)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    with open_npz(path) as archive:
+        for name in archive.names:
+            _check_known(name, shapes)
+            file = folder / f"{len(tensors)}.npy"
+            archive.unpack(name, file, 8 * math.prod(shapes[name]) + MAX_HEADER_BYTES)
+            tensors[name] = map_npy(file, name)
     return tensors

@@ -1,6 +1,6 @@
-"""Whether a candidate is right, and if not, from which layer on and by how much.
+"""Decide whether a candidate is right and, if not, from which layer on and by how much.
 
-Works through the image in tiles with their exact halo, so that memory does not grow with it.
+The image is processed in tiles with their exact halo, so that memory does not grow with it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from sesr_ref import network as nw
-from sesr_ref.checks import check_runnable
+from sesr_ref.checks import check_input
+from sesr_ref.limits import whole_number
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.receptive import padded_tensors
 from sesr_ref.tiles import Window, windows
@@ -25,9 +26,9 @@ from sesr_ref.verify.comparison.notes import notes_on, unseen_between
 from sesr_ref.verify.comparison.tally import CHECKS, Allowed, TensorReport, add_piece
 
 TILE = 192
-"""Input rows and columns of a tile: a few hundred megabytes for 64 channels."""
+"""Input rows and columns of a tile: takes a few hundred megabytes for 64 channels."""
 MOST_NAMED = 6
-"""Tensors that are not shown, in a line."""
+"""Largest number of tensors to name in a message."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Comparison:
     Attributes
     ----------
     agrees : bool
-        Every tensor is within its bounds.
+        Whether every tensor is within its bounds.
     first_wrong : str or None
-        The first tensor shown, in order of execution, that is wrong given its own inputs.
+        The first given tensor, in order of execution, that is wrong given its own inputs.
     fault : Fault or None
         A usual mistake that reproduces the candidate.
     tensors : dict
@@ -47,10 +48,10 @@ class Comparison:
     missing : tuple of str
         Tensors that the candidate does not show.
     unseen : tuple of str
-        Those of them in which, rather than in `first_wrong`, the mistake may be made: they lie
-        between it and what is shown ahead of it.
+        Missing tensors in which the mistake may lie instead of in `first_wrong`: those between it
+        and the tensors shown before it.
     notes : tuple of str
-        What else to know, such as an input that can show little.
+        Further remarks, such as that the input hides most mistakes.
     """
 
     agrees: bool
@@ -85,17 +86,17 @@ class Comparison:
         worst = report.worst[report.check]
         what = f"; {self.fault}" if self.fault else ""
         return (
-            f"differs: {report.name} is the first wrong tensor{self._origin()} at {worst.at} "
-            f"{worst.candidate!r} instead of {worst.reference!r} +- {worst.bound:.2g} "
+            f"differs: {report.name} is the first wrong tensor{self._origin()} at {worst.at} it "
+            f"is {worst.candidate!r} instead of {worst.reference!r} +- {worst.bound:.2g} "
             f"({report.check}){what}"
         )
 
     def _origin(self) -> str:
         if not self.unseen:
-            return ","
+            return ":"
         many = len(self.unseen) > MOST_NAMED
-        names = f"one of {len(self.unseen)} ahead of it" if many else ", ".join(self.unseen)
-        return f" shown; the mistake is made there or in {names}, which are not shown;"
+        names = f"one of {len(self.unseen)} before it" if many else ", ".join(self.unseen)
+        return f" shown; the mistake is there or in {names} (not shown);"
 
 
 def compare(
@@ -110,31 +111,32 @@ def compare(
     tile: int = TILE,
     name_fault: bool = True,
 ) -> Comparison:
-    """Judge an implementation by the tensors it made.
+    """Judge an implementation by its tensors.
 
     A tensor is judged twice: given the candidate's own inputs, as far as it shows them, by the
-    theorem and by the statistics of `error_bounds`; and from the network's input on, by statistics.
+    guaranteed and statistical bounds of `error_bounds`; and end to end from the network's input, by
+    the statistical bound.
 
     Parameters
     ----------
     net, params
-        With linear blocks, which are collapsed, or without; `expanded` first for tensors of an
-        expanded implementation.
+        A network and its parameters; linear blocks are collapsed.  Apply `expanded` first to judge
+        the tensors of an expanded implementation.
     x : (n, height, width, channels) float32 or float64 array
         The input.
     candidate : array, dict of arrays, or path
-        The output; named tensors, any of them but the output among them; or a file or folder
-        (.npy, .npz, raw little-endian .bin, a golden pack).  NHWC, NumPy floats of any width.
+        The output; named tensors, the output among them; or a file or folder (.npy, .npz, raw
+        little-endian .bin, a golden pack).  NHWC, NumPy floats of any width.
     dtype, accumulate, winograd
         The candidate's arithmetic, as in `error_bounds`.
     fused : bool
         Whether a layer may have read its inputs before they were rounded to the tensors shown, as
-        fused kernels and golden packs do.  False is stricter: it tells, for instance, cutting off
-        from rounding in bfloat16.
+        in fused kernels and golden packs.  False is stricter: it can, for example, distinguish
+        truncation from rounding in bfloat16.
     tile : int
-        Input rows and columns worked on at a time.
+        Input rows and columns to process at a time.
     name_fault : bool
-        Whether to look for a usual mistake that explains a wrong candidate (seconds).
+        Whether to search for a usual mistake that explains a wrong candidate (takes seconds).
 
     Returns
     -------
@@ -143,17 +145,14 @@ def compare(
     Raises
     ------
     ValueError
-        If anything does not fit the network: parameters, input, a tensor's name or shape, numbers
-        that are not finite.
+        If parameters, input, or a tensor's name or shape do not fit the network, or numbers are not
+        finite.
     OSError
         If the candidate's files cannot be read.
     """
     model = prepare(net, params, Arithmetic(dtype, accumulate, winograd, fused))
-    check_runnable(model.net, model.params, x)
-    if not np.isfinite(x).all():
-        raise ValueError("the input holds numbers that are not finite")
-    if tile < 1:
-        raise ValueError(f"a tile must be at least 1, got {tile}")
+    check_input(model.net, x)
+    tile = whole_number("a tile", tile)
     with ExitStack() as stack:
         given = read_candidate(model.net, x.shape, candidate, dtype, stack)
         between = padded_tensors(model.net) & given.keys()
@@ -167,7 +166,7 @@ def compare(
         notes = notes_on(x, given, dtype, first is None)
         if between:
             names = ", ".join(sorted(between)[:MOST_NAMED])
-            notes = (*notes, f"not compared, being padded inside a block: {names}")
+            notes = (*notes, f"not compared, since padded inside a block: {names}")
         if first is not None and name_fault:
             fault = diagnose(model, x, given, reports[first])
     missing = tuple(layer.name for layer in model.net.layers if layer.name not in given)
@@ -178,7 +177,7 @@ def compare(
 
 
 def _judge(reports: dict[str, TensorReport]) -> str | None:
-    """Write the verdicts; the first wrong tensor's name."""
+    """Write the verdicts, and return the name of the first wrong tensor."""
     wrong = [name for name, report in reports.items() if report.used > 1]
     locally = [name for name in wrong if reports[name].locally_wrong]
     for name in wrong:
@@ -197,16 +196,16 @@ def _compare_window(
 ) -> None:
     part, *cut = (window.cut(a, x.shape[1]).astype(np.float64) for a in (x, *given.values()))
     pieces = dict(zip(given, cut, strict=True))
-    alone = len(given) == 1  # only the output: nothing to start again from
+    alone = len(given) == 1  # only the output is given: no inner tensor to restart from
     local_walk = walk(model, part, {} if alone else pieces, (1, 2))
     exact_walk = local_walk if alone else walk(model, part, {}, (2,))
     for name, tensor in exact_walk:
         local = tensor if alone else next(local_walk)[1]
         if name in pieces:
             values = [
-                (local.exact, local.exact, local.reach(1)),
-                (local.exact, local.stored, local.reach(2)),
-                (tensor.exact, tensor.stored, tensor.reach(2)),
+                (local.exact, local.exact, local.deviation(1)),
+                (local.exact, local.stored, local.deviation(2)),
+                (tensor.exact, tensor.stored, tensor.deviation(2)),
             ]
             allowed = [Allowed(*(window.inside(a) for a in arrays)) for arrays in values]
             add_piece(

@@ -1,4 +1,4 @@
-"""Which usual mistake makes the right result into the candidate's."""
+"""Find the usual mistake that turns the right result into the candidate's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZE = 24
 
 
 class Fault(NamedTuple):
-    """A mistake that reproduces the candidate: the layer that makes it, and its name."""
+    """A mistake that reproduces the candidate: its layer and its name."""
 
     layer: str
     name: str
@@ -35,10 +35,10 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """The part of a network ahead of a wrong tensor, on a window around its worst element.
+    """The part of a network before a wrong tensor, on a window around its worst element.
 
-    `values` are the right ones given the candidate's tensors `given`; `tolerance` is how far a
-    tensor that a fault explains may be off.
+    `values` are the right values given the candidate's tensors `given`; a fault explains the
+    candidate if they differ by at most `tolerance`.
     """
 
     model: Model
@@ -50,7 +50,7 @@ class Case:
     tolerance: float
 
     def steps(self) -> list[tuple[nw.Layer, tuple[str, ...]]]:
-        """The layers between the given tensors and the target, the target's first."""
+        """The layers between the given tensors and the target, starting with the target's."""
         needed, steps = {self.target}, []
         for layer, inputs in reversed(list(self.model.net.steps())):
             if layer.name in needed:
@@ -59,7 +59,7 @@ class Case:
         return steps
 
     def target_with(self, changed: str, y: Array) -> Array:
-        """The target when the tensor `changed` is `y` instead."""
+        """The target if the tensor `changed` had the value `y`."""
         found = {changed: y}
         for layer, inputs in reversed(self.steps()):
             if layer.name != changed and any(name in found for name in inputs):
@@ -68,7 +68,7 @@ class Case:
         return found.get(self.target, self.values[self.target])
 
     def misfit(self, y: Array, border: int = 0) -> float:
-        """How far `y` is from the candidate inside the window, less `border` pixels around."""
+        """Largest deviation of `y` from the candidate in the window without its border."""
         error = np.abs(self.window.inside(y - self.candidate))
         return float(error[:, border : -border or None, border : -border or None].max(initial=0.0))
 
@@ -81,13 +81,13 @@ def diagnose(
     Parameters
     ----------
     model : Model
-        What should have been computed.
+        The right computation.
     x : (n, height, width, channels) float array
         The input.
     given : mapping of arrays
         The candidate's tensors.
     report : TensorReport
-        Of the first wrong one.
+        Report on the first wrong tensor.
 
     Returns
     -------
@@ -118,22 +118,22 @@ def _case(model: Model, x: Array, given: Mapping[str, Array], report: TensorRepo
     )
     window = Window(rows, columns).of(worst[0])
     part, *cut = (window.cut(a, x.shape[1]).astype(np.float64) for a in (x, *given.values()))
-    ahead = dict(zip(given, cut, strict=True))
-    candidate = ahead.pop(target)
+    before = dict(zip(given, cut, strict=True))
+    candidate = before.pop(target)
     if not report.locally_wrong:
-        ahead = {}
+        before = {}
     values, tolerance = {}, 0.0
-    for name, tensor in walk(model, part, ahead, (2,)):
-        values[name] = ahead.get(name, tensor.exact)
+    for name, tensor in walk(model, part, before, (2,)):
+        values[name] = before.get(name, tensor.exact)
         if name == target:
             scale = model.arithmetic.sums.unit * np.abs(candidate).max(initial=0.0)
             tolerance = 2 * float(tensor.bound(2).max(initial=0.0)) + SIGMAS * float(scale)
             break
-    return Case(model, target, window, values, ahead, candidate, tolerance)
+    return Case(model, target, window, values, before, candidate, tolerance)
 
 
 def _around(place: int, size: int, reach: int) -> Span:
-    """Up to `SIZE` pixels of an axis with the given one about in their middle."""
+    """Up to `SIZE` pixels of an axis around the given one."""
     start = max(0, min(place - SIZE // 2, size - SIZE))
     return Span.around(slice(start, min(start + SIZE, size)), reach, size)
 
@@ -142,7 +142,7 @@ Trial = tuple[Fault, Array, int]
 
 
 def _mistakes(case: Case) -> Iterator[Trial]:
-    """What the target is under each known fault, and how many pixels of border it leaves open."""
+    """The target under each known fault, and how many border pixels to ignore."""
     for layer, inputs in case.steps():
         params = layer_params(layer, case.model.params)
         x = [case.values[name] for name in inputs]
@@ -159,7 +159,7 @@ def _mistakes(case: Case) -> Iterator[Trial]:
 
 def _estimates(case: Case) -> Iterator[Trial]:
     """The parameters that the target's own layer must have used."""
-    known = {"input", *case.given}  # what the network is given needs not be shown to be known
+    known = {"input", *case.given}  # the input is known even if the candidate does not show it
     for layer, inputs in case.steps()[:1]:
         if all(name in known for name in inputs):
             x = [case.values[name] for name in inputs]
@@ -169,7 +169,7 @@ def _estimates(case: Case) -> Iterator[Trial]:
 
 
 def _oddities(case: Case) -> Iterator[Trial]:
-    """A constant factor, a constant added, another layer's tensor."""
+    """The target with a constant factor, with a constant added, or another layer's tensor."""
     y = case.values[case.target]
     inside, candidate = case.window.inside(y), case.window.inside(case.candidate)
     if energy := float(np.vdot(inside, inside)):

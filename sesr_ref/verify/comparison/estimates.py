@@ -1,4 +1,4 @@
-"""The parameters that a candidate must have used, estimated from what it read and made."""
+"""Estimate the parameters that a candidate must have used from a layer's inputs and output."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sesr_ref.ops.table import REFERENCE
 MAX_TERMS = 1000
 ROWS_PER_TERM = 4
 NOISE = 2.0**-19
-"""Of a float32 tensor's largest value: smaller deviations are rounding errors."""
+"""Share of a float32 tensor's largest value below which deviations are rounding errors."""
 Estimate = tuple[str, Array]
-"""What is wrong, and the tensor that the estimated parameters make."""
+"""What is wrong, and the layer's output with the estimated parameters."""
 Estimator = Callable[[Any, Sequence[Array], Params, Array], "Estimate | None"]
 
 
 def estimate(
     layer: nw.Layer, x: Sequence[Array], params: Params, candidate: Array
 ) -> Estimate | None:
-    """Fit a layer's parameters to a candidate; None for layers without or for too few pixels."""
+    """Fit a layer's parameters to a candidate; None without parameters or with too few pixels."""
     fit = ESTIMATORS.get(type(layer))
     return None if fit is None else fit(layer, x, params, candidate)
 
@@ -53,7 +53,7 @@ def _convolution(
 
 
 def _single(patches: Array, wrong: Array, noise: float) -> Array | None:
-    """The change of one weight for each output channel, if such changes explain what is wrong."""
+    """The change of one weight per output channel, if such changes explain all deviations."""
     energy = np.maximum(np.square(patches).sum(0), np.finfo(float).tiny)
     steps = (patches.T @ wrong) / energy[:, None]
     best = np.argmax(np.square(steps) * energy[:, None], axis=0)

@@ -1,6 +1,6 @@
-"""The usual mistakes, each as what the layer then computes.
+"""The usual mistakes, each as a function that computes the layer with the mistake.
 
-A fault is tried by running the layer that way from the candidate's own inputs; it is named if that
+A fault is tried by computing the layer with it from the candidate's own inputs; it is named if that
 reproduces the candidate.  ``FAULTS[kind]`` is a table of name and ``(layer, inputs, params) -> y``.
 """
 
@@ -70,7 +70,7 @@ def _scaled_operand(i: int, factor: float) -> Faulty:
 
 
 def _broadcast_to_first(layer: nw.Layer, x: Sequence[Array], params: Params) -> Array:
-    """A one-channel operand added to one channel instead of all."""
+    """Add a one-channel operand to one channel instead of all."""
     only = np.eye(1, x[0].shape[3])[0]
     return pointwise.add(*(a if a.shape == x[0].shape else a * only for a in x))
 

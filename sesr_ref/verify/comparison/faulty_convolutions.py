@@ -1,4 +1,4 @@
-"""Mistakes with a convolution's weights, bias and border, each as what the layer then computes."""
+"""Mistakes with a convolution's weights, bias and border, each as a function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Named = tuple[str, Faulty]
 
 
 def right(layer: nw.Layer, x: Sequence[Array], params: Params) -> Array:
-    """The layer as it should be."""
+    """Compute the layer without a mistake."""
     return RULES[type(layer)].forward(layer, REFERENCE, x, params)
 
 
@@ -34,12 +34,12 @@ def _swapped_channels(weight: Array) -> Array:
 
 
 def _from_layout(order: tuple[int, ...]) -> Callable[[Array], Array]:
-    """Bytes of a weight stored with its axes in `order`, read as HWIO."""
+    """Read the bytes of a weight stored with its axes in `order` as HWIO."""
     return lambda weight: weight.transpose(order)
 
 
 def _to_layout(order: tuple[int, ...]) -> Callable[[Array], Array]:
-    """HWIO bytes read as if the axes were in `order`."""
+    """Read HWIO bytes as if the axes were in `order`."""
 
     def change(weight: Array) -> Array:
         shape = [weight.shape[i] for i in order]
@@ -88,7 +88,7 @@ def _border_left_out(layer: nw.Conv, x: Sequence[Array], params: Params) -> Arra
 
 
 def _moved(rows: int, columns: int) -> Faulty:
-    """Padding off by one: what belongs to a neighbour, computed with zeros beyond the border."""
+    """Shift the padding by one: each pixel gets its neighbour's value, zeros beyond the border."""
 
     def faulty(layer: nw.Layer, x: Sequence[Array], params: Params) -> Array:
         pad = [np.pad(a, ((0, 0), (1, 1), (1, 1), (0, 0))) for a in x]
@@ -102,7 +102,7 @@ def _moved(rows: int, columns: int) -> Faulty:
 
 
 def convolution_faults() -> list[Named]:
-    """Name the mistakes of any convolution, transposed ones too."""
+    """List the mistakes that any convolution may have, transposed ones included."""
     weights: dict[str, Callable[[Array], Array]] = {
         "kernel flipped (convolution instead of correlation)": lambda w: w[::-1, ::-1],
         "kernel's height and width swapped": lambda w: w.transpose(1, 0, 2, 3),

@@ -1,4 +1,4 @@
-"""The input of a verification: an array from a file, or an image as the network sees it."""
+"""Read the input of a verification: an array file, or an image as the network sees it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import numpy as np
 
 from sesr_ref.arrays_file import read_npy
 from sesr_ref.images import read_image, read_luma, to_float
+from sesr_ref.limits import check
 from sesr_ref.network import Network
-from sesr_ref.ops.arrays import Array
+from sesr_ref.ops.arrays import Array, check_finite
 
 
 def read_input(path: str | Path, net: Network) -> Array:
-    """Read what a network shall be given.
+    """Read the input of a network.
 
     Parameters
     ----------
     path : path
-        A .npy of floats, (height, width), (height, width, channels) or with images first; or an
-        image file, of which a network on one channel sees Y / 255, one on three RGB / 255.
+        A .npy of floats, (height, width), (height, width, channels) or with a batch axis first; or
+        an image file, which is Y / 255 for a network with one channel and RGB / 255 for three.
     net : Network
-        Whose channels it must have.
+        The network; the input must have its number of channels.
 
     Returns
     -------
@@ -30,7 +31,7 @@ def read_input(path: str | Path, net: Network) -> Array:
     Raises
     ------
     ValueError
-        If the file holds something else, or numbers that are not finite.
+        If the file has other content, or numbers that are not finite.
     OSError, ImportError
         If it cannot be read.
     """
@@ -38,19 +39,17 @@ def read_input(path: str | Path, net: Network) -> Array:
     x = _read_array(path) if path.suffix.lower() == ".npy" else _read_pixels(path, net)
     if x.ndim < 4:
         x = x.reshape(1, *x.shape, *[1] * (3 - x.ndim))
-    if x.ndim != 4 or x.shape[3] != net.channels or not x.size:
-        raise ValueError(
-            f"{path}: {net.name} needs (n, height, width, {net.channels}), got shape {x.shape}"
-        )
-    if not np.isfinite(x).all():
-        raise ValueError(f"{path} holds numbers that are not finite")
+    fits = x.ndim == 4 and x.shape[3] == net.channels and x.size
+    needed = f"(n, height, width, {net.channels}) for {net.name}"
+    check(fits, f"{path}: the shape of the input", needed, x.shape)
+    check_finite(f"{path}", x)
     return np.ascontiguousarray(x)
 
 
 def _read_array(path: Path) -> Array:
     array = read_npy(path)
-    if array.dtype.kind != "f":
-        raise ValueError(f"{path} must hold floating-point numbers, got {array.dtype}")
+    floats = array.dtype.kind == "f"
+    check(floats, f"{path}: the dtype", "one of floating-point numbers", array.dtype)
     x: Array = array if array.dtype == np.float64 else array.astype(np.float32)
     return x
 

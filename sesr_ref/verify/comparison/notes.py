@@ -1,4 +1,4 @@
-"""What a verdict leaves open: tensors not shown, inputs that show little, other formats."""
+"""Remarks on a verdict: tensors not shown, inputs that hide mistakes, other formats."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from sesr_ref.verify.bounds.arithmetic import FORMATS, Format, rounded
 
 ROWS = 64
 RANGE = (-1e-6, 1 + 1e-6)
-"""Of inputs; a rounding error beyond 0 and 1 is not worth a word."""
+"""Range of inputs without a note: [0, 1] and a rounding error."""
 NARROW = ("bfloat16", "float16")
 """Coarsest first: most of bfloat16's numbers are float16's too."""
 
 
 def unseen_between(net: Network, name: str, shown: Collection[str]) -> tuple[str, ...]:
-    """Tensors that are not shown and from which a wrong one may have its error.
+    """Tensors that are not shown and may have caused the error of a wrong one.
 
     Parameters
     ----------
     net : Network
-        Of primitives.
+        A network of primitives.
     name : str
-        The wrong tensor's.
+        Name of the wrong tensor.
     shown : collection of str
-        The candidate's tensors; those ahead of `name` are right.
+        The candidate's tensors; those before `name` are right.
 
     Returns
     -------
     tuple of str
-        In the network's order: all from which `name` is reached past no tensor shown.
+        In the network's order: all that `name` depends on without a shown tensor in between.
     """
     read, unseen = {name}, []
     for layer, inputs in reversed(list(net.steps())):
@@ -44,7 +44,7 @@ def unseen_between(net: Network, name: str, shown: Collection[str]) -> tuple[str
 
 
 def notes_on(x: Array, given: Mapping[str, Array], dtype: str, agrees: bool) -> tuple[str, ...]:
-    """What a reader of the verdict should know.
+    """Write remarks for the reader of a verdict.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def notes_on(x: Array, given: Mapping[str, Array], dtype: str, agrees: bool) -> 
     given : mapping of arrays
         The candidate's tensors.
     dtype : str
-        In which they were judged.
+        The dtype by which they were judged.
     agrees : bool
         The verdict.
 
@@ -70,11 +70,11 @@ def notes_on(x: Array, given: Mapping[str, Array], dtype: str, agrees: bool) -> 
 
 def _on_input(x: Array) -> Iterator[str]:
     if not x.any():
-        yield "the input is 0 everywhere: mistakes in most weights cannot show"
+        yield "the input is 0 everywhere, which hides mistakes in most weights"
     elif (x == x[:, :1, :1]).all():
         yield (
-            "the input is constant: borders apart, kernels that are flipped, moved or transposed "
-            "cannot show"
+            "the input is constant, which hides flipped, shifted or transposed kernels except at "
+            "the borders"
         )
     low, high = float(x.min()), float(x.max())
     if low < RANGE[0] or high > RANGE[1]:
@@ -83,16 +83,16 @@ def _on_input(x: Array) -> Iterator[str]:
 
 
 def _on_format(given: Mapping[str, Array], judged: Format) -> Iterator[str]:
-    """A narrower format that has every value shown."""
+    """Note a narrower format if it can represent every value shown."""
     for name in NARROW:
         narrow = FORMATS[name]
         if narrow.precision < judged.precision and _all_in(given, narrow):
-            yield f"every value shown is one that {name} has: try --dtype {name}"
+            yield f"{name} can represent every value shown: try --dtype {name}"
             return
 
 
 def _all_in(given: Mapping[str, Array], narrow: Format) -> bool:
-    """Whether the values fit, and not merely because they are whole numbers, as bytes are."""
+    """Whether the values fit, and not only because all are whole numbers, such as bytes."""
     whole = True
     for block in itertools.chain.from_iterable(map(_blocks, given.values())):
         if not np.array_equal(rounded(block, narrow), block):
@@ -102,6 +102,6 @@ def _all_in(given: Mapping[str, Array], narrow: Format) -> bool:
 
 
 def _blocks(array: Array) -> Iterator[Array]:
-    """A few rows at a time: the array may be mapped and larger than memory."""
+    """Yield a few rows at a time: the array may be mapped and larger than memory."""
     for image, row in itertools.product(range(len(array)), range(0, array.shape[1], ROWS)):
         yield array[image, row : row + ROWS].astype(np.float64)

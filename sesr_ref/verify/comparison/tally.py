@@ -1,4 +1,4 @@
-"""What a comparison keeps of one tensor while its pieces pass by."""
+"""The statistics of one tensor that a comparison accumulates piece by piece."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from sesr_ref.ops.arrays import Array
 from sesr_ref.verify.bounds.arithmetic import Format, rounded, spacing
 
 CHECKS = ("guaranteed", "statistical", "end to end")
-"""Given its own inputs: by theorem, by statistics; from the network's input: by statistics."""
+"""Bounds given the tensor's own inputs: guaranteed, statistical; and end to end: statistical."""
 ULP_LIMITS = (0, 1, 2, 4, 8, 16, 64, 256, 1024, 65536)
 
 Index = tuple[int, ...]
 
 
 class Allowed(NamedTuple):
-    """Values within `reach` of the exact ones, of those with rounded parameters, or between."""
+    """Values within `deviation` of the exact ones, those with rounded parameters, or in between."""
 
     exact: Array
     stored: Array
-    reach: Array
+    deviation: Array
 
     @property
     def bound(self) -> Array:
         """The largest deviation from the exact values."""
-        bound: Array = self.reach + np.abs(self.stored - self.exact)
+        bound: Array = self.deviation + np.abs(self.stored - self.exact)
         return bound
 
 
 @dataclass
 class Worst:
-    """The element that uses most of its bound, in one check."""
+    """The element that uses the largest share of its bound, in one check."""
 
     used: float = 0.0
     at: Index | None = None
@@ -45,26 +45,26 @@ class Worst:
 
 @dataclass
 class TensorReport:
-    """One tensor of a candidate against the exact one.
+    """Comparison of one tensor of a candidate with the exact one.
 
     Attributes
     ----------
     name : str
-        The layer's.
+        Name of the layer.
     verdict : str
-        "agrees"; "differs": more than the bounds allow, given its own inputs; "follows": right
-        given its inputs, which are wrong; "drifts": each layer passes, the whole does not.
+        "agrees"; "differs": by more than the bounds allow, given its own inputs; "follows": right
+        given its inputs, which are wrong; "drifts": each layer passes, but the whole does not.
     worst : dict
-        Check ("guaranteed", "statistical", "end to end") to the element that uses most of it.
+        Check ("guaranteed", "statistical", "end to end") to the element that uses its bound most.
     error : float
-        Largest deviation from the exact network: the absolute tolerance that would pass.
+        Largest deviation from the exact network: an absolute tolerance that would pass.
     tolerance : float
-        Largest end-to-end bound of an element: the tolerance that is honest.
+        Largest end-to-end bound of an element: a tolerance that is justified.
     ulps : dict
-        "<= limit" to the number of elements that are at most so many units in the last place off
-        (and more than the limit before); ">" counts the rest.
+        "<= limit" to the number of elements that differ by at most so many units in the last place
+        (and by more than the previous limit); ">" counts the rest.
     elements : int
-        Compared.
+        Number of elements compared.
     """
 
     name: str
@@ -82,7 +82,7 @@ class TensorReport:
 
     @property
     def check(self) -> str:
-        """The check of which most is used, local ones first."""
+        """The check whose bound is used most; of equals, a local one."""
         return max(CHECKS, key=lambda check: self.worst[check].used)
 
     @property
@@ -96,7 +96,7 @@ class TensorReport:
         return self.locally_used > 1
 
     def ulp_quantile(self, share: float) -> str:
-        """The bin of `ulps` below or in which this share of the elements lies."""
+        """The smallest bin of `ulps` up to which this share of the elements lies."""
         seen = 0
         for label, count in self.ulps.items():
             seen += count
@@ -121,22 +121,22 @@ def add_piece(
     start: Index,
     fmt: Format,
 ) -> None:
-    """Take one piece of a tensor into its report.
+    """Add one piece of a tensor to its report.
 
     Parameters
     ----------
     report : TensorReport
-        Changed.
+        Changed in place.
     piece : (n, h, w, c) float array
-        Of the candidate.
+        Part of the candidate.
     exact : float array
-        Of the exact network, shaped alike.
+        The same part of the exact tensor.
     allowed : dict
         Check to the values that the piece may have.
     start : tuple of int
         Index of the piece's first element in the tensor.
     fmt : Format
-        In whose last places to count.
+        The format in whose last place errors are counted.
     """
     for check, values in allowed.items():
         _take_worst(report.worst[check], piece, values, start)
@@ -157,7 +157,7 @@ def _take_worst(worst: Worst, piece: Array, allowed: Allowed, start: Index) -> N
     high = np.maximum(allowed.exact, allowed.stored)
     outside = np.maximum(np.maximum(low - piece, piece - high), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        used = np.where(outside == 0, 0.0, outside / allowed.reach)
+        used = np.where(outside == 0, 0.0, outside / allowed.deviation)
     if not used.size or (largest := float(used.max())) < worst.used:
         return
     if largest == worst.used and worst.at is not None:

@@ -1,8 +1,8 @@
-"""Golden packs: test vectors in files, and integers of a port held against them."""
+"""Golden packs: test vectors in files, with which a port's values are matched."""
 
 from typing import TYPE_CHECKING
 
 from sesr_ref.moved import names_moved
 
-if not TYPE_CHECKING:  # mypy shall go on missing what is not here
+if not TYPE_CHECKING:  # so that mypy still reports missing names
     __getattr__ = names_moved(__name__)

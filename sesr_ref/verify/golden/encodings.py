@@ -1,4 +1,4 @@
-"""How golden values are written: rounded once to a number type, then as .npz, raw, C or Verilog."""
+"""Encode golden values: rounded once to a number type, then written as .npz, raw, C or Verilog."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sesr_ref.ops.arrays import Array
 
 @dataclass(frozen=True)
 class Kind:
-    """A number type of a pack: its NumPy type, its C type and, in hexadecimal, digits a value."""
+    """A number type of a pack: its NumPy type and its C type."""
 
     dtype: str
     c_type: str
@@ -28,7 +28,7 @@ class Kind:
 
     @property
     def is_integer(self) -> bool:
-        """Whether values are integers times a power of two."""
+        """Whether values are stored as integers times a power of two."""
         return np.dtype(self.dtype).kind == "i"
 
 
@@ -49,15 +49,15 @@ def store(values: Array, kind: Kind, fraction_bits: int | None = None) -> tuple[
     values : float64 array
         Finite.
     kind : Kind
-        What to round to.
+        The type to round to.
     fraction_bits : int, optional
-        Of integers, which saturate at the ends of their range; as many as fit the largest value
-        unless given.
+        For integers, which saturate at the ends of their range; by default as many as the largest
+        value leaves.
 
     Returns
     -------
     stored : array
-        Of the kind's type.
+        Of the kind's dtype.
     fraction_bits : int
         ``stored * 2**-fraction_bits`` are the values; 0 for floats.
 
@@ -80,29 +80,29 @@ def store(values: Array, kind: Kind, fraction_bits: int | None = None) -> tuple[
 
 
 def _fraction_bits(largest: float, kind: Kind) -> int:
-    """As many as leave room for the largest magnitude."""
+    """As many fraction bits as leave room for the largest magnitude."""
     bits = 8 * np.dtype(kind.dtype).itemsize - 1
     fraction_bits = bits - max(int(np.frexp(largest)[1]), -64) if largest else bits
     return fraction_bits - int(np.rint(largest * 2.0**fraction_bits) >= 2.0**bits)
 
 
 def restore(stored: Stored, fraction_bits: int) -> Array:
-    """Give back the float64 values of what `store` returned."""
+    """Return the float64 values of the result of `store`."""
     return np.asarray(stored, np.float64) * 2.0**-fraction_bits
 
 
 def to_raw(name: str, stored: Stored, kind: Kind, fraction_bits: int) -> bytes:
-    """Little-endian values in order."""
+    """Write the little-endian values in order."""
     return np.ascontiguousarray(stored, kind.dtype).tobytes()
 
 
 def from_raw(data: bytes, kind: Kind) -> Stored:
-    """Undo `to_raw`; ValueError for a size that is no multiple of a value's."""
+    """Read the result of `to_raw`; ValueError unless its size is a multiple of a value's."""
     return np.frombuffer(data, kind.dtype)
 
 
 def to_hex(name: str, stored: Stored, kind: Kind, fraction_bits: int) -> bytes:
-    """One value a line, most significant digit first, as Verilog's ``$readmemh`` reads it."""
+    """Write one value per line, most significant digit first, for Verilog's ``$readmemh``."""
     words = np.ascontiguousarray(stored, kind.dtype).view(f"<u{kind.digits // 2}").ravel()
     scale = f" fraction bits {fraction_bits}" if kind.is_integer else ""
     head = f"// {name} {'x'.join(map(str, stored.shape))}{scale}\n"
@@ -110,7 +110,7 @@ def to_hex(name: str, stored: Stored, kind: Kind, fraction_bits: int) -> bytes:
 
 
 def from_hex(data: bytes, kind: Kind) -> Stored:
-    """Undo `to_hex`; ValueError for what is no such word."""
+    """Read the result of `to_hex`; ValueError for invalid words."""
     lines = [line for line in data.decode("ascii").splitlines() if not line.startswith("//")]
     words = np.array([int(line, 16) for line in lines], np.uint64)
     return words.astype(f"<u{kind.digits // 2}").view(kind.dtype)
@@ -143,7 +143,7 @@ def _comment(text: str) -> str:
 
 
 def from_header(data: bytes, kind: Kind) -> Stored:
-    """Undo `to_header`; ValueError for what is no such array."""
+    """Read the result of `to_header`; ValueError for anything else."""
     body = data.decode().rpartition("= {")[2].partition("}")[0]
     words = [word.strip() for word in body.split(",") if word.strip()]
     if kind.dtype == "<f4":
@@ -153,7 +153,7 @@ def from_header(data: bytes, kind: Kind) -> Stored:
 
 
 class Encoding:
-    """A file for each array: its suffix, how it is written and read."""
+    """A way to store each array in a file: its suffix, how to write and to read it."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ ENCODINGS = {
 
 
 def to_npz(arrays: Mapping[str, Stored]) -> bytes:
-    """Write an uncompressed .npz with fixed dates, so that the same arrays give the same bytes."""
+    """Write an uncompressed .npz with fixed dates, so that equal arrays give equal bytes."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, array in arrays.items():
@@ -183,9 +183,9 @@ def to_npz(arrays: Mapping[str, Stored]) -> bytes:
 
 
 def from_npz(data: bytes) -> dict[str, Stored]:
-    """Undo `to_npz`; ValueError for pickles and for members that would unpack to more."""
+    """Read the result of `to_npz`; ValueError for pickles and for compressed members."""
     with open_npz(io.BytesIO(data)) as archive:
-        # stored, not deflated: then no member is larger than the file, whose size was checked
+        # without compression no member is larger than the file, whose size was checked
         if sum(archive.size(name) for name in archive.names) > len(data):
-            raise ValueError("a pack's .npz is not compressed")
+            raise ValueError("the .npz of a pack must not be compressed")
         return {name: archive.read(name) for name in archive.names}

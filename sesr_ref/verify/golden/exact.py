@@ -1,8 +1,8 @@
 """Sums in one fixed order without BLAS: the same bits on every machine, or exact in fractions.
 
-Products and sums are separate elementwise operations, which NumPy rounds one by one whatever the
-processor, so float64 results are reproducible; on arrays of `fractions.Fraction` the same functions
-are exact.
+Products and sums are separate elementwise operations, which NumPy rounds one by one on every
+processor, so float64 results are reproducible.  On arrays of `fractions.Fraction` the same
+functions are exact.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.table import REFERENCE
 
 Anything = npt.NDArray[Any]
-"""float64, or objects that add and multiply."""
+"""An array of float64, or of objects with addition and multiplication."""
 BAND_VALUES = 1 << 16
-"""Values of a band of rows that sums run over at once; they stay in the cache."""
+"""Values of a band of rows that is processed at once; they stay in the cache."""
 
 
 def conv2d(
@@ -37,9 +37,9 @@ def conv2d(
     x : (n, height, width, in) array
         float64 or objects.
     weight : (k, k, in // groups, out) array
-        Of the same kind.
+        Of the same kind as `x`.
     bias : (out,) array, optional
-        Of the same kind.
+        Of the same kind as `x`.
     groups : int
         As in `sesr_ref.ops.conv.conv2d`.
 
@@ -90,9 +90,9 @@ def conv_transpose2d(
     x : (n, height, width, in) array
         float64 or objects.
     weight : (k, k, in, out) array
-        Of the same kind.
+        Of the same kind as `x`.
     bias : (out,) array, optional
-        Of the same kind.
+        Of the same kind as `x`.
     stride, padding
         As in `sesr_ref.ops.conv_transpose.conv_transpose2d`.
 
@@ -118,11 +118,11 @@ def conv_transpose2d(
 FIXED_ORDER = replace(
     REFERENCE, name="fixed order", conv2d=conv2d, conv_transpose2d=conv_transpose2d
 )
-"""Operations whose float64 results are the same bits everywhere."""
+"""Operations whose float64 results have the same bits on every machine."""
 
 
 def exact_params(net: nw.Network, params: Params) -> Params:
-    """Parameters of ``collapsed(net)`` in float64, collapsed in a fixed order.
+    """Compute the parameters of ``collapsed(net)`` in float64, with sums in a fixed order.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def exact_params(net: nw.Network, params: Params) -> Params:
 
 
 def _product(left: Anything, right: Anything) -> Anything:
-    """``left @ right``, one inner index after the other."""
+    """``left @ right``, summed over the inner index in order."""
     total: Anything = left[..., 0, None] * right[0]
     for inner in range(1, len(right)):
         total = total + left[..., inner, None] * right[inner]
@@ -151,9 +151,9 @@ def _product(left: Anything, right: Anything) -> Anything:
 
 
 FIXED = Arithmetic(_product)
-"""One inner index after the other: the same bits everywhere, and exact for fractions."""
+"""Sums in a fixed order: the same bits on every machine, and exact for fractions."""
 
 
 def fractions(x: Array) -> Anything:
-    """The same numbers as `fractions.Fraction`, exactly."""
+    """Convert numbers to `fractions.Fraction`, exactly."""
     return like(np.asarray(x), np.empty(0, object))

@@ -1,4 +1,4 @@
-"""The folder of a golden pack: known by its manifest, replaced only if it holds nothing else."""
+"""The folder of a golden pack: recognised by its manifest, replaced only without other files."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from sesr_ref.verify.golden.manifest import MANIFEST, read_manifest
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
-    """Refuse to write a pack where anything would be lost.
+    """Raise if writing a pack to a folder could lose any file.
 
     Parameters
     ----------
     folder : Path
-        Where the pack shall be.
+        The folder to write.
     overwrite : bool
-        Whether a pack there may be replaced.
+        Whether to replace a pack there.
 
     Raises
     ------
     FileExistsError
-        If there is a link, or anything that shall not be overwritten or is more than a pack.
+        If it is a link, exists and `overwrite` is false, or is not a pack or has other files.
     """
     if folder.is_symlink():
-        raise FileExistsError(f"{folder} is a link; name {folder.resolve()} itself")
+        raise FileExistsError(f"{folder} is a link; give its target {folder.resolve()} instead")
     if not folder.exists():
         return
     if not overwrite:
@@ -32,31 +32,31 @@ def check_target(folder: Path, overwrite: bool) -> None:
     try:
         hashes = read_manifest(folder / MANIFEST).get("sha256")
     except (ValueError, OSError):
-        raise FileExistsError(f"{folder} is no golden pack: not overwritten") from None
+        raise FileExistsError(f"{folder} is not a golden pack and is not overwritten") from None
     listed = {MANIFEST, *(hashes if isinstance(hashes, dict) else ())}
     for entry in sorted(folder.iterdir()):
         if entry.name not in listed or entry.is_symlink() or not entry.is_file():
             raise FileExistsError(
-                f"{folder} is not overwritten: it holds {entry.name!r}, which is not of the pack"
+                f"{folder} is not overwritten: {entry.name!r} in it does not belong to the pack"
             )
 
 
 def put_in_place(temporary: Path, folder: Path, overwrite: bool) -> None:
-    """Give a finished folder its name; a pack that has it goes once the new one is there.
+    """Rename a finished folder; an old pack of that name is removed after the new one is in place.
 
     Parameters
     ----------
     temporary : Path
-        Beside `folder`.
+        The finished folder, next to `folder`.
     folder : Path
-        Checked once more, for what has appeared meanwhile.
+        The new name; checked once more for files that have appeared meanwhile.
     overwrite : bool
         As for `check_target`.
 
     Raises
     ------
     OSError
-        If it cannot be done; then all is as before, except for an old pack that cannot be deleted.
+        If it fails; then nothing has changed, unless an old pack could not be deleted.
     """
     check_target(folder, overwrite)
     if not folder.exists():

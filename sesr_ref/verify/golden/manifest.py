@@ -1,4 +1,4 @@
-"""The manifest of a golden pack, read as what anybody may have written."""
+"""The manifest of a golden pack, read as untrusted input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from sesr_ref.arrays_file import Stored
 from sesr_ref.files import sha256_of
-from sesr_ref.limits import is_int
+from sesr_ref.limits import check, is_int, naming, shown
 from sesr_ref.verify.golden.encodings import ENCODINGS, KINDS
 
 FORMAT = "sesr-ref golden pack"
@@ -25,19 +25,19 @@ _ORDERS = {"NCHW": (0, 3, 1, 2), "OIHW": (3, 2, 0, 1)}
 
 
 def to_axes(array: Stored, axes: str) -> Stored:
-    """From NHWC or HWIO to the axes of a pack."""
+    """Transpose from NHWC or HWIO to the axes of a pack."""
     return array.transpose(_ORDERS[axes]) if axes in _ORDERS else array
 
 
 def from_axes(array: Stored, axes: str) -> Stored:
-    """From the axes of a pack to NHWC or HWIO."""
+    """Transpose from the axes of a pack to NHWC or HWIO."""
     if axes not in _ORDERS:
         return array
     return np.ascontiguousarray(array.transpose(np.argsort(_ORDERS[axes])))
 
 
 class Entry(NamedTuple):
-    """What a manifest says of one array."""
+    """What a manifest states about one array."""
 
     name: str
     role: str
@@ -55,29 +55,28 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Parameters
     ----------
     path : Path
-        Of the manifest.
+        The manifest.
 
     Returns
     -------
     dict
-        Of our format; nothing else is checked.
+        Its ``format`` is right; nothing else is checked.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not the manifest of a golden pack.
     OSError
         If it cannot be read.
     """
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise ValueError(f"{path}: larger than any manifest")
-    try:
+    size = path.stat().st_size
+    check(size <= MAX_MANIFEST_BYTES, f"{path}: the size", f"<= {MAX_MANIFEST_BYTES} bytes", size)
+    with naming(f"{path}: not a manifest", (ValueError, RecursionError)):
         manifest = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no manifest ({error})") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ValueError(f"{path}: not of a {FORMAT}")
-    return manifest
+        stated = manifest.get("format") if isinstance(manifest, dict) else manifest
+        check(stated == FORMAT, "format", repr(FORMAT), stated)
+        found: dict[str, Any] = manifest
+        return found
 
 
 def checked_hashes(folder: Path, manifest: dict[str, Any]) -> dict[str, str]:
@@ -86,9 +85,9 @@ def checked_hashes(folder: Path, manifest: dict[str, Any]) -> dict[str, str]:
     Parameters
     ----------
     folder : Path
-        Of the pack.
+        The pack.
     manifest : dict
-        As read.
+        From `read_manifest`.
 
     Returns
     -------
@@ -98,28 +97,27 @@ def checked_hashes(folder: Path, manifest: dict[str, Any]) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If one is not the manifest's, or the manifest names none.
+        If a hash differs from the manifest's, or the manifest names no files.
     OSError
         If a file cannot be read.
     """
-    hashes = manifest.get("sha256")
-    if not isinstance(hashes, dict):
-        raise ValueError(f"the manifest's sha256 must name files, got {hashes!r:.80}")
+    hashes: Any = manifest.get("sha256")
+    check(isinstance(hashes, dict), "the manifest's sha256", "a dict of files", hashes)
     for name, expected in hashes.items():
-        if Path(name).name != name:
-            raise ValueError(f"{name!r} is no file of the pack")
-        if (got := sha256_of(folder / name)) != expected:
-            raise ValueError(f"SHA-256 of {name} is {got}, the manifest says {expected!s:.80}")
-    return hashes
+        check(Path(name).name == name, "a file of the pack", "a name without a folder", name)
+        got = sha256_of(folder / name)
+        check(got == expected, f"SHA-256 of {name}", f"{shown(expected)} as in the manifest", got)
+    found: dict[str, str] = hashes
+    return found
 
 
 def checked_entries(manifest: dict[str, Any]) -> list[Entry]:
-    """Check the types and ranges of what a manifest says of its arrays.
+    """Check the types and ranges of what a manifest states about its arrays.
 
     Parameters
     ----------
     manifest : dict
-        As read.
+        From `read_manifest`.
 
     Returns
     -------
@@ -130,9 +128,9 @@ def checked_entries(manifest: dict[str, Any]) -> list[Entry]:
     ValueError
         Naming the array and the field.
     """
-    entries = manifest.get("arrays")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f"the manifest's arrays must be a list of objects, got {entries!r:.80}")
+    entries: Any = manifest.get("arrays")
+    valid = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    check(valid, "the manifest's arrays", "a list of objects", entries)
     return [_entry(data, f"array {i} of the manifest") for i, data in enumerate(entries)]
 
 
@@ -141,7 +139,7 @@ def _entry(data: dict[str, Any], label: str) -> Entry:
     checks = {
         "name": (isinstance(data.get("name"), str), "a string"),
         "role": (data.get("role") in ("tensor", "parameter"), "tensor or parameter"),
-        "shape": (_is_shape(shape), f"sizes of at most {MAX_VALUES} values"),
+        "shape": (_is_shape(shape), f"sizes of at most {MAX_VALUES} values in all"),
         "dtype": (data.get("dtype") in list(KINDS), f"one of {', '.join(KINDS)}"),
         "axes": (data.get("axes") in AXES, f"one of {', '.join(AXES)}"),
         "fraction_bits": (_is_fraction(data.get("fraction_bits")), f"within +-{MAX_FRACTION_BITS}"),
@@ -149,10 +147,9 @@ def _entry(data: dict[str, Any], label: str) -> Entry:
         "files": (_are_files(files), f"names of files by {', '.join(ENCODINGS)}"),
     }
     for key, (valid, needed) in checks.items():
-        if not valid:
-            raise ValueError(f"{label}: {key} must be {needed}, got {data.get(key)!r:.80}")
-    if (len(data["shape"]) == 4) != (data["axes"] != "C"):
-        raise ValueError(f"{label}: axes {data['axes']} do not fit the shape {data['shape']}")
+        check(valid, f"{label}: {key}", needed, data.get(key))
+    fits = (len(data["shape"]) == 4) == (data["axes"] != "C")
+    check(fits, f"{label}: axes", f"those of the shape {data['shape']}", data["axes"])
     return Entry(**{key: data[key] for key in Entry._fields} | {"shape": tuple(data["shape"])})
 
 
@@ -173,14 +170,14 @@ def _are_files(value: object) -> bool:
 
 
 def stated_scales(folder: Path, dtype: str) -> dict[tuple[str, str], int]:
-    """Fraction bits of every array of a pack, by role and name.
+    """Read the fraction bits of every array of a pack, by role and name.
 
     Parameters
     ----------
     folder : Path
-        Of the pack.
+        The pack.
     dtype : str
-        Of integers, the pack's too.
+        An integer dtype; the pack must have it too.
 
     Returns
     -------
@@ -189,12 +186,12 @@ def stated_scales(folder: Path, dtype: str) -> dict[tuple[str, str], int]:
     Raises
     ------
     ValueError
-        If it is no pack, or one of another type.
+        If it is not a pack, has another dtype, or `dtype` is not an integer dtype.
     OSError
         If it cannot be read.
     """
+    check(dtype.startswith("int"), "a dtype with fraction bits", "an integer dtype", dtype)
     entries = checked_entries(read_manifest(folder / MANIFEST))
-    if not dtype.startswith("int") or (other := {entry.dtype for entry in entries} - {dtype}):
-        kinds = sorted(other) if dtype.startswith("int") else "none"
-        raise ValueError(f"{folder}: fraction bits of {dtype} are needed, this pack has {kinds}")
+    kinds = sorted({entry.dtype for entry in entries})
+    check(kinds in ([dtype], []), f"{folder}: the dtypes of the pack", f"['{dtype}']", kinds)
     return {(entry.role, entry.name): entry.fraction_bits for entry in entries}

@@ -1,7 +1,7 @@
-"""A port's stored values against those of a golden pack: the same, or how many steps apart.
+"""Match a port's stored values with those of a golden pack: equal, or how many steps apart.
 
-Nothing is computed and no rounding is allowed for: this is for ports whose arithmetic a pack states
-(`sesr_ref.verify.golden.rounded_run`), above all in integers.  `compare` is for all others.
+Nothing is computed and no rounding error is allowed for: this is for ports with the arithmetic of a
+pack (`sesr_ref.verify.golden.rounded_run`), above all in integers.  `compare` is for all others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.arrays_file import Stored, map_npy
-from sesr_ref.limits import whole_number
+from sesr_ref.limits import check, listed, naming, shown, whole_number
+from sesr_ref.ops.arrays import check_array, check_shape
 from sesr_ref.verify.golden.encodings import ENCODINGS, KINDS, Kind
 from sesr_ref.verify.golden.manifest import MANIFEST, Entry, checked_entries, to_axes
 from sesr_ref.verify.golden.read import read_pack
@@ -26,7 +27,7 @@ READERS[".raw"] = READERS[".bin"]
 
 @dataclass(frozen=True)
 class TensorMatch:
-    """How one tensor's stored values differ from the pack's; steps are units in the last place."""
+    """Differences of one tensor's stored values from the pack's, in units in the last place."""
 
     name: str
     values: int
@@ -39,7 +40,7 @@ class TensorMatch:
 
 @dataclass(frozen=True)
 class PackMatch:
-    """What `match_pack` found, in the network's order; `steps` is what each value may be apart."""
+    """Result of `match_pack`, in the network's order; each value may differ by `steps`."""
 
     steps: int
     tensors: tuple[TensorMatch, ...]
@@ -47,7 +48,7 @@ class PackMatch:
 
     @property
     def first_wrong(self) -> TensorMatch | None:
-        """The first tensor with a value that is more than `steps` apart."""
+        """The first tensor with a value that differs by more than `steps`."""
         return next((tensor for tensor in self.tensors if tensor.most_steps > self.steps), None)
 
     @property
@@ -63,7 +64,7 @@ class PackMatch:
             how = "bit for bit" if not self.steps else f"within {self.steps} step(s)"
             return f"agrees {how}: {values} values of {len(self.tensors)} tensors"
         return (
-            f"{wrong.name} is the first of those shown that differs: {wrong.differing} of "
+            f"{wrong.name} is the first tensor shown that differs: {wrong.differing} of "
             f"{wrong.values} values, by up to {wrong.most_steps} step(s), most at {wrong.at}: "
             f"{wrong.got:.9g} instead of {wrong.expected:.9g}"
         )
@@ -82,18 +83,18 @@ class PackMatch:
 def match_pack(
     pack: str | Path, candidate: Mapping[str, Stored] | str | Path, steps: int = 0
 ) -> PackMatch:
-    """Hold stored values against a golden pack's.
+    """Match stored values with a golden pack's.
 
     Parameters
     ----------
     pack : path
-        Of the golden pack; its hashes are checked.
+        The golden pack; its hashes are checked.
     candidate : mapping, or path
         Arrays by the tensors' names, in the pack's type and layout; or a folder of such files
-        (.npy, .bin, .raw, .hex as ``$writememh`` writes it, .h), one such file, which is then the
+        (.npy, .bin, .raw, .hex as ``$writememh`` writes it, .h), one such file, which must be the
         output, or another pack.
     steps : int
-        How many units in the last place each value may be apart.
+        How many units in the last place each value may differ by.
 
     Returns
     -------
@@ -102,8 +103,8 @@ def match_pack(
     Raises
     ------
     ValueError
-        For a pack or file that is not what it claims, a name that is unknown, a type, shape or
-        number of fraction bits that is not the pack's, or no tensor at all.
+        For a pack or file that is not what it claims, an unknown name, a type, shape or number of
+        fraction bits other than the pack's, or no tensor at all.
     OSError
         If a file cannot be read.
     """
@@ -113,16 +114,21 @@ def match_pack(
     given = candidate
     if not isinstance(given, Mapping):
         given = _read(Path(given), golden.net.output, entries)
-    if unknown := sorted(set(given) - set(entries)):
-        raise ValueError(f"the pack has no tensor {unknown[0]!r}; it has {', '.join(entries)}")
+    for name in given:
+        _check_known(name, entries)
     matches = [
         _match(entry, to_axes(golden.tensors[name], entry.axes), given[name])
         for name, entry in entries.items()
         if name in given
     ]
     if not matches:
-        raise ValueError(f"the candidate holds none of {', '.join(entries)}")
+        raise ValueError(f"the candidate contains none of the tensors {listed(entries)}")
     return PackMatch(steps, tuple(matches), tuple(name for name in entries if name not in given))
+
+
+def _check_known(name: str, entries: Mapping[str, Entry]) -> None:
+    if name not in entries:
+        raise ValueError(f"the pack has no tensor {shown(name)}; known: {listed(entries)}")
 
 
 def _read(path: Path, output: str, entries: Mapping[str, Entry]) -> dict[str, Stored]:
@@ -135,9 +141,9 @@ def _read(path: Path, output: str, entries: Mapping[str, Entry]) -> dict[str, St
         if (suffix := file.suffix.lower()) in READERS or suffix == ".npy":
             name = file.stem.removeprefix("tensor.")
             if name in found:
-                raise ValueError(f"{path} holds {name!r} twice")
-            if name not in entries:
-                raise ValueError(f"{file}: the pack has no tensor {name!r}")
+                raise ValueError(f"{path}: two files are of tensor {name!r}")
+            with naming(file):
+                _check_known(name, entries)
             found[name] = _read_file(file, entries[name])
     return found
 
@@ -146,21 +152,19 @@ def _read_file(path: Path, entry: Entry) -> Stored:
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return map_npy(path)
-    if suffix not in READERS:
-        raise ValueError(f"{path}: must be one of .npy, {', '.join(READERS)}, or a folder of them")
-    limit = 64 * (math.prod(entry.shape) + 4096)  # text takes more than its values
-    if (size := path.stat().st_size) > limit:
-        raise ValueError(f"{path}: {size} bytes are more than {entry.shape} of {entry.dtype} take")
-    try:
+    needed = f".npy, {', '.join(READERS)}, or a folder of such files"
+    check(suffix in READERS, f"{path}: a candidate", needed, suffix)
+    what = f"{path}: not {entry.shape} of {entry.dtype}"
+    limit = 64 * (math.prod(entry.shape) + 4096)  # text is larger than its values
+    size = path.stat().st_size
+    check(size <= limit, f"{what}: the size", f"at most {limit} bytes", size)
+    with naming(what, (ValueError, OverflowError)):
         stored = READERS[suffix](path.read_bytes(), KINDS[entry.dtype])
         return stored.reshape(entry.shape)
-    except (ValueError, OverflowError) as error:
-        needed = f"{entry.shape} of {entry.dtype}"
-        raise ValueError(f"{path}: {needed} are needed ({error})") from None
 
 
 def _read_other(path: Path, entries: Mapping[str, Entry]) -> dict[str, Stored]:
-    """Tensors of another pack, as this one stores them."""
+    """Tensors of another pack, in the layout and type of this one."""
     other, found = read_pack(path), {}
     for entry in checked_entries(other.manifest):
         own = entries.get(entry.name)
@@ -168,8 +172,8 @@ def _read_other(path: Path, entries: Mapping[str, Entry]) -> dict[str, Stored]:
             continue
         if (entry.dtype, entry.fraction_bits) != (own.dtype, own.fraction_bits):
             raise ValueError(
-                f"{path}: {entry.name} is {entry.dtype} with {entry.fraction_bits} fraction bits, "
-                f"the golden one {own.dtype} with {own.fraction_bits} (golden --scales fixes them)"
+                f"{path}: {entry.name} must be {own.dtype} with {own.fraction_bits} fraction bits, "
+                f"got {entry.dtype} with {entry.fraction_bits}: use golden --scales to set them"
             )
         values = to_axes(other.tensors[entry.name], own.axes) * 2.0**own.fraction_bits
         found[entry.name] = values.astype(KINDS[own.dtype].dtype)
@@ -179,12 +183,10 @@ def _read_other(path: Path, entries: Mapping[str, Entry]) -> dict[str, Stored]:
 def _match(entry: Entry, golden: Stored, got: Stored) -> TensorMatch:
     kind = KINDS[entry.dtype]
     want = (golden * 2.0**entry.fraction_bits).astype(kind.dtype)
-    if not isinstance(got, np.ndarray) or got.shape != want.shape:
-        shape = got.shape if isinstance(got, np.ndarray) else type(got).__name__
-        raise ValueError(f"{entry.name} must have shape {want.shape} ({entry.axes}), got {shape}")
+    check_array(entry.name, got)
+    check_shape(f"{entry.name} ({entry.axes})", got, want.shape)
     fits = got.dtype.kind in "iu" if kind.is_integer else got.dtype == np.dtype(kind.dtype)
-    if not fits:
-        raise ValueError(f"{entry.name} must be stored as {entry.dtype}, got {got.dtype}")
+    check(fits, entry.name, f"stored as {entry.dtype}", got.dtype)
     apart = np.abs(_places(got, kind) - _places(want, kind))
     place = np.unravel_index(int(apart.argmax()), apart.shape) if apart.any() else None
     return TensorMatch(
@@ -199,7 +201,7 @@ def _match(entry: Entry, golden: Stored, got: Stored) -> TensorMatch:
 
 
 def _places(stored: Stored, kind: Kind) -> Stored:
-    """Numbers of a type counted from zero on: neighbours differ by one."""
+    """Number the values of a type from zero on: neighbours differ by one."""
     if kind.is_integer:
         return stored.astype(np.int64)
     bits = np.ascontiguousarray(stored).view(f"<i{stored.itemsize}").astype(np.int64)

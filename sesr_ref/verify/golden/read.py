@@ -1,4 +1,4 @@
-"""Golden packs read back, whichever files they have, and refused when damaged."""
+"""Read golden packs from whichever files they have, and reject damaged ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.arrays_file import Stored
+from sesr_ref.limits import check, naming, shown
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.verify.golden.encodings import ENCODINGS, KINDS, from_npz, restore
@@ -27,7 +28,7 @@ from sesr_ref.verify.golden.manifest import (
 
 @dataclass(frozen=True)
 class Pack:
-    """What a golden pack holds, as float64 NHWC tensors and HWIO weights."""
+    """Content of a golden pack, as float64 NHWC tensors and HWIO weights."""
 
     net: Network
     params: Params
@@ -36,12 +37,12 @@ class Pack:
 
 
 def read_pack(folder: str | Path) -> Pack:
-    """Read a pack back, whichever files it has.
+    """Read a pack from whichever files it has.
 
     Parameters
     ----------
     folder : path
-        Written by `write_pack`.
+        A folder written by `write_pack`.
 
     Returns
     -------
@@ -50,18 +51,17 @@ def read_pack(folder: str | Path) -> Pack:
     Raises
     ------
     ValueError
-        If it is no pack, a file's SHA-256 is not the manifest's, or a file is not what it claims.
+        If it is not a pack, a file's SHA-256 differs from the manifest's, or a file is not what it
+        claims.
     OSError
         If a file cannot be read.
     """
     folder = Path(folder)
     manifest = read_manifest(folder / MANIFEST)
-    if manifest.get("version") != VERSION:
-        raise ValueError(f"{folder}: version {manifest.get('version')}, this reads {VERSION}")
-    try:
+    with naming(folder):
+        version = manifest.get("version")
+        check(version == VERSION, "the version of the pack", f"{VERSION}", version)
         return _read_arrays(folder, manifest)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from None
 
 
 def _read_arrays(folder: Path, manifest: dict[str, Any]) -> Pack:
@@ -69,19 +69,17 @@ def _read_arrays(folder: Path, manifest: dict[str, Any]) -> Pack:
 
     def read(name: str) -> bytes:
         if name not in hashes:
-            raise ValueError(f"the manifest has no SHA-256 of {name!r}")
+            raise ValueError(f"the manifest has no SHA-256 for {shown(name)}")
         return (folder / name).read_bytes()
 
     net = Network.from_json(read("network.json").decode())
     bundles = {name: from_npz(read(name)) for name in hashes if name.endswith(".npz")}
     found: dict[str, dict[str, Array]] = {"tensor": {}, "parameter": {}}
     for entry in checked_entries(manifest):
-        try:
+        with naming(f"{entry.role} {shown(entry.name)}"):
+            if entry.name in found[entry.role]:
+                raise ValueError("is listed twice")
             array = _read_entry(entry, bundles.get(f"{entry.role}s.npz"), read)
-        except ValueError as error:
-            raise ValueError(f"{entry.role} {entry.name!r}: {error}") from None
-        if entry.name in found[entry.role]:
-            raise ValueError(f"{entry.role} {entry.name!r} is there twice")
         found[entry.role][entry.name] = array
     return Pack(net, found["parameter"], found["tensor"], manifest)
 
@@ -95,9 +93,8 @@ def _read_entry(
         key, file = next(iter(entry.files.items()))
         stored = ENCODINGS[key].read(read(file), KINDS[entry.dtype])
     else:
-        raise ValueError("no file holds it")
-    if stored.dtype != np.dtype(KINDS[entry.dtype].dtype) or stored.size != math.prod(entry.shape):
-        raise ValueError(
-            f"must be {entry.shape} of {entry.dtype}, got {stored.shape} of {stored.dtype}"
-        )
+        raise ValueError("is in no file")
+    dtype = np.dtype(KINDS[entry.dtype].dtype)
+    fits = stored.dtype == dtype and stored.size == math.prod(entry.shape)
+    check(fits, "the stored array", f"{entry.dtype} array of shape {entry.shape}", stored)
     return from_axes(restore(stored, entry.fraction_bits).reshape(entry.shape), entry.axes)

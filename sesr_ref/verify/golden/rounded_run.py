@@ -1,8 +1,9 @@
-"""A network run as a port in a storage type runs it: every tensor rounded once, from rounded ones.
+"""Run a network as a port with a storage type: every tensor is rounded once, from rounded ones.
 
-Whoever rounds to nearest, ties to even, once a layer can reproduce each tensor from the parameters
-and the tensors before it.  Sums are float64 in a fixed order without BLAS: exact for integers of 8
-and 16 bits, whose products and sums fit 53 bits, and for other types the same on every machine.
+A port that rounds once per layer, to nearest with ties to even, can reproduce each tensor from the
+parameters and the tensors before it.  Sums are float64 in a fixed order without BLAS: exact for
+integers of 8 and 16 bits, whose products and sums fit 53 bits, and for other types the same on
+every machine.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sesr_ref.arrays_file import Stored
-from sesr_ref.checks import check_runnable, layer_params
+from sesr_ref.checks import check_input, layer_params
 from sesr_ref.collapse import collapsed
 from sesr_ref.execute import RULES
 from sesr_ref.network import Network
@@ -22,11 +23,11 @@ from sesr_ref.verify.golden.encodings import Kind, restore, store
 from sesr_ref.verify.golden.exact import FIXED_ORDER, exact_params
 
 Scales = Mapping[tuple[str, str], int]
-"""Fraction bits of an array by its role ("tensor" or "parameter") and name."""
+"""Fraction bits of each array by its role ("tensor" or "parameter") and name."""
 
 
 class Rounded(NamedTuple):
-    """An array as stored, what it counts in, and how many values were beyond that type's range."""
+    """An array as stored, its fraction bits, and how many values saturated."""
 
     stored: Stored
     fraction_bits: int
@@ -36,18 +37,18 @@ class Rounded(NamedTuple):
 def rounded_run(
     net: Network, params: Params, x: Array, kind: Kind, scales: Scales | None = None
 ) -> dict[str, dict[str, Rounded]]:
-    """Every tensor and parameter of a run in which all of them are rounded.
+    """Compute every tensor and parameter of a run in which all of them are rounded.
 
     Parameters
     ----------
     net, params
-        With linear blocks, which are collapsed in float64 first, or without.
+        A network and its parameters; linear blocks are collapsed in float64 first.
     x : (n, height, width, channels) float32 or float64 array
         The input.
     kind : Kind
-        What to round to.
+        The type to round to.
     scales : mapping, optional
-        Fraction bits of integers; as many as fit each array's largest value unless given.
+        Fraction bits for integers; by default as many as each array's largest value leaves.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def rounded_run(
         or an array has no scale.
     """
     small, exact = collapsed(net), exact_params(net, params)
-    check_runnable(small, exact, x)
+    check_input(small, x)
     found: dict[str, dict[str, Rounded]] = {"tensor": {}, "parameter": {}}
 
     def keep(role: str, name: str, values: Array) -> Array:
@@ -82,5 +83,5 @@ def rounded_run(
 
 def _scale(scales: Scales, role: str, name: str) -> int:
     if (role, name) not in scales:
-        raise ValueError(f"the pack that states the scales has no {role} {name!r}")
+        raise ValueError(f"the pack with the scales has no {role} {name!r}")
     return scales[role, name]

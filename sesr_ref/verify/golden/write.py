@@ -1,7 +1,7 @@
-"""Golden packs: every tensor and parameter of one run, for whoever must reproduce it bit by bit.
+"""Write golden packs: every tensor and parameter of one run, to be reproduced bit by bit.
 
-The run is that of a port which rounds once a layer (`sesr_ref.verify.golden.rounded_run`); two runs
-on two machines write the same bytes.  The manifest has a SHA-256 for every file.
+The run is that of a port that rounds once per layer (`sesr_ref.verify.golden.rounded_run`); runs on
+different machines write the same bytes.  The manifest has a SHA-256 for every file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from sesr_ref.arrays_file import Stored
 from sesr_ref.collapse import collapsed
+from sesr_ref.limits import check, one_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.verify.golden.encodings import ENCODINGS, KINDS, store, to_npz
@@ -51,28 +52,28 @@ def write_pack(
     overwrite: bool = False,
     scales: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Run a network as a port would and write everything about it.
+    """Run a network as a port would, and write every tensor and parameter.
 
     Parameters
     ----------
     folder : path
-        To be made; it appears whole or not at all.
+        Folder to create; it appears complete or not at all.
     net, params
-        With linear blocks, which are collapsed, or without.
+        A network and its parameters; linear blocks are collapsed.
     x : (n, height, width, channels) float32 or float64 array
         The input.
     dtype : {"float32", "float16", "int8", "int16", "int32"}
-        What values are rounded to; integers stand for themselves times a power of two, stated for
+        The type to round values to; integers are multiples of a power of two, which is stated for
         each array.
     files : sequence of {"npz", "bin", "c", "hex"}
         NumPy, raw little-endian, C headers, Verilog's ``$readmemh``.
     layout : {"NHWC", "NCHW"}
-        Of tensors; weights are HWIO or OIHW with it.
+        Layout of tensors; weights are HWIO or OIHW, respectively.
     overwrite : bool
-        Whether a pack that is there is replaced, if its folder holds nothing else.
+        Whether to replace an existing pack, if its folder has no other files.
     scales : path, optional
-        A pack of the same network in the same type of integers, whose fraction bits to use; values
-        beyond their range saturate.  Else each array has as many as its own largest value allows.
+        A pack of the same network in the same integer type whose fraction bits to use; values
+        beyond their range saturate.  By default each array has as many as its largest value leaves.
 
     Returns
     -------
@@ -82,10 +83,10 @@ def write_pack(
     Raises
     ------
     ValueError
-        For an option that is unknown, values beyond the type's range or too many, parameters or
+        For an unknown option, values beyond the type's range, too many values, or parameters or
         images that do not fit.
     FileExistsError
-        If the folder exists and shall not be overwritten, is a link, or holds more than a pack.
+        If the folder exists and `overwrite` is false, is a link, or has other files than a pack.
     """
     folder = Path(folder)
     _check_options(dtype, files, layout)
@@ -107,7 +108,7 @@ def write_pack(
 
 
 def expected_bytes(net: Network, x: Array, dtype: str, files: Sequence[str]) -> int:
-    """About how large the pack's tensors are that `write_pack` with these arguments would write.
+    """Estimate the size of the tensors that `write_pack` would write with these arguments.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def expected_bytes(net: Network, x: Array, dtype: str, files: Sequence[str]) -> 
     Raises
     ------
     ValueError
-        If there are more values than a pack may hold.
+        If there are more values than a pack may contain.
     """
     kind = KINDS[dtype]
     sample, _ = store(np.linspace(-1, 1, 1 << 12), kind)
@@ -132,22 +133,19 @@ def expected_bytes(net: Network, x: Array, dtype: str, files: Sequence[str]) -> 
 
 
 def _count(net: Network, x: Array, files: Sequence[str]) -> int:
-    """Values of all tensors; ValueError for more than such files may hold."""
+    """Count the values of all tensors; ValueError for more than such files may contain."""
     shapes = net.shapes(*x.shape[1:3]).values()
     values: int = x.shape[0] * sum(math.prod(shape) for shape in shapes)
     limit = MAX_VALUES if set(files) <= {"npz", "bin"} else MAX_TEXT_VALUES
-    if values > limit:
-        raise ValueError(f"{values} values are more than the {limit} that such a pack may hold")
+    check(values <= limit, "the number of values", f"at most {limit} for such a pack", values)
     return values
 
 
 def _check_options(dtype: str, files: Sequence[str], layout: str) -> None:
-    if dtype not in KINDS:
-        raise ValueError(f"a pack's dtype must be one of {sorted(KINDS)}, got {dtype!r}")
-    if not files or not set(files) <= set(FILES):
-        raise ValueError(f"a pack's files must be some of {FILES}, got {tuple(files)}")
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {sorted(LAYOUTS)}, got {layout!r}")
+    one_of("a pack's dtype", dtype, KINDS)
+    known = files and set(files) <= set(FILES)
+    check(known, "a pack's files", f"some of {', '.join(FILES)}", files)
+    one_of("layout", layout, LAYOUTS)
 
 
 def _write_files(
@@ -158,7 +156,7 @@ def _write_files(
     files: Sequence[str],
     layout: str,
 ) -> dict[str, Any]:
-    kind, hashes = KINDS[dtype], {}
+    hashes: dict[str, str] = {}
 
     def write(name: str, data: bytes) -> str:
         (folder / name).write_bytes(data)
@@ -170,33 +168,32 @@ def _write_files(
     for role, named in arrays.items():
         bundle: dict[str, Stored] = {}
         for name, array in named.items():
-            axes, bits = _axes(array.stored, role, layout), array.fraction_bits
-            stored = to_axes(array.stored, axes)
             stem = name if SAFE_NAME.fullmatch(name) else f"array{len(entries)}"
-            bundle[stem] = stored
-            encodings = [(key, ENCODINGS[key]) for key in files if key in ENCODINGS]
-            entries.append(
-                {
-                    "name": name,
-                    "role": role,
-                    "shape": stored.shape,
-                    "dtype": dtype,
-                    "axes": axes,
-                    "fraction_bits": bits,
-                    "saturated": array.saturated,
-                    "stem": stem,
-                    "files": {
-                        k: write(f"{role}.{stem}{e.suffix}", e.write(stem, stored, kind, bits))
-                        for k, e in encodings
-                    },
-                }
-            )
+            axes, bits = _axes(array.stored, role, layout), array.fraction_bits
+            bundle[stem] = stored = to_axes(array.stored, axes)
+            written = {}
+            for key in files:
+                if (way := ENCODINGS.get(key)) is not None:
+                    data = way.write(stem, stored, KINDS[dtype], bits)
+                    written[key] = write(f"{role}.{stem}{way.suffix}", data)
+            entry: dict[str, Any] = {"name": name, "role": role, "shape": stored.shape}
+            entry |= {"dtype": dtype, "axes": axes, "fraction_bits": bits}
+            entry |= {"saturated": array.saturated, "stem": stem, "files": written}
+            entries.append(entry)
         if "npz" in files:
             write(f"{role}s.npz", to_npz(bundle))
-    manifest = {
+    manifest = _manifest(net.name, dtype, layout, entries, hashes)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    return manifest
+
+
+def _manifest(
+    network: str, dtype: str, layout: str, entries: list[dict[str, Any]], hashes: dict[str, str]
+) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "version": VERSION,
-        "network": net.name,
+        "network": network,
         "dtype": dtype,
         "layout": layout,
         "byte_order": "little",
@@ -204,8 +201,6 @@ def _write_files(
         "arrays": entries,
         "sha256": hashes,
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-    return manifest
 
 
 def _versions() -> dict[str, str]:
@@ -219,7 +214,7 @@ def _versions() -> dict[str, str]:
 
 
 def _axes(array: Stored, role: str, layout: str) -> str:
-    """Names of the axes as written."""
+    """Names of the axes of an array in the pack."""
     if array.ndim != 4:
         return "C"
     return LAYOUTS[layout][role == "parameter"]
