@@ -7,20 +7,30 @@ from pathlib import Path
 
 from sesr_ref import params as npz
 from sesr_ref.arrays_file import Archive, open_npz
-from sesr_ref.exchange.kinds import NPZ, OLD_TORCH, SAFETENSORS, TORCH, kind_of
+from sesr_ref.exchange.kinds import (
+    NPZ,
+    OLD_TORCH,
+    ONNX,
+    SAFETENSORS,
+    TORCH,
+    check_kind,
+    kind_of,
+)
 from sesr_ref.exchange.layouts import Stored
 from sesr_ref.exchange.onnx.read import from_onnx
 from sesr_ref.exchange.safetensors import load_safetensors, save_safetensors
-from sesr_ref.exchange.state import MAX_ARRAYS, from_state
+from sesr_ref.exchange.state import from_state
 from sesr_ref.exchange.torch.state_dict import load_state_dict, save_state_dict
+from sesr_ref.exchange.values import check_count, check_unnamed
 from sesr_ref.files import check_regular
+from sesr_ref.limits import check, naming
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 
 Architecture = str | Network | None
 Loader = Callable[[Path, Architecture], tuple[Network, Params]]
 MAX_BYTES = 1 << 30
-"""Of all arrays of an .npz that is not our own."""
+"""Largest sum of the arrays of an .npz that is not our own."""
 
 
 def load_npz(path: Path, architecture: Architecture = None) -> tuple[Network, Params]:
@@ -31,7 +41,7 @@ def load_npz(path: Path, architecture: Architecture = None) -> tuple[Network, Pa
     path : Path
         What `sesr_ref.save` or numpy.savez wrote.
     architecture : str or Network, optional
-        Which network a state dict's parameters are of, where their names do not say.
+        The network of a state dict whose names do not tell it.
 
     Returns
     -------
@@ -40,39 +50,32 @@ def load_npz(path: Path, architecture: Architecture = None) -> tuple[Network, Pa
     Raises
     ------
     ValueError
-        If the file is damaged or another kind's, or holds pickles or parameters that fit no
+        If the file is damaged, of another kind, or contains pickles or parameters that fit no
         network.
     """
-    kind = kind_of(path)
-    if kind not in (NPZ, None):
-        raise ValueError(f"{path}: not an .npz file but {kind}")
-    try:
+    with naming(path):
+        check_kind(path, NPZ)
         with open_npz(path) as archive:
             own = not {npz.DESCRIPTION, npz.CHECKPOINT_META}.isdisjoint(archive.names)
             arrays = {} if own else _arrays(archive)
         if not own:
             return from_state(arrays, None, architecture)
-        if architecture is not None:
-            raise ValueError("says itself which network it is: leave out --as")
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        check_unnamed(architecture)
     return npz.load(path)
 
 
 def _arrays(archive: Archive) -> dict[str, Stored]:
-    names, left = archive.names, MAX_BYTES
-    if len(names) > MAX_ARRAYS:
-        raise ValueError(f"{len(names)} arrays, more than {MAX_ARRAYS}")
-    arrays = {}
-    for name in names:
+    check_count(archive.names)
+    arrays, left = {}, MAX_BYTES
+    for name in archive.names:
         arrays[name] = archive.read(name, limit=left)
         left -= arrays[name].nbytes
     return arrays
 
 
 def _load_onnx(path: Path, architecture: Architecture) -> tuple[Network, Params]:
-    if architecture is not None:
-        raise ValueError(f"{path}: ONNX says itself which network it is: leave out --as")
+    with naming(path):
+        check_unnamed(architecture)
     return from_onnx(path)
 
 
@@ -88,6 +91,7 @@ LOADERS: dict[str, Loader] = {
 """How files are read, by the end of their names."""
 BY_CONTENT: dict[str, Loader] = {
     NPZ.key: load_npz,
+    ONNX.key: _load_onnx,
     SAFETENSORS.key: load_safetensors,
     TORCH.key: load_state_dict,
     OLD_TORCH.key: load_state_dict,
@@ -112,50 +116,50 @@ def load_any(
     name : str or path
         A shipped name, or a file: .npz, .onnx, .safetensors, or what torch.save wrote.
     output : str, optional
-        Which output of an ONNX graph is the enlarged image, where it has several.
+        The output of an ONNX graph that is the enlarged image, if the graph has several.
     architecture : str or Network, optional
-        Which network a state dict's parameters are of, where their names do not say: a name that
+        The network of a state dict whose names do not tell it: a name that
         `sesr_ref.architecture` takes, or a description.
 
     Returns
     -------
     net : Network
-        With linear blocks where the file has them uncollapsed.
+        With linear blocks if the file has them uncollapsed.
     params : dict of float32 or float64 arrays
         Keyed ``layer.parameter``.
 
     Raises
     ------
     FileNotFoundError
-        If there is neither such a name nor such a file.
+        If there is neither such a name nor such a file, or it is a link to a missing one.
     ValueError
-        If the file is damaged, unsafe or not understood; in one line, with its path.
+        If the file is damaged, unsafe or not supported; in one line, with its path.
     ImportError
         When a package that the format needs is missing, with the extra's name.
     """
     path = Path(name)
     if not path.is_file():
-        if path.exists() and not path.is_dir():
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
             check_regular(path)
-        if output is not None or architecture is not None:
-            raise ValueError(f"{name}: --output and --as are for files of other programs")
+        stated = [option for option in (output, architecture) if option is not None]
+        check(not stated, "a model with --output or --as", "a file of another program", str(name))
         return npz.load(name)  # which knows the shipped names, and says so
     suffix = next((end for end in LOADERS if path.name.lower().endswith(end)), "")
-    if output is not None:
-        if suffix != ".onnx" or architecture is not None:
-            raise ValueError(f"{path}: --output is for ONNX, without --as")
-        return from_onnx(path, output=output)
-    return _loader(path, suffix)(path, architecture)
+    load = LOADERS[suffix] if suffix else _by_content(path)
+    if output is None:
+        return load(path, architecture)
+    with naming(path):
+        check(load is _load_onnx, "a model with --output", "an ONNX model", path.name)
+        check_unnamed(architecture)
+    return from_onnx(path, output=output)
 
 
-def _loader(path: Path, suffix: str) -> Loader:
-    """How a file is read; ValueError for a kind that is not."""
-    if suffix:
-        return LOADERS[suffix]
+def _by_content(path: Path) -> Loader:
+    """Return the reader of a file whose name does not tell its format; ValueError if none does."""
     kind = kind_of(path)
+    if kind is not None and kind.key in BY_CONTENT:
+        return BY_CONTENT[kind.key]
     if path.suffix.lower() == ".json":
         raise ValueError(f"{path}: a description has no weights (they are in {', '.join(LOADERS)})")
-    if kind is None or kind.key not in BY_CONTENT:
-        what = kind or "of a kind that is not known"
-        raise ValueError(f"{path} is {what} (models are read from {', '.join(LOADERS)})")
-    return BY_CONTENT[kind.key]
+    what = kind or "in an unknown format"
+    raise ValueError(f"{path} is {what} (supported: {', '.join(LOADERS)})")

@@ -12,22 +12,23 @@ HEAD_BYTES = 512
 
 
 class Kind(NamedTuple):
-    """A kind of file: its key, what it is in words, and what to do about one that is not read."""
+    """A kind of file: its key, what it is, and what to do about one that is not supported."""
 
     key: str
     words: str
     advice: str = ""
 
     def __str__(self) -> str:
-        """What it is, and what helps."""
+        """What it is, and what to do."""
         return f"{self.words}: {self.advice}" if self.advice else self.words
 
 
-ONNX = "export the model as ONNX"
+AS_ONNX = "export the model as ONNX"
 STATE = "save the module's state_dict() instead"
 EMPTY = Kind("empty", "an empty file")
 TORCH = Kind("torch", "a PyTorch file")
 OLD_TORCH = Kind("old-torch", "a PyTorch file from before version 1.6")
+ONNX = Kind("onnx", "an ONNX model")
 NPZ = Kind("npz", "an .npz archive of arrays")
 SAFETENSORS = Kind("safetensors", "a safetensors file")
 SCRIPT = Kind("script", "a TorchScript archive, which holds a program", STATE)
@@ -42,8 +43,8 @@ STARTS: tuple[tuple[int, bytes, Kind], ...] = (
     ),
     (0, b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", OLD_TORCH),
     (0, b"\x93NUMPY", Kind("npy", "a single array", "save all of them with numpy.savez")),
-    (0, b"\x89HDF\r\n\x1a\n", Kind("hdf5", "an HDF5 file, such as Keras writes", ONNX)),
-    (4, b"TFL3", Kind("tflite", "a TensorFlow Lite model", ONNX)),
+    (0, b"\x89HDF\r\n\x1a\n", Kind("hdf5", "an HDF5 file, such as Keras writes", AS_ONNX)),
+    (4, b"TFL3", Kind("tflite", "a TensorFlow Lite model", AS_ONNX)),
     (0, b"\x1f\x8b", Kind("gzip", "compressed by gzip", "unpack it first")),
     (0, b"7z\xbc\xaf\x27\x1c", Kind("7z", "a 7-Zip archive", "unpack it first")),
     (0, b"Rar!", Kind("rar", "a RAR archive", "unpack it first")),
@@ -53,20 +54,29 @@ STARTS: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"%PDF", Kind("pdf", "a PDF document")),
 )
 """Kinds by what stands at a place near the start."""
+ONNX_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42", b"\x72")
+"""Bytes with which the fields of an ONNX model begin."""
 PAGES = (b"<!doctype html", b"<html", b"<?xml", b"<head")
 PAGE = Kind("html", "a web page saved as a file", "download the file itself")
 NAMES: dict[str, Kind] = {
-    ".pb": Kind("pb", "a TensorFlow graph (.pb)", ONNX),
+    ".pb": Kind("pb", "a TensorFlow graph (.pb)", AS_ONNX),
     ".pkl": PICKLE,
     ".pickle": PICKLE,
-    ".h5": Kind("h5", "a Keras file (.h5)", ONNX),
-    ".keras": Kind("keras", "a Keras file", ONNX),
-    ".tflite": Kind("tflite", "a TensorFlow Lite model", ONNX),
-    ".pt2": Kind("pt2", "a program of torch.export (.pt2)", ONNX),
-    ".param": Kind("ncnn", "an ncnn model", ONNX),
-    ".mlmodel": Kind("coreml", "a Core ML model", ONNX),
+    ".h5": Kind("h5", "a Keras file (.h5)", AS_ONNX),
+    ".keras": Kind("keras", "a Keras file", AS_ONNX),
+    ".tflite": Kind("tflite", "a TensorFlow Lite model", AS_ONNX),
+    ".pt2": Kind("pt2", "a program of torch.export (.pt2)", AS_ONNX),
+    ".param": Kind("ncnn", "an ncnn model", AS_ONNX),
+    ".mlmodel": Kind("coreml", "a Core ML model", AS_ONNX),
 }
 """Kinds that only the end of the name tells."""
+
+
+def check_kind(path: Path, *known: Kind) -> None:
+    """Raise ValueError if a file is of another kind than these; one that cannot be told passes."""
+    kind = kind_of(path)
+    if kind not in (*known, None):
+        raise ValueError(f"not {known[0].words} but {kind}")
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -80,12 +90,14 @@ def kind_of(path: Path) -> Kind | None:
     Returns
     -------
     Kind or None
-        None where neither its content nor its name says.
+        None if neither its content nor its name tells.
 
     Raises
     ------
     ValueError
         If it is a pipe or a device.
+    FileNotFoundError
+        If it is missing, or a link to a missing file.
     OSError
         If it cannot be read, or is a folder.
     """
@@ -105,7 +117,15 @@ def kind_of(path: Path) -> Kind | None:
         return PICKLE
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return SAFETENSORS
+    if _is_onnx(head):
+        return ONNX
     return NAMES.get(path.suffix.lower())
+
+
+def _is_onnx(head: bytes) -> bool:
+    """Whether it begins as ONNX does: with the version of its format, then another field."""
+    version, field = head[1:2], head[2:3]
+    return head[:1] == b"\x08" and b"\x03" <= version < b"\x20" and field in ONNX_FIELDS
 
 
 def _archive(path: Path) -> Kind | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -105,20 +105,42 @@ def _in_the_layers_order(modules: Modules, net: nw.Network) -> Modules:
 def _by_shape(
     modules: Sequence[Module], key: str, wanted: Sequence[tuple[int, ...]]
 ) -> list[Module]:
-    """Modules in the order of the wanted shapes, if each shape's differ in their numbers alone."""
+    """Modules in the order of the wanted shapes; ValueError if their names leave it open."""
+    if sorted(wanted) != sorted(module.shape(key) for module in modules):
+        return list(modules)
     alike: dict[tuple[int, ...], list[Module]] = {}
     for module in modules:
         alike.setdefault(module.shape(key), []).append(module)
-    if sorted(wanted) != sorted(module.shape(key) for module in modules):
-        return list(modules)
+    # those of one shape whose names differ by a number follow that; they place their parents, and
+    # the parents place the others: first.conv2 stands where first.conv1 does
+    known: dict[str, int] = {}
+    for shape, group in alike.items():
+        if len(_patterns(group)) == 1:
+            places = (i for i, other in enumerate(wanted) if other == shape)
+            known |= dict(zip(map(_parent, group), places, strict=True))
     for group in alike.values():
-        names = {re.sub(r"\d+", "#", module.name) for module in group}
-        if len(names) > 1:
-            raise ValueError(
-                f"{' and '.join(sorted(names)[:2])} have the same shape, and the file does not say "
-                "which comes first: save it with torch.save or numpy.savez"
-            )
+        if len(_patterns(group)) > 1:
+            _sort_by_parent(group, known)
     return [alike[shape].pop(0) for shape in wanted]
+
+
+def _patterns(group: Sequence[Module]) -> set[str]:
+    """The names of modules without their numbers."""
+    return {re.sub(r"\d+", "#", module.name) for module in group}
+
+
+def _parent(module: Module) -> str:
+    return module.name.rpartition(".")[0]
+
+
+def _sort_by_parent(group: list[Module], known: Mapping[str, int]) -> None:
+    parents = {_parent(module) for module in group}
+    if len(parents) < len(group) or not parents <= set(known):
+        raise ValueError(
+            f"{' and '.join(sorted(_patterns(group))[:2])} have the same shape, and the file does "
+            "not tell which comes first: save it with torch.save or numpy.savez"
+        )
+    group.sort(key=lambda module: known[_parent(module)])
 
 
 def _first_difference(

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sesr_ref.exchange.dialects import Dialect, Name, first_difference
+from sesr_ref.exchange.dialects import Dialect, Name
+from sesr_ref.exchange.differences import first_difference
 from sesr_ref.exchange.layouts import LAYOUTS, Stored, ours, theirs, theirs_shape
 from sesr_ref.exchange.modules import Arrays
 from sesr_ref.exchange.values import parameter

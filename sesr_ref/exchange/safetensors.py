@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from sesr_ref.exchange.dialects import DIALECTS
-from sesr_ref.exchange.kinds import SAFETENSORS, kind_of
+from sesr_ref.exchange.kinds import SAFETENSORS, check_kind
 from sesr_ref.exchange.layouts import Stored
 from sesr_ref.exchange.rounding import bfloat16_values
-from sesr_ref.exchange.state import MAX_ARRAYS, from_state, to_state
+from sesr_ref.exchange.state import from_state, to_state
+from sesr_ref.exchange.values import check_count
 from sesr_ref.extras import need
 from sesr_ref.files import atomic_write
+from sesr_ref.limits import check, naming, one_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.params import DESCRIPTION
@@ -58,28 +60,22 @@ def load_safetensors(
         When safetensors is not installed, with the extra's name.
     """
     path = Path(path)
-    try:
+    with naming(path):
+        check_kind(path, SAFETENSORS)
         _check_sizes(path)
         arrays, metadata = _read(path)
-        # the format sorts by name: in what order the layers come is lost
+        # the format sorts by name: the order of the layers is lost
         return from_state(arrays, metadata.get(DESCRIPTION), architecture, ordered=False)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _check_sizes(path: Path) -> None:
-    """Reject another kind of file, and one whose size or header's is out of bounds."""
-    kind = kind_of(path)
-    if kind not in (SAFETENSORS, None):
-        raise ValueError(f"not a safetensors file but {kind}")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ValueError(f"{size} bytes, more than {MAX_BYTES}")
+    """Reject a file whose size or header's size is out of bounds."""
+    size = path.stat().st_size
+    check(size <= MAX_BYTES, "its size", f"at most {MAX_BYTES} bytes", size)
     with path.open("rb") as stream:
         header = int.from_bytes(stream.read(LENGTH_BYTES), "little")
     if header > min(size, MAX_HEADER_BYTES):
-        raise ValueError(
-            f"not a safetensors file, or a damaged one: it claims a header of {header} bytes"
-        )
+        raise ValueError(f"not a safetensors file, or damaged: a header of {header} bytes")
 
 
 def _read(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
@@ -87,18 +83,16 @@ def _read(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     try:
         with package.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            if (count := len(file.keys())) > MAX_ARRAYS:
-                raise ValueError(f"{count} arrays, more than {MAX_ARRAYS}")
+            check_count(file.keys())
         entries = package.deserialize(path.read_bytes())
     except package.SafetensorError as error:
-        raise ValueError(f"not a safetensors file, or a damaged one ({error!s:.200})") from None
+        raise ValueError(f"not a safetensors file, or damaged ({error!s:.200})") from None
     return {name: _array(name, entry) for name, entry in entries}, metadata
 
 
 def _array(name: str, entry: dict[str, Any]) -> Stored:
     kind = entry["dtype"]
-    if kind not in DTYPES:
-        raise ValueError(f"{name:.200} holds {kind}; supported are {', '.join(DTYPES)}")
+    one_of(f"{name:.200}: the dtype", kind, DTYPES)
     array = np.frombuffer(entry["data"], DTYPES[kind]).reshape(entry["shape"])
     if kind == "BF16":
         return bfloat16_values(array)

@@ -33,7 +33,7 @@ def sized(shapes: Sequence[Shape], ordered: bool = True) -> list[Network]:
 
 
 def _rank(shape: Shape) -> int:
-    """Where a convolution stands in FSRCNN and in SESR as it is collapsed."""
+    """Where a convolution stands in FSRCNN, and among those k x k or those 1 x 1 of SESR."""
     features, channels, side, _ = shape
     if side == 1:  # FSRCNN shrinks at first and expands in the end
         return 1 if features < channels else 3
@@ -62,10 +62,16 @@ def _sesr(shapes: Sequence[Shape]) -> list[Network]:
     """SESR, collapsed or not, with its input added to the output and without."""
     if len(shapes) < 3 or any(len(shape) != 4 for shape in shapes):
         return []
-    pairs = shapes[1][2:] == (1, 1)
-    firsts, lasts = (shapes[::2], shapes[1::2]) if pairs else (shapes, shapes)
+    lasts = [shape for shape in shapes if shape[2:] == (1, 1)]
+    firsts = [shape for shape in shapes if shape[2:] != (1, 1)]
+    if not lasts:  # collapsed
+        lasts = firsts
+    if not firsts:
+        return []
+    # of the 1 x 1 convolutions all but the last one make what the last block reads
+    features, expand = firsts[-1][1], firsts[0][0]
+    lasts = sorted(lasts, key=lambda shape: shape[0] != features)
     blocks, upscale = len(lasts) - 2, math.isqrt(lasts[-1][0])
-    features, expand = lasts[0][0], firsts[0][0]
     power = upscale >= 2 and upscale & (upscale - 1) == 0 and upscale**2 == lasts[-1][0]
     if len(firsts) != len(lasts) or blocks < 1 or not power or firsts[0][1] != 1:
         return []

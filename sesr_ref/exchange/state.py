@@ -9,11 +9,11 @@ from sesr_ref.exchange.layouts import Stored
 from sesr_ref.exchange.mapping import as_network, by_name, guessed
 from sesr_ref.exchange.modules import IGNORED, Arrays
 from sesr_ref.exchange.renaming import known_rows, read_table, write_table
-from sesr_ref.exchange.values import finite
+from sesr_ref.exchange.values import check_count, check_unnamed, finite
+from sesr_ref.limits import one_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 
-MAX_ARRAYS = 10_000
 PREFIXES = ("module.", "model.", "net.", "_orig_mod.", "generator.")
 """What wrappers put ahead of all names, one inside the other."""
 
@@ -56,11 +56,10 @@ def from_state(
     """
     if description is not None:
         return _described(arrays, description, architecture)
-    if len(arrays) > MAX_ARRAYS:
-        raise ValueError(f"{len(arrays)} arrays, more than {MAX_ARRAYS}")
+    check_count(arrays)
     own, prefix = _unprefixed(arrays)
     if not own:
-        raise ValueError("holds no parameters")
+        raise ValueError("the file has no parameters")
     if architecture is not None:
         if isinstance(architecture, str):
             architecture = architecture_named(architecture)
@@ -82,13 +81,12 @@ def from_state(
 def _described(
     arrays: Arrays, description: str, architecture: str | Network | None
 ) -> tuple[Network, Params]:
-    if architecture is not None:
-        raise ValueError("says itself which network it is: leave out --as")
+    check_unnamed(architecture)
     net = Network.from_json(description)
     if (named := by_name(arrays, net)) is not None:
         return named[:2]
     check_params(net, {name: finite(name, array) for name, array in arrays.items()})
-    raise ValueError(f"its arrays are not the parameters of {net.name}")
+    raise ValueError(f"the arrays are not the parameters of {net.name}")
 
 
 def _unprefixed(arrays: Arrays) -> tuple[dict[str, Stored], str]:
@@ -125,7 +123,6 @@ def to_state(net: Network, params: Params, dialect: str = "sesr-ref") -> Params:
         If the dialect is unknown or describes another network.
     """
     check_params(net, {name: finite(name, array) for name, array in params.items()})
-    if dialect not in DIALECTS:
-        raise ValueError(f"dialect must be one of {sorted(DIALECTS)}, got {dialect!r}")
+    one_of("dialect", dialect, sorted(DIALECTS))
     table = DIALECTS[dialect]
     return table.write(net, params) if table.write else write_table(table, net, params)

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
 
+from sesr_ref.limits import check
 from sesr_ref.ops.arrays import Array
 
 Stored = np.ndarray[Any, np.dtype[Any]]
+MAX_ARRAYS = 10_000
+"""Largest number of arrays in a file."""
 MAX_WEIGHT = 1e6
-"""Largest magnitude of a parameter: larger ones come of damaged files, swapped bytes for one."""
+"""Largest magnitude of a parameter; larger ones are a sign of damage, such as swapped bytes."""
 MAX_VARIANCE = MAX_WEIGHT**2
-"""The same of a stored variance."""
+"""Largest stored variance."""
+
+
+def check_count(arrays: Sized) -> None:
+    """Raise ValueError if a file has too many arrays."""
+    few = len(arrays) <= MAX_ARRAYS
+    check(few, "the number of arrays", f"at most {MAX_ARRAYS}", len(arrays))
+
+
+def check_unnamed(architecture: object) -> None:
+    """Raise ValueError if a network is named for a file that states its own."""
+    if architecture is not None:
+        raise ValueError("the file states its network: omit --as")
 
 
 def parameter(name: str, array: Stored, limit: float = MAX_WEIGHT) -> Array:

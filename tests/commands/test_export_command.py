@@ -1,4 +1,4 @@
-"""sesr-ref export: what it writes, what it says, what it refuses."""
+"""sesr-ref export: what it writes, what it says, what it rejects."""
 
 from __future__ import annotations
 
@@ -206,8 +206,8 @@ def test_a_state_dict_is_read_as_the_network_that_is_asked_for(
         (["-o", "m.pth", "--module", "m.py"], "--module needs --dialect torch"),
         (["-o", "m.pth", "--dialect", "torch", "--module", "m.txt"], "must end in .py"),
         (["-o", "m.pth", "--dialect", "torch", "--module", "kept.py"], "kept.py exists already"),
-        (["-o", "m.onnx", "--output", "y"], "--output is for ONNX, without --as"),
-        (["-o", "m.onnx", "--as", "sesr-m2-x4"], "says itself which network it is"),
+        (["-o", "m.onnx", "--output", "y"], "a model with --output must be an ONNX model"),
+        (["-o", "m.onnx", "--as", "sesr-m2-x4"], "the file states its network: omit --as"),
         (["-o", "m.onnx", "--as", "nothing"], "no architecture is called 'nothing'"),
         (["-o", "m.onnx", "--as", "none.json"], "none.json"),
         (["-o", "m.pth", "--dialect", "aimet-collapsed", "--expanded"], "leave out --expanded"),
@@ -232,7 +232,7 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
     assert (model.parent / "kept.onnx").read_text() == "mine"
 
 
-def test_a_size_that_is_none_is_refused_by_the_parser(model: Path, capsys: Capture) -> None:
+def test_a_size_that_is_none_is_rejected_by_the_parser(model: Path, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stop:
         export(model, "-o", "m.onnx", "--size", "big")
     assert stop.value.code == 2

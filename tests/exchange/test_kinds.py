@@ -84,10 +84,10 @@ def test_the_kind_is_named_whatever_the_file_is_called(
     [
         (
             "frozen.pb",
-            "is a TensorFlow graph (.pb): export the model as ONNX (models are read from",
+            "is a TensorFlow graph (.pb): export the model as ONNX (supported: .npz, .onnx",
         ),
         ("net.param", "is an ncnn model"),
-        ("net.xyz", "is of a kind that is not known (models are read from .npz, .onnx"),
+        ("net.xyz", "is in an unknown format (supported: .npz, .onnx"),
     ],
 )
 def test_kinds_that_only_the_name_tells(name: str, words: str, tmp_path: Path) -> None:
@@ -112,14 +112,53 @@ def test_a_model_with_another_name_is_known_by_its_content(
     assert sr.load_any(tmp_path / f"renamed{suffix}")[0] == net
 
 
+@pytest.mark.parametrize("suffix", [".bin", ".pth", ""])
+def test_an_onnx_model_is_known_by_its_content(suffix: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="needs the extra onnx")
+    net = sr.collapsed(sr.sesr(1, 3))
+    sr.to_onnx(tmp_path / "m.onnx", net, sr.initialise(net))
+    path = (tmp_path / "m.onnx").rename(tmp_path / f"m{suffix}")
+    if suffix == ".pth":
+        with pytest.raises(ValueError, match="not a PyTorch file but an ONNX model"):
+            sr.load_any(path)
+    else:
+        assert sr.load_any(path)[0].layers == net.layers
+    path.write_bytes(b"\x08\x01\x12\x05saved_model")  # TensorFlow's begins nearly so
+    with pytest.raises(ValueError, match=r"\.pb\)|unknown format|not a PyTorch file"):
+        sr.load_any(path)
+
+
+@pytest.mark.parametrize("suffix", [*LOADERS, ".bin"])
+def test_a_link_that_leads_nowhere_is_named_with_its_target(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"m{suffix}"
+    path.symlink_to("blobs/0a1b")
+    with pytest.raises(FileNotFoundError, match=r"is a link to blobs/0a1b, which does not exist$"):
+        sr.load_any(path)
+
+
+def test_a_link_into_a_folder_of_blobs_is_read_by_the_links_name(tmp_path: Path) -> None:
+    """As model hubs lay out their caches."""
+    from sesr_ref.exchange.formats import SAVERS
+
+    net = sr.sesr(1, 3, expand=4)
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshots" / "main").mkdir(parents=True)
+    for suffix in (".npz", ".pth"):
+        SAVERS[suffix](tmp_path / f"m{suffix}", net, sr.initialise(net), "sesr-ref", True)
+        (tmp_path / f"m{suffix}").rename(tmp_path / "blobs" / "4d7a")
+        link = tmp_path / "snapshots" / "main" / f"model{suffix}"
+        link.symlink_to("../../blobs/4d7a")
+        assert sr.load_any(link)[0] == sr.load_any(tmp_path / "blobs" / "4d7a")[0] == net
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 @pytest.mark.parametrize("suffix", [*LOADERS, ".bin", ""])
 def test_a_pipe_or_a_device_is_not_waited_for(suffix: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / f"m{suffix}")
-    with pytest.raises(ValueError, match=r"m[^ ]* is no regular file$"):
+    with pytest.raises(ValueError, match=r"m[^ ]* is not a regular file$"):
         sr.load_any(tmp_path / f"m{suffix}")
     (tmp_path / f"z{suffix}").symlink_to("/dev/zero")
-    with pytest.raises(ValueError, match="is no regular file"):
+    with pytest.raises(ValueError, match="is not a regular file"):
         sr.load_any(tmp_path / f"z{suffix}")
 
 

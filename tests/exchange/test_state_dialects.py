@@ -187,13 +187,13 @@ def dropped(*names: str) -> Change:
         ),
         (
             lambda s: dict.fromkeys(map(str, range(10_001)), np.ones(1, "f4")),
-            "10001 arrays, more than 10000",
+            "at most 10000, got 10001",
         ),
         (
             lambda s: {"b.weight": np.ones(3, "f4")},
             r"fits no network that has a name; the nearest: it has 0 convolution",
         ),
-        (lambda s: {}, "holds no parameters"),
+        (lambda s: {}, "the file has no parameters"),
     ],
 )
 def test_what_does_not_fit_says_what_was_expected_and_found(
@@ -204,7 +204,7 @@ def test_what_does_not_fit_says_what_was_expected_and_found(
     assert "\n" not in str(error.value)
 
 
-def test_a_network_that_the_dialect_does_not_describe_is_refused() -> None:
+def test_a_network_that_the_dialect_does_not_describe_is_rejected() -> None:
     net = sr.fsrcnn()
     with pytest.raises(ValueError, match="fsrcnn-x2 is not the network that AIMET / AI Hub"):
         to_state(net, sr.initialise(net), "aimet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -276,8 +277,30 @@ def test_an_unordered_state_is_put_in_order_by_shapes_and_numbers() -> None:
     same_result(from_state(mixed, ordered=False), net, params)
     body = [name for name, array in state.items() if array.shape == (8, 8, 3, 3)]
     renamed = {name.replace(body[0], "other.weight"): array for name, array in mixed.items()}
-    with pytest.raises(ValueError, match=r"have the same shape, and the file does not say which"):
+    with pytest.raises(ValueError, match=r"have the same shape, and the file does not tell which"):
         from_state(renamed, ordered=False, architecture="sesr-m11-x2")
+
+
+@pytest.mark.parametrize("upscale", [2, 4])
+@pytest.mark.parametrize("features", [8, 16])  # as many as x4 has subpixels
+def test_sesr_of_any_size_without_an_order(features: int, upscale: int) -> None:
+    """As safetensors holds it: sorted by name, the last block ahead of the first."""
+    net = sr.sesr(3, features, upscale, expand=20)
+    layers = (
+        replace(la, mode="CRD") if isinstance(la, nw.DepthToSpace) else la for la in net.layers
+    )
+    net = replace(net, layers=tuple(layers))  # in PyTorch's order of channels
+    params = parameters(net)
+    names = ["last", "blocks.0", "blocks.1", "blocks.2", "first"]
+    kinds = {"head": "first", "tail": "last", **{f"block{i}": f"blocks.{i}" for i in range(3)}}
+    state = {}
+    for name, array in to_state(net, params, "torch").items():
+        owner, _, rest = name.partition(".")
+        rest = rest.replace("expand", "a").replace("project", "b")
+        state[f"{kinds.get(owner, owner.replace('act', 'acts.'))}.{rest}"] = array
+    assert set(names) < {name.rpartition(".")[0].rpartition(".")[0] for name in state}
+    mixed = {name: state[name] for name in sorted(state)}
+    same_result(from_state(mixed, ordered=False), net, params)
 
 
 def test_a_module_names_layers_as_pytorch_allows() -> None:
@@ -307,5 +330,5 @@ def test_a_file_that_says_which_network_it_is_is_not_asked(tmp_path: Path) -> No
         from sesr_ref.exchange import save_state_dict
 
         save_state_dict(tmp_path / "m.pth", net, sr.initialise(net))
-        with pytest.raises(ValueError, match="says itself which network it is: leave out --as"):
+        with pytest.raises(ValueError, match="the file states its network: omit --as"):
             sr.load_any(tmp_path / name, architecture="sesr-m5-x2")

@@ -1,4 +1,4 @@
-"""PyTorch files that claim, nest, contradict or scramble: refused at once, within little memory."""
+"""PyTorch files that claim, nest, contradict or scramble: rejected at once, in little memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def laugh(levels: int) -> bytes:
     return b")q\x00" + b"h\x000h\x00h\x00\x86q\x00" * levels
 
 
-def refused(content: bytes) -> str:
+def rejected(content: bytes) -> str:
     with pytest.raises(ValueError, match=r"^[^\n]{1,600}$") as error:
         read_pickle(content)  # for ever, were it written out
     return str(error.value)
@@ -48,11 +48,11 @@ def refused(content: bytes) -> str:
 )
 @pytest.mark.parametrize("levels", [3, 40, 200])
 def test_a_pickle_that_doubles_is_not_written_out(before: bytes, after: bytes, levels: int) -> None:
-    refused(b"\x80\x04" + before + laugh(levels) + after)
+    rejected(b"\x80\x04" + before + laugh(levels) + after)
 
 
 @pytest.mark.parametrize("levels", [40, 200])
-def test_a_file_of_doubling_values_is_refused(levels: int, tmp_path: Path) -> None:
+def test_a_file_of_doubling_values_is_rejected(levels: int, tmp_path: Path) -> None:
     for content in (laugh(levels), b"}X\x01\x00\x00\x00w" + laugh(levels) + b"s"):
         path = archive(tmp_path / "m.pth", b"\x80\x02" + content + b".")
         assert len(refusal(path)) < 400
@@ -60,10 +60,10 @@ def test_a_file_of_doubling_values_is_refused(levels: int, tmp_path: Path) -> No
 
 def test_the_work_of_a_pickle_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_pickle, "MAX_STEPS", 1000)
-    assert "more than 1000 instructions" in refused(b"\x80\x02" + b"N" * 1001 + b".")
+    assert "more than 1000 instructions" in rejected(b"\x80\x02" + b"N" * 1001 + b".")
     # an argument tuple of many, called again and again
     many = b"(" + b"K\x00" * 400 + b"tq\x00" + (TENSOR + b"h\x00R0") * 100
-    assert "with 400 arguments" in refused(b"\x80\x02" + many + b".")
+    assert "with 400 arguments" in rejected(b"\x80\x02" + many + b".")
 
 
 def archive(path: Path, content: bytes, numbers: int = 1) -> Path:
@@ -150,7 +150,7 @@ def patched(path: Path, place: int, value: bytes, directory: bool) -> Path:
         (42, b"\xff\xff\x00\x00", True, ""),
     ],
 )
-def test_a_zip_that_contradicts_itself_is_refused(
+def test_a_zip_that_contradicts_itself_is_rejected(
     place: int, value: bytes, directory: bool, message: str, tmp_path: Path
 ) -> None:
     path = archive(tmp_path / "m.pth", state(tensor(b"K\x01\x85", b"K\x01\x85")))
@@ -164,14 +164,14 @@ def test_an_encrypted_archive_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_members_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_members_of_one_name_are_rejected(tmp_path: Path) -> None:
     path = archive(tmp_path / "m.pth", state())
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("archive/data/0", b"other")
     assert "holds two members of one name" in refusal(path)
 
 
-def test_members_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+def test_members_that_lie_over_each_other_are_rejected(tmp_path: Path) -> None:
     """Ten entries for one megabyte: small on the disk, large in memory."""
     path = tmp_path / "m.pth"
     with zipfile.ZipFile(path, "w") as file:
@@ -188,7 +188,7 @@ def test_members_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("position", range(0, 900, 7))
-def test_a_damaged_archive_is_refused_or_read_as_it_was(position: int, tmp_path: Path) -> None:
+def test_a_damaged_archive_is_rejected_or_read_as_it_was(position: int, tmp_path: Path) -> None:
     net = sr.sesr(1, 2, expand=3)
     save_state_dict(tmp_path / "m.pth", net, sr.initialise(net))
     data = bytearray((tmp_path / "m.pth").read_bytes())
@@ -235,6 +235,6 @@ def test_a_file_from_before_pytorch_1_6_is_read(tmp_path: Path) -> None:
         (old(b"\x80\x02cos\nsystem\n.", (b"0", b"")), "the pickle names os.system"),
     ],
 )
-def test_damaged_old_files_are_refused(data: bytes, message: str, tmp_path: Path) -> None:
+def test_damaged_old_files_are_rejected(data: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "m.pth").write_bytes(data)
     assert message in refusal(tmp_path / "m.pth")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from sesr_ref.exchange.onnx import axes as ax
 from sesr_ref.exchange.onnx.emit import Layers
 from sesr_ref.exchange.onnx.graph import NCHW, NO_MARGINS, Constant, Image, Node, Value, View
+from sesr_ref.exchange.onnx.repeats import repeat_of
 from sesr_ref.exchange.onnx.settle import settled
 from sesr_ref.exchange.values import MAX_WEIGHT, parameter
 from sesr_ref.ops.arrays import Array
@@ -105,7 +106,7 @@ class Builder(Layers):
     def once(self, node: Node, index: int) -> Image:
         """As `image`, but one channel that is repeated comes once."""
         view = self.view(node, index)
-        found = ax.repeat_of(view.axes, view.shape) if view.shape[1] == 1 else None
+        found = repeat_of(view.axes, view.shape) if view.shape[1] == 1 else None
         if found is not None and found.upscale == 1:
             plain = ax.transposed(ax.image_axes(view.shape), found.order)
             view = replace(view, axes=plain)

@@ -120,7 +120,7 @@ def tensor_array(tensor: Any) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def _check_text(message: Any) -> None:
-    """Refuse text that is not UTF-8, which protobuf hands on as bytes."""
+    """Reject text that is not UTF-8, which protobuf hands on as bytes."""
     for field, value in message.ListFields():
         if field.type == field.TYPE_STRING:
             texts = [value] if isinstance(value, (str, bytes)) else value

@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from sesr_ref.exchange.layouts import Stored
-from sesr_ref.exchange.refusal import require
+from sesr_ref.exchange.rejection import require
 from sesr_ref.exchange.torch.pickle import MAX_PICKLE_BYTES, read_pickle
 from sesr_ref.exchange.torch.plain import Storage, short
 from sesr_ref.params import DESCRIPTION

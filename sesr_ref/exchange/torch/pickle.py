@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import IO, Any
 
-from sesr_ref.exchange.refusal import require
+from sesr_ref.exchange.rejection import require
 from sesr_ref.exchange.torch.plain import (
     ALLOWED,
     CALLS,
@@ -98,7 +98,7 @@ def read_pickle(data: bytes | IO[bytes], storages: dict[str, Storage] | None = N
 
 def _step(machine: _Machine, name: str, argument: Any, position: int | None) -> None:
     if name not in RULES:
-        raise ValueError(f"refused: pickle opcode {name} at byte {position}")
+        raise ValueError(f"rejected: pickle opcode {name} at byte {position}")
     try:
         RULES[name](machine, argument)
     except (ValueError, TypeError, KeyError) as error:
@@ -112,7 +112,7 @@ def _push(machine: _Machine, value: Any) -> None:
 def _global(machine: _Machine, module: object, name: object) -> None:
     found = Global(module, name) if isinstance(module, str) and isinstance(name, str) else None
     what = str(found) if found else f"{short(module)}.{short(name)}"
-    require(found in ALLOWED, f"refused: the pickle names {what}, only plain tensors are read")
+    require(found in ALLOWED, f"rejected: the pickle names {what}, only plain tensors are read")
     _push(machine, found)
 
 
@@ -124,12 +124,12 @@ def _reduce(machine: _Machine, argument: None) -> None:
     function, arguments = machine.pop(2)
     require(
         isinstance(function, Global) and isinstance(arguments, tuple),
-        "refused: the pickle calls something that is no allowed name",
+        "rejected: the pickle calls something that is no allowed name",
     )
     if function in HARMLESS:
         _push(machine, Inert(function))
         return
-    require(function in CALLS, f"refused: the pickle calls {function}")
+    require(function in CALLS, f"rejected: the pickle calls {function}")
     require(len(arguments) <= 16, f"calls {function} with {len(arguments)} arguments")
     _push(machine, CALLS[function](*arguments))
 
@@ -137,7 +137,7 @@ def _reduce(machine: _Machine, argument: None) -> None:
 def _new_object(machine: _Machine, argument: None) -> None:
     kind, _ = machine.pop(2)
     known = isinstance(kind, Global) and kind in HARMLESS
-    require(known, f"refused: the pickle makes an object of {short(kind)}")
+    require(known, f"rejected: the pickle makes an object of {short(kind)}")
     _push(machine, Inert(kind))
 
 
@@ -146,7 +146,7 @@ def _persistent(machine: _Machine, argument: None) -> None:
     (value,) = machine.pop()
     whole = type(value) is tuple and (len(value) == 5 or (len(value) == 6 and value[5] is None))
     if not whole or value[0] != "storage":
-        raise ValueError(f"refused: a persistent id {each_of(value)} that is no storage")
+        raise ValueError(f"rejected: a persistent id {each_of(value)} that is no storage")
     _, kind, key, _, count = value[:5]
     named = isinstance(kind, Global) and kind.name in STORAGES and isinstance(key, str)
     require(
@@ -184,7 +184,7 @@ def _append(machine: _Machine, values: list[Any]) -> None:
 def _build(machine: _Machine, argument: None) -> None:
     target, _ = machine.pop(2)
     require(  # a state dict's _metadata, which changes no number
-        isinstance(target, (dict, Inert)), "refused: the pickle sets the state of an object"
+        isinstance(target, (dict, Inert)), "rejected: the pickle sets the state of an object"
     )
     _push(machine, target)
 
@@ -202,7 +202,7 @@ def _tuple(count: int) -> Callable[[_Machine, Any], None]:
 _LITERALS = (
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-    *("BINBYTES", "SHORT_BINBYTES"),
+    *("BINBYTES", "SHORT_BINBYTES", "BYTEARRAY8"),
 )
 RULES: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": lambda machine, _: None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sesr_ref.exchange.refusal import require
+from sesr_ref.exchange.rejection import require
 
 MAX_AXES = 32
 MAX_LENGTH = 1 << 48
@@ -62,23 +62,32 @@ class Inert(NamedTuple):
 
 ORDERED_DICT = Global("collections", "OrderedDict")
 TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
+OLD_TENSOR = Global("torch._utils", "_rebuild_tensor")
 PARAMETER = Global("torch._utils", "_rebuild_parameter")
-HARMLESS = {
-    Global("_codecs", "encode"),
-    Global("argparse", "Namespace"),
-    Global("collections", "Counter"),
-    Global("collections", "defaultdict"),
-    Global("numpy", "dtype"),
-    Global("numpy._core.multiarray", "scalar"),
-    Global("numpy.core.multiarray", "scalar"),
-    Global("torch", "Size"),
-    Global("torch", "device"),
-    *(Global("builtins", name) for name in ("dict", "float", "int", "list", "set")),
-    *(Global("__builtin__", name) for name in ("dict", "float", "int", "list", "set")),
+_HARMLESS = {
+    "__builtin__": ("dict", "float", "int", "list", "set"),
+    "_codecs": ("encode",),
+    "argparse": ("Namespace",),
+    "builtins": ("dict", "float", "int", "list", "set"),
+    "collections": ("Counter", "defaultdict"),
+    "datetime": ("date", "datetime", "timedelta", "timezone"),
+    "lightning.fabric.utilities.data": ("AttributeDict",),
+    "lightning_fabric.utilities.data": ("AttributeDict",),
+    "numpy": ("dtype", "ndarray"),
+    "numpy._core.multiarray": ("_reconstruct", "scalar"),
+    "numpy._core.numeric": ("_frombuffer",),
+    "numpy.core.multiarray": ("_reconstruct", "scalar"),
+    "numpy.core.numeric": ("_frombuffer",),
+    "pathlib": ("Path", "PosixPath", "PurePosixPath", "WindowsPath"),
+    "pathlib._local": ("Path", "PosixPath", "PurePosixPath", "WindowsPath"),
+    "pytorch_lightning.utilities.parsing": ("AttributeDict",),
+    "torch": ("Size", "device"),
+    "types": ("SimpleNamespace",),
 }
-"""What checkpoints hold beside tensors: scores, sizes, the options of a run."""
+HARMLESS = {Global(module, name) for module, names in _HARMLESS.items() for name in names}
+"""What checkpoints hold beside tensors: scores, sizes, options, dates, states of generators."""
 ALLOWED = {
-    *(ORDERED_DICT, TENSOR, PARAMETER),
+    *(ORDERED_DICT, TENSOR, OLD_TENSOR, PARAMETER),
     *HARMLESS,
     *(Global("torch", name) for name in STORAGES),
 }
@@ -110,13 +119,13 @@ def short(value: object) -> str:
 
 
 def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
-    require(not arguments, "refused: an OrderedDict made of something")
+    require(not arguments, "rejected: an OrderedDict made of something")
     return {}
 
 
-def _rebuild_tensor(
-    storage: Any, offset: Any, size: Any, stride: Any, *unused: Any
-) -> Tensor:  # requires_grad, hooks and metadata change no number
+def _rebuild_tensor(*arguments: Any) -> Tensor:
+    require(len(arguments) >= 4, f"a tensor made of {len(arguments)} value(s)")
+    storage, offset, size, stride = arguments[:4]  # gradients, hooks, metadata change no number
     tuples = type(size) is tuple and type(stride) is tuple and len(size) == len(stride) <= MAX_AXES
     numbers = (offset, *size, *stride) if tuples else (None,)
     require(
@@ -144,6 +153,7 @@ def _rebuild_parameter(data: Any, *unused: Any) -> Tensor:
 CALLS: dict[Global, Callable[..., Any]] = {
     ORDERED_DICT: _ordered_dict,
     TENSOR: _rebuild_tensor,
+    OLD_TENSOR: _rebuild_tensor,
     PARAMETER: _rebuild_parameter,
 }
 """What stands for the functions that a pickle may call."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sesr_ref.exchange.dialects import DIALECTS
-from sesr_ref.exchange.kinds import OLD_TORCH, TORCH, kind_of
+from sesr_ref.exchange.kinds import OLD_TORCH, TORCH, check_kind, kind_of
 from sesr_ref.exchange.layouts import Stored
 from sesr_ref.exchange.modules import Arrays
 from sesr_ref.exchange.state import from_state, to_state
@@ -16,9 +16,13 @@ from sesr_ref.exchange.torch.archive import read_archive, read_old
 from sesr_ref.exchange.torch.tensors import arrays_of
 from sesr_ref.exchange.torch.write import write_archive
 from sesr_ref.files import atomic_write
+from sesr_ref.limits import naming
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.params import DESCRIPTION
+
+_DAMAGE = (ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.LargeZipFile)
+"""What zipfile raises for archives that are damaged or encrypted, and our own errors."""
 
 
 def load_state_dict(
@@ -51,11 +55,9 @@ def load_state_dict(
     if DESCRIPTION in arrays:
         arrays = dict(arrays)
         description = arrays.pop(DESCRIPTION).tobytes()
-    try:
+    with naming(path):  # for a description that is not UTF-8, too
         text = None if description is None else description.decode()
         return from_state(arrays, text, architecture)
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise ValueError(f"{path}: {error}") from None
 
 
 def read_state_dict(path: Path) -> Arrays:
@@ -81,17 +83,15 @@ def read_state_dict(path: Path) -> Arrays:
 
 def _read(path: Path) -> tuple[Arrays, bytes | None]:
     """The arrays, and the network's description where we put it beside them."""
-    kind = kind_of(path)
-    if kind not in (TORCH, OLD_TORCH, None):
-        raise ValueError(f"{path}: not a PyTorch file but {kind}")
-    try:
-        with path.open("rb") as stream:
-            saved = read_old(stream) if kind == OLD_TORCH else read_archive(stream)
+    with naming(path):
+        check_kind(path, TORCH, OLD_TORCH)
+    read = read_old if kind_of(path) == OLD_TORCH else read_archive
+    with path.open("rb") as stream, naming(path, _DAMAGE):
+        try:
+            saved = read(stream)
             return arrays_of(saved), saved.description
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: not a PyTorch file, or a truncated one ({error})") from None
-    except (ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.LargeZipFile) as error:
-        raise ValueError(f"{path}: {error}") from None
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"not a PyTorch file, or truncated ({error})") from None
 
 
 def save_state_dict(

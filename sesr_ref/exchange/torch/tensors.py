@@ -10,7 +10,7 @@ import numpy as np
 
 from sesr_ref.exchange.layouts import Stored
 from sesr_ref.exchange.modules import Arrays
-from sesr_ref.exchange.refusal import require
+from sesr_ref.exchange.rejection import require
 from sesr_ref.exchange.rounding import bfloat16_values
 from sesr_ref.exchange.torch.archive import Saved
 from sesr_ref.exchange.torch.plain import Tensor, short

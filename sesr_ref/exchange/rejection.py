@@ -1,4 +1,4 @@
-"""Refusing a file in one line."""
+"""Rejecting a file in one line."""
 
 from __future__ import annotations
 
