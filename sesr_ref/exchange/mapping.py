@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 
 from sesr_ref import network as nw
 from sesr_ref.architectures import architecture, architectures
@@ -76,14 +77,16 @@ def guessed(arrays: Arrays, ordered: bool = True) -> Fit:
         If there is none, with the convolution that keeps the nearest one from fitting; if there are
         several, with their names.
     """
-    nets = [architecture(name) for name in architectures()]
-    fits = [fit for net in nets for form in _forms(net) if (fit := by_name(arrays, form))]
+    forms = _known_forms()
+    fits = [fit for form in forms if (fit := by_name(arrays, form))]
     if not fits:
         modules = modules_of(arrays, ordered)
-        forms = [
-            form for net in (*nets, *sized(modules.shapes, ordered)) for form in _primitive(net)
+        others = sized(modules.shapes, ordered)
+        primitive = [
+            form for form in forms if set(nw.PRIMITIVES).issuperset(map(type, form.layers))
         ]
-        tried = [placed(modules, form) for form in forms]
+        primitive += [form for net in others for form in _primitive(net)]
+        tried = [placed(modules, form) for form in primitive]
         fits = [each for each in tried if isinstance(each, Fit)]
         if not fits:
             raise ValueError(f"fits no network that has a name; the nearest: {_nearest(tried)}")
@@ -110,6 +113,12 @@ def _nearest(tried: Sequence[Fit | Misfit]) -> str:
     """What keeps the network from fitting of which most modules do."""
     misfits = [each for each in tried if isinstance(each, Misfit)]
     return max(misfits, key=lambda misfit: misfit.depth).words
+
+
+@cache
+def _known_forms() -> tuple[nw.Network, ...]:
+    """Every network with a name in each of its forms."""
+    return tuple(form for name in architectures() for form in _forms(architecture(name)))
 
 
 def _forms(net: nw.Network) -> Iterator[nw.Network]:
@@ -143,6 +152,8 @@ def by_name(arrays: Arrays, net: nw.Network) -> Fit | None:
         None where names or shapes are others.
     """
     shapes = net.param_shapes()
+    if len(shapes) != len(arrays):
+        return None
     own = {name: (name, "as is") for name in shapes}
     for names in (own, _torch_names(net)):
         if {name for name, _ in names.values()} != set(arrays):

@@ -151,6 +151,26 @@ def test_a_link_into_a_folder_of_blobs_is_read_by_the_links_name(tmp_path: Path)
         assert sr.load_any(link)[0] == sr.load_any(tmp_path / "blobs" / "4d7a")[0] == net
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".pth"])
+def test_an_archive_whose_offsets_are_outside_the_file_is_damaged(
+    suffix: str, tmp_path: Path
+) -> None:
+    from sesr_ref.exchange.formats import SAVERS
+
+    net = sr.sesr(1, 3, expand=4)
+    path = tmp_path / f"m{suffix}"
+    SAVERS[suffix](path, net, sr.initialise(net), "sesr-ref", True)
+    data = path.read_bytes()
+    shorter = data[:100] + data[150:]  # the directory states places behind those that there are
+    path.write_bytes(shorter)
+    with pytest.raises(ValueError, match=r"^[^\n]*m\.\w+: [^\n]+$"):
+        sr.load_any(path)
+    end = data.rindex(b"PK\x05\x06")  # the directory's own place, 4 GiB ahead
+    path.write_bytes(data[: end + 16] + b"\xff\xff\xff\x7f" + data[end + 20 :])
+    with pytest.raises(ValueError, match=r"^[^\n]*m\.\w+: [^\n]+$"):
+        sr.load_any(path)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 @pytest.mark.parametrize("suffix", [*LOADERS, ".bin", ""])
 def test_a_pipe_or_a_device_is_not_waited_for(suffix: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sesr_ref.arrays_file import inside_the_file
 from sesr_ref.exchange.dialects import DIALECTS
 from sesr_ref.exchange.kinds import OLD_TORCH, TORCH, check_kind, kind_of
 from sesr_ref.exchange.layouts import Stored
@@ -88,8 +89,9 @@ def _read(path: Path) -> tuple[Arrays, bytes | None]:
     read = read_old if kind_of(path) == OLD_TORCH else read_archive
     with path.open("rb") as stream, naming(path, _DAMAGE):
         try:
-            saved = read(stream)
-            return arrays_of(saved), saved.description
+            with inside_the_file():
+                saved = read(stream)
+                return arrays_of(saved), saved.description
         except zipfile.BadZipFile as error:
             raise ValueError(f"not a PyTorch file, or truncated ({error})") from None
 
