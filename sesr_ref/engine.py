@@ -15,7 +15,7 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params, check_array, check_finite, check_like
 from sesr_ref.ops.losses import Loss, loss_named
 from sesr_ref.ops.table import REFERENCE, Ops
-from sesr_ref.tiles import HasTile, Tile, exact_margin, windows
+from sesr_ref.tiles import HasTile, Tile, assemble, exact_margin, windows
 
 
 def run(
@@ -52,13 +52,13 @@ def run(
     _check_finite_params(params)
     if tile is None:
         return _run_whole(small, small_params, x, ops)
-    n, height, width, channels = x.shape
-    y = np.empty((n, height * net.upscale, width * net.upscale, channels), x.dtype)
     shape = tile_shape(getattr(tile, "tile", tile))
-    for window in windows(height, width, shape, *exact_margin(small, ops)):
-        part = np.ascontiguousarray(window.cut(x, height))
-        y[window.place(net.upscale)] = window.inside(_run_whole(small, small_params, part, ops))
-    return y
+    parts = windows(*x.shape[1:3], shape, *exact_margin(small, ops))
+
+    def whole(part: Array) -> Array:
+        return _run_whole(small, small_params, part, ops)
+
+    return assemble(whole, x, net.upscale, parts, x.dtype)
 
 
 def _check_finite_params(params: Params) -> None:

@@ -112,9 +112,13 @@ def load_model(
                 "choose a file with -n"
             )
     net, params = load_any(smallest(name) if small else name)
-    fits = upscale in (None, net.upscale)
-    check(fits, f"--upscale for {name}", f"{net.upscale}", upscale)
+    check_upscale(name, net, upscale)
     return net, params
+
+
+def check_upscale(name: str, net: Network, upscale: int | None) -> None:
+    """Raise ValueError unless a network has the enlargement that was asked for, if any."""
+    check(upscale in (None, net.upscale), f"--upscale for {name}", f"{net.upscale}", upscale)
 
 
 def network_named(name: str) -> Network:
