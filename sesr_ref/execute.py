@@ -32,6 +32,10 @@ def _transpose_args(layer: nw.ConvTranspose) -> dict[str, int]:
     return {"stride": layer.stride, "padding": layer.crop}
 
 
+def _grid_args(layer: nw.FakeQuantize) -> dict[str, int]:
+    return {"zero_point": layer.zero_point, "low": layer.low, "high": layer.high}
+
+
 def _elementwise(forward: Callable[..., Array], vjp: Callable[..., Array], *fields: str) -> Rule:
     """Make the rule of a function of one tensor and of some of the layer's fields."""
 
@@ -71,6 +75,12 @@ RULES: nw.Rules[Rule] = nw.Rules(
         nw.Gain: Rule(
             lambda layer, ops, x, p: pointwise.gain(x[0], **p),
             lambda layer, ops, dy, x, p: _split(pointwise.gain_vjp(dy, x[0], **p), p),
+        ),
+        nw.FakeQuantize: Rule(
+            lambda layer, ops, x, p: pointwise.fake_quantize(*x, **p, **_grid_args(layer)),
+            lambda layer, ops, dy, x, p: _split(
+                pointwise.fake_quantize_vjp(dy, *x, **p, **_grid_args(layer)), p
+            ),
         ),
         nw.BatchNorm: Rule(
             lambda layer, ops, x, p: pointwise.batch_norm(x[0], **p, eps=layer.eps),

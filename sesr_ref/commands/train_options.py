@@ -115,7 +115,7 @@ def _factor(text: str) -> tuple[str, float]:
 
 def recipe_for(args: argparse.Namespace, steps: int) -> Recipe:
     """The recipe that the options ask for, of so many steps."""
-    own = {"steps", "lr_factors"}
+    own = {"steps", "lr_factors", "weight_bits"}  # the last is for sesr-ref quantize
     values = {f.name: getattr(args, f.name) for f in fields(Recipe) if f.name not in own}
     factors = tuple(sorted(dict(args.lr_factor).items()))
     return Recipe(steps=steps, lr_factors=factors, **values)
