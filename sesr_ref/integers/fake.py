@@ -14,7 +14,7 @@ import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.collapse import collapse_params, collapsed
-from sesr_ref.integers.calibration import KEEPS, param_grids
+from sesr_ref.integers.calibration import CODES, KEEPS, param_grids
 from sesr_ref.integers.fusing import accumulator
 from sesr_ref.integers.grid import Grid, Quantization
 from sesr_ref.integers.parameters import IntegerParams, check_quantization, quantize
@@ -56,7 +56,9 @@ def _rounded(name: str, value: Array, grids: Mapping[str, Grid]) -> Array:
     return reals
 
 
-def with_grids(net: nw.Network, q: Quantization) -> tuple[nw.Network, Params]:
+def with_grids(
+    net: nw.Network, q: Quantization, on_codes: bool = False
+) -> tuple[nw.Network, Params]:
     """Put a `FakeQuantize` behind every tensor that is rounded.
 
     Parameters
@@ -66,6 +68,8 @@ def with_grids(net: nw.Network, q: Quantization) -> tuple[nw.Network, Params]:
     q : Quantization
         Of the collapsed network.  Tensors that only choose or move the integers of another one are
         not rounded twice, accumulators not at all.
+    on_codes : bool
+        Whether the images are 8-bit codes already, so that an input grid of `CODES` is left out.
 
     Returns
     -------
@@ -75,6 +79,8 @@ def with_grids(net: nw.Network, q: Quantization) -> tuple[nw.Network, Params]:
         Logarithms of the scales, ``TENSOR.grid.log_scale``.
     """
     rounded = {name: q.tensors[name] for name in _rounded_tensors(net, q)}
+    if on_codes and q.tensors["input"] == CODES:
+        rounded.pop("input", None)
     layers: list[nw.Layer] = []
     seen = {name: f"{name}{SUFFIX}" if name in rounded else name for name in q.tensors}
     if "input" in rounded:
@@ -171,7 +177,7 @@ def without_grids(
     Raises
     ------
     ValueError
-        If the input or the output is not rounded.
+        If a tensor is not rounded that is no convolution's.
     """
     small = collapsed(net)
     exact = collapse_params(net, {k: v.astype(np.float64) for k, v in params.items()})
@@ -183,9 +189,7 @@ def without_grids(
         if isinstance(layer, nw.FakeQuantize)
     }
     plain, real = bare(small, exact)
-    for name in ("input", plain.output):
-        check(name in grids or name == plain.output, name, "rounded by a FakeQuantize", None)
-    return _quantized(plain, real, grids, rounding)
+    return _quantized(plain, real, {"input": CODES, **grids}, rounding)
 
 
 def _quantized(

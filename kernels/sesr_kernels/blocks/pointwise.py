@@ -23,7 +23,7 @@ def prelu_vjp(e: Emitter, dy: Value, x: Value, slope: Value, _: Value = None) ->
     return e.b.select(e.above(x, e.constant(0.0)), dy, e.b.fmul(dy, slope))
 
 
-def below_zero(e: Emitter, x: Value) -> Value:
+def below_zero(e: Emitter, x: Value, _: Value = None, __: Value = None) -> Value:
     """Derivative of `prelu` with respect to its slope."""
     zero = e.constant(0.0)
     return e.b.select(e.above(x, zero), zero, x)
@@ -55,16 +55,52 @@ def _clip_vjp(e: Emitter, dy: Value, x: Value, low: Value, high: Value) -> Value
     return e.b.select(inside, dy, e.constant(0.0))
 
 
+LOWEST, HIGHEST = -128.0, 127.0
+"""Integers of 8 bits."""
+TO_INTEGERS = 1.5 * 2.0**23
+"""Added and taken away again, it leaves the nearest integer, halves to even."""
+
+
+def _code(e: Emitter, x: Value, scale: Value, zero: Value) -> tuple[Value, Value]:
+    """The integer of a grid nearest to x, less the zero point; and the same before it is clipped.
+
+    The latter stops one beyond the ends, where the sum with a large number is still exact.
+    """
+    one, large = e.constant(1.0), e.constant(TO_INTEGERS)
+    low, high = (e.b.fsub(e.constant(end), zero) for end in (LOWEST, HIGHEST))
+    near = _clip(e, e.b.fdiv(x, scale), e.b.fsub(low, one), e.b.fadd(high, one))
+    rounded = e.b.fsub(e.b.fadd(near, large), large)
+    return _clip(e, rounded, low, high), rounded
+
+
+def _grid(e: Emitter, x: Value, scale: Value, zero: Value) -> Value:
+    return e.b.fmul(_code(e, x, scale, zero)[0], scale)
+
+
+def _grid_vjp(e: Emitter, dy: Value, x: Value, scale: Value, zero: Value) -> Value:
+    code, rounded = _code(e, x, scale, zero)
+    return e.b.select(e.b.fcmp_ordered("==", code, rounded), dy, e.constant(0.0))
+
+
+def _by_log_scale(e: Emitter, x: Value, scale: Value, zero: Value) -> Value:
+    """How far rounding moves a value; of one beyond the ends, the end itself."""
+    code, rounded = _code(e, x, scale, zero)
+    value = e.b.fmul(code, scale)
+    inside = e.b.fcmp_ordered("==", code, rounded)
+    return e.b.fsub(value, e.b.select(inside, x, e.constant(0.0)))
+
+
 class Function(NamedTuple):
     """A function of a value and two numbers of its channel.
 
     ``forward(e, x, first, second)``; ``vjp(e, dy, x, first, second)`` is the gradient of `x`;
-    ``by_first(e, x)`` the derivative with respect to the first number, where that may be learnt.
+    ``by_first(e, x, first, second)`` the derivative with respect to what is learnt of the first
+    number, where anything is.
     """
 
     forward: Callable[..., Value]
     vjp: Callable[..., Value]
-    by_first: Callable[[Emitter, Value], Value] | None = None
+    by_first: Callable[..., Value] | None = None
 
 
 FUNCTIONS: dict[str, Function] = {
@@ -72,6 +108,7 @@ FUNCTIONS: dict[str, Function] = {
     "relu": Function(relu, prelu_vjp, below_zero),  # gradients as of a slope of 0
     "affine": Function(_affine, _affine_vjp),
     "clip": Function(_clip, _clip_vjp),
+    "grid": Function(_grid, _grid_vjp, _by_log_scale),
 }
 """Name, as `description.pointwise` has it: the function."""
 NUMBER = {name: i for i, name in enumerate(FUNCTIONS)}
@@ -114,7 +151,7 @@ def _pointwise_vjp(e: Emitter, **a: Value) -> None:
             offset = e.b.mul(i, I64(VECTOR_BYTES))
             dy, x = (e.load(e.b.add(a[name], offset)) for name in ("dy", "x"))
             e.store(function.vjp(e, dy, x, *numbers), e.b.add(a["dx"], offset))
-            return [e.fma(dy, by_first(e, x), total) for total in totals] if by_first else []
+            return [e.fma(dy, by_first(e, x, *numbers), total) for total in totals] if by_first else []
 
         # nothing is learnt of the other functions: they have no sums, and `sums` is no address
         for total in e.repeat(a["count"], [e.load(a["sums"])] if by_first else [], step):

@@ -90,6 +90,13 @@ class Clip(Layer, Protocol):
     def high(self) -> float: ...
 
 
+class FakeQuantize(Layer, Protocol):
+    """``(clip(round(x / s) + zero_point) - zero_point) * s``, s = exp(log_scale), in 8 bits."""
+
+    @property
+    def zero_point(self) -> int: ...
+
+
 class Add(Layer, Protocol):
     """Sum of tensors; one channel is repeated over those of the first."""
 
@@ -153,6 +160,7 @@ KINDS: tuple[type[Any], ...] = (
     Shift,
     Scale,
     Clip,
+    FakeQuantize,
     Add,
     Concat,
     DepthToSpace,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sesr_kernels.description.layers import (
     Clip,
+    FakeQuantize,
     Layer,
     LeakyReLU,
     PReLU,
@@ -62,6 +63,11 @@ def _clip(layer: Clip, params: Params) -> tuple[Number, Number]:
     return layer.low, layer.high
 
 
+def _grid(layer: FakeQuantize, params: Params) -> tuple[Number, Number]:
+    scale = np.exp(params[parameter(layer, "log_scale")].astype(np.float32))
+    return float(scale[0]), layer.zero_point
+
+
 POINTWISE: dict[str, Pointwise] = {
     "PReLU": Pointwise("prelu", _prelu, learnt="slope", per_channel=True),
     "ReLU": Pointwise("relu", _none),
@@ -69,6 +75,7 @@ POINTWISE: dict[str, Pointwise] = {
     "Shift": Pointwise("affine", _shift),
     "Scale": Pointwise("affine", _scale),
     "Clip": Pointwise("clip", _clip),
+    "FakeQuantize": Pointwise("grid", _grid, learnt="log_scale"),
 }
 """Kind of layer: what it computes."""
 
