@@ -55,7 +55,8 @@ def run(
     if tile is None:
         return _run_whole(small, small_params, x, ops)
     shape = tile_shape(getattr(tile, "tile", tile))
-    parts = windows(*x.shape[1:3], shape, *exact_margin(small, ops))
+    margin, step = exact_margin(small, ops)
+    parts = windows(x.shape[1], x.shape[2], shape, margin, step)
 
     def whole(part: Array) -> Array:
         return _run_whole(small, small_params, part, ops)

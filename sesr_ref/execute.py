@@ -32,10 +32,6 @@ def _transpose_args(layer: nw.ConvTranspose) -> dict[str, int]:
     return {"stride": layer.stride, "padding": layer.crop}
 
 
-def _grid_args(layer: nw.FakeQuantize) -> dict[str, int]:
-    return {"zero_point": layer.zero_point, "low": layer.low, "high": layer.high}
-
-
 def _elementwise(forward: Callable[..., Array], vjp: Callable[..., Array], *fields: str) -> Rule:
     """Make the rule of a function of one tensor and of some of the layer's fields."""
 
@@ -77,9 +73,14 @@ RULES: nw.Rules[Rule] = nw.Rules(
             lambda layer, ops, dy, x, p: _split(pointwise.gain_vjp(dy, x[0], **p), p),
         ),
         nw.FakeQuantize: Rule(
-            lambda layer, ops, x, p: pointwise.fake_quantize(*x, **p, **_grid_args(layer)),
+            lambda layer, ops, x, p: pointwise.fake_quantize(
+                x[0], p["log_scale"], layer.zero_point, layer.low, layer.high
+            ),
             lambda layer, ops, dy, x, p: _split(
-                pointwise.fake_quantize_vjp(dy, *x, **p, **_grid_args(layer)), p
+                pointwise.fake_quantize_vjp(
+                    dy, x[0], p["log_scale"], layer.zero_point, layer.low, layer.high
+                ),
+                p,
             ),
         ),
         nw.BatchNorm: Rule(

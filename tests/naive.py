@@ -233,7 +233,7 @@ def fake_quantize(x: Array, log_scale: Array, layer: nw.FakeQuantize) -> Array:
     scale, z = math.exp(log_scale[0]), layer.zero_point
     y = np.empty_like(x)
     for at in np.ndindex(x.shape):
-        code = min(max(round(x[at] / scale) + z, layer.low), layer.high)
+        code = min(max(round(float(x[at] / scale)) + z, layer.low), layer.high)
         y[at] = (code - z) * scale
     return y
 

@@ -58,7 +58,9 @@ def fused_tensors(
         (reader,) = following
         if isinstance(reader, kinds) and reader.name not in taken:
             taken.add(reader.name)
-            out[layer.name] = accumulator(tensors[inputs[0]], params[f"{layer.shares or layer.name}.weight"])
+            out[layer.name] = accumulator(
+                tensors[inputs[0]], params[f"{layer.shares or layer.name}.weight"]
+            )
     return out
 
 

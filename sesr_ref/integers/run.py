@@ -270,7 +270,7 @@ def run_int(
 
     if tile is None:
         return whole(x)
-    parts = windows(*x.shape[1:3], tile_shape(tile), halo(small))
+    parts = windows(x.shape[1], x.shape[2], tile_shape(tile), halo(small))
     return assemble(whole, x, small.upscale, parts, dtype)
 
 

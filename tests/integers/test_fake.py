@@ -13,12 +13,13 @@ import sesr_ref as sr
 from sesr_ref import network as nw
 from sesr_ref.integers import calibrate, forward_int, quantize
 from sesr_ref.integers.fake import WeightRounding, bare, faked, with_grids, without_grids
+from sesr_ref.ops.losses import loss_named
 from sesr_ref.ops.pointwise import fake_quantize, fake_quantize_vjp
 
 Rng = np.random.Generator
 
 
-def case(fused: tuple[str, ...] = (), **options: Any) -> tuple[Any, Any, Any, Any]:
+def case(fused: tuple[str, ...] = (), bits: Any = 8, **options: Any) -> tuple[Any, Any, Any, Any]:
     """A small network with slopes, its grids, and 8-bit images."""
     rng = np.random.default_rng(3)
     net = sr.sesr(2, 4, expand=8, **options)
@@ -28,7 +29,7 @@ def case(fused: tuple[str, ...] = (), **options: Any) -> tuple[Any, Any, Any, An
             params[name] = rng.uniform(-0.2, 0.5, params[name].shape).astype(np.float32)
     images = [rng.random((1, 9 + i, 11, 1), np.float32) for i in range(3)]
     x = rng.integers(0, 256, (2, 7, 9, 1)) / np.float32(255)
-    return net, params, calibrate(net, params, images, fused=fused), x.astype(np.float32)
+    return net, params, calibrate(net, params, images, fused=fused, bits=bits), x.astype(np.float32)
 
 
 def steps(net: nw.Network) -> list[nw.Layer]:
@@ -124,3 +125,27 @@ def test_training_through_the_rounding_gives_the_expanded_gradients(rng: Rng) ->
 def test_a_grid_that_is_none_is_rejected(fields: tuple[Any, ...], message: str) -> None:
     with pytest.raises(nw.NetworkError, match=message):
         nw.FakeQuantize("grid", *fields)
+
+
+@pytest.mark.parametrize("fused", [(), ("activations",)])
+@pytest.mark.parametrize("bits", [8, {"features": 16, "head": 16}])
+@pytest.mark.parametrize("options", [{}, {"activation": "relu", "input_residual": False}])
+def test_kernels_train_the_same_rounded_network(
+    fused: tuple[str, ...], bits: Any, options: dict[str, Any], rng: Rng
+) -> None:
+    pytest.importorskip("numba")
+    net, params, q, _ = case(fused, bits, **options)
+    rounding, scales = with_grids(net, q, on_codes=True)
+    assert "input.grid" not in [layer.name for layer in rounding.layers]
+    x = (rng.integers(0, 256, (3, 33, 29, 1)) / np.float32(255)).astype(np.float32)
+    target = rng.random((3, 66, 58, 1), np.float32)
+    given = rounding, {**params, **scales}, x, target
+    small, values = sr.collapsed(rounding), sr.collapse_params(*given[:2])
+    gradients = sr.fast().gradients
+    assert gradients is not None and gradients(small, values, x, target, loss_named("l1").terms) is not None
+    loss, dparams = sr.loss_and_grads(*given, ops=sr.fast(), quantization=WeightRounding())
+    expected, dexpected = sr.loss_and_grads(*given, quantization=WeightRounding())
+    assert loss == pytest.approx(expected, rel=1e-3)  # a sum's last bit may decide an integer
+    for name, d in dexpected.items():
+        size = max(np.abs(d).max(), 1e-4 if name.endswith("log_scale") else 0.0)  # they cancel
+        assert np.abs(dparams[name] - d).max() <= 0.02 * size, name

@@ -91,10 +91,12 @@ class Clip(Layer, Protocol):
 
 
 class FakeQuantize(Layer, Protocol):
-    """``(clip(round(x / s) + zero_point) - zero_point) * s``, s = exp(log_scale), in 8 bits."""
+    """``(clip(round(x / s) + zero_point) - zero_point) * s``, s = exp(log_scale), `bits` wide."""
 
     @property
     def zero_point(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
 
 
 class Add(Layer, Protocol):
