@@ -143,6 +143,11 @@ def network_named(name: str) -> Network:
     if name not in shipped() and is_architecture(name):
         return architecture(name)
     if name.endswith(".json") and Path(name).is_file():
-        with naming(name):  # for text that is not UTF-8, too
-            return Network.from_json(Path(name).read_text("utf-8"))
+        return described(Path(name))
     return load_any(name)[0]
+
+
+def described(path: Path) -> Network:
+    """Read a network description (.json); ValueError, naming the file, if it is none."""
+    with naming(path):  # for text that is not UTF-8, too
+        return Network.from_json(path.read_text("utf-8"))

@@ -1,6 +1,7 @@
 """Train a network on a folder of images.
 
-Writes OUT/weights.npz at the end, OUT/best.npz whenever --val improves, OUT/checkpoint.npz to go
+A network on one channel learns Y, one on three RGB, and --val scores Y of either, by protocol "y"
+of `sesr-ref evaluate`: 8-bit images, a network on RGB by the Y of its 8-bit result.  Writes OUT/weights.npz at the end, OUT/best.npz whenever --val improves, OUT/checkpoint.npz to go
 on from with --resume, and OUT/log.jsonl.  The defaults are the paper's.
 """
 
@@ -21,7 +22,8 @@ from sesr_ref.commands.models import engine_named
 from sesr_ref.commands.run_record import note_other_engine, recorded
 from sesr_ref.commands.train_options import add_arguments, network_for, recipe_for
 from sesr_ref.commands.train_resume import finish, other_length, steps_for, with_stored
-from sesr_ref.evaluate import find_high, validation_psnr
+from sesr_ref.evaluate import PROTOCOLS, find_high, validation_psnr
+from sesr_ref.evaluate.validation import VALIDATION
 from sesr_ref.exchange import load_any
 from sesr_ref.extras import need
 from sesr_ref.files import sha256_of
@@ -67,7 +69,7 @@ def _train(
     args: argparse.Namespace, net: Network, recipe: Recipe, ops: Ops, start: Params | None,
     length: dict[str, int],
 ) -> None:  # fmt: skip
-    validation, pairs = _validation(args.val, net, ops), _pairs(args)
+    validation, pairs = _validation(args.val, net, ops), _pairs(args, net)
     with (
         recorded(args.out, ops.name, args.words, length) as tick,
         progress(recipe.steps, "training") as update,
@@ -110,7 +112,7 @@ def _way_out(misfit: Misfit) -> str:
     return " (--no-short-residuals leaves them out, --short-residuals has them)"
 
 
-def _pairs(args: argparse.Namespace) -> Pairs:
+def _pairs(args: argparse.Namespace, net: Network) -> Pairs:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with progress(1, "preparing") as update:
@@ -118,8 +120,9 @@ def _pairs(args: argparse.Namespace) -> Pairs:
             def report(done: int, total: int, name: str) -> None:
                 update(0, f"image {done} of {total}: {name}")
 
-            flags = args.data, args.upscale, args.crop
-            pairs = training_pairs(*flags, _cache(args), report, args.low)
+            pairs = training_pairs(
+                args.data, net.upscale, args.crop, _cache(args), report, args.low, net.channels
+            )
     prepared.prune()
     for warning in caught:
         notice(f"warning: {warning.message}")
@@ -150,7 +153,12 @@ def _validation(folder: Path | None, net: Network, ops: Ops) -> dict[str, Any]:
     for path in paths:
         digest.update(f"{path.name} {sha256_of(path)}\n".encode())
     images = f"{len(paths)} image{'s' * (len(paths) > 1)}"
-    validated_on = {"what": f"{images} of {folder}", "sha256": digest.hexdigest()}
+    protocol = PROTOCOLS[VALIDATION]
+    text = f"{protocol.name}: {protocol.text}; {protocol.colours}"
+    what = f"{images} of {folder}"
+    validated_on = {"what": what, "sha256": digest.hexdigest(), "protocol": text}
+    if net.channels > 1:
+        notice(f"{net.name} learns RGB; --val scores Y, protocol {text}")
     return {
         "validate": validation_psnr(folder, net.upscale, ops),
         "validated_on": validated_on,

@@ -16,13 +16,17 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import REFERENCE, Ops
 
+VALIDATION = "y"
+"""The protocol, a key of `PROTOCOLS`."""
+
 
 def validation_psnr(
     folder: Path, upscale: int, ops: Ops = REFERENCE
 ) -> Callable[[Network, Params], float]:
     """Make a function that computes the mean Y-PSNR in dB over a folder's images.
 
-    Low-resolution images are computed by `imresize`; the border is `upscale`.
+    Low-resolution images are computed by `imresize`; the border is `upscale`.  A network on RGB is
+    scored by the Y of its 8-bit result.
 
     Parameters
     ----------
@@ -53,6 +57,6 @@ def validation_psnr(
 
     def score(net: Network, params: Params) -> float:
         enlarge = network(net, params, ops)
-        return fmean(psnr(high, enlarge(low, PROTOCOLS["y"]), upscale) for low, high in pairs)
+        return fmean(psnr(high, enlarge(low, PROTOCOLS[VALIDATION]), upscale) for low, high in pairs)
 
     return score
