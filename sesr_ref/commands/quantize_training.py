@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sesr_ref.commands.console import notice, progress
-from sesr_ref.commands.train import pairs_of, reporter, threads
-from sesr_ref.evaluate import IntegerModel, validation_method
+from sesr_ref.commands.training import pairs_of, reporter, threads
+from sesr_ref.evaluate import IntegerModel
+from sesr_ref.evaluate.validation import validation_of
 from sesr_ref.integers import Quantization
 from sesr_ref.limits import check
 from sesr_ref.network import Network
@@ -80,9 +81,7 @@ def trained(
     recipe = _recipe(args)
     out = args.run or args.out.with_suffix(".qat")
     check_folder(out, args.resume)
-    args.out, own = out, args.out
-    pairs = pairs_of(args, net)
-    args.out = own
+    pairs = pairs_of(args.data, net, recipe.crop, recipe.low, args.cache, out)
     if args.teacher:
         pairs = Taught.by(pairs, net, params, ops)
     score = _score(args.val, net, ops) if args.val else None
@@ -104,5 +103,5 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 
 def _score(folder: Path, net: Network, ops: Ops) -> Any:
-    method = validation_method(folder, net.upscale)
-    return lambda quantized: method(IntegerModel(*quantized, ops=ops))
+    score = validation_of(folder, net.upscale)
+    return lambda quantized: score(IntegerModel(*quantized, "tflite", ops))

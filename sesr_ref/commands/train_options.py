@@ -162,7 +162,9 @@ def network_for(args: argparse.Namespace) -> Network:
     if args.network is not None:
         return _named(args.network, args.upscale, given)
     family = FAMILIES[args.architecture]
-    _check_applies(f"--architecture {args.architecture}", given, inspect.signature(family).parameters)
+    _check_applies(
+        f"--architecture {args.architecture}", given, inspect.signature(family).parameters
+    )
     return family(upscale=2 if args.upscale is None else args.upscale, **given)
 
 

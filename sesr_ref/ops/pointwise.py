@@ -92,6 +92,14 @@ def fake_quantize_vjp(
 ) -> tuple[Array, Array]:
     """Gradients of `fake_quantize` with respect to `x`, straight through, and `log_scale`.
 
+    Returns
+    -------
+    dx : array
+        Shaped as `x`; 0 for values beyond the grid's ends.
+    dlog_scale : (1,) array
+
+    Notes
+    -----
     Esser et al. (ICLR 2020), equation 3, for the scale's logarithm.
     """
     check_same_dtype(dy, x.shape, x)

@@ -232,9 +232,7 @@ PLANES = {1: luma_of, 3: rgb_of}
 """Number of a network's channels: what it sees of an image, as floats."""
 
 
-def _cache_key(
-    paths: Sequence[Path], folder: Path, upscale: int, low: str, channels: int
-) -> str:
+def _cache_key(paths: Sequence[Path], folder: Path, upscale: int, low: str, channels: int) -> str:
     stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
     # 8-bit luma has the key that it had before there were others
     kind = [low] * (low != "8bit") + ["rgb"] * (channels == 3)

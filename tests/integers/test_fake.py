@@ -70,7 +70,8 @@ def test_fake_quantised_tensors_are_the_integers_but_for_ties(
     ints = forward_int(net, quantize(net, params, q), q, codes)
     last = q.tensors[net.output].to_integers(made[rounding.output])
     off = np.abs(last - ints[net.output].astype(int))
-    assert off.max() <= 2 and (off > 0).mean() < 0.1
+    assert off.max() <= 2
+    assert (off > 0).mean() < 0.1
 
 
 def test_every_tensor_is_rounded_once_to_its_own_grid() -> None:
@@ -106,7 +107,8 @@ def test_training_through_the_rounding_gives_the_expanded_gradients(rng: Rng) ->
     loss, dparams = sr.loss_and_grads(net, params, x, target, quantization=q)
     plain, dplain = sr.loss_and_grads(net, params, x, target)
     assert dparams.keys() == params.keys()
-    assert loss != plain and loss == pytest.approx(plain, rel=0.05)
+    assert loss != plain
+    assert loss == pytest.approx(plain, rel=0.05)
     small = sr.collapsed(net), sr.collapse_params(net, params)
     rounding, rounded = faked(*small, q)
     tensors = sr.forward(rounding, rounded, x)
@@ -142,7 +144,8 @@ def test_kernels_train_the_same_rounded_network(
     given = rounding, {**params, **scales}, x, target
     small, values = sr.collapsed(rounding), sr.collapse_params(*given[:2])
     gradients = sr.fast().gradients
-    assert gradients is not None and gradients(small, values, x, target, loss_named("l1").terms) is not None
+    assert gradients is not None
+    assert gradients(small, values, x, target, loss_named("l1").terms) is not None
     loss, dparams = sr.loss_and_grads(*given, ops=sr.fast(), quantization=WeightRounding())
     expected, dexpected = sr.loss_and_grads(*given, quantization=WeightRounding())
     assert loss == pytest.approx(expected, rel=1e-3)  # a sum's last bit may decide an integer

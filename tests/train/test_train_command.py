@@ -396,7 +396,10 @@ def test_a_description_is_trained_on_rgb_and_scored_by_the_luma_of_its_result(
         (["--network", "etds-s-x2", "--features", "9"], "--features does not apply to --network"),
         (["--network", "xlsr-x2", "--activation", "relu"], "--activation does not apply to"),
         (["--network", "xlsr-x2", "--upscale", "4"], "--upscale for xlsr-x2 must be 2, got 4"),
-        (["--architecture", "fsrcnn", "--block", "ecb"], "--block does not apply to --architecture"),
+        (
+            ["--architecture", "fsrcnn", "--block", "ecb"],
+            "--block does not apply to --architecture",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_is_refused_before_any_work(
