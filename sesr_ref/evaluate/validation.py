@@ -75,8 +75,7 @@ def validation_of(folder: Path, upscale: int) -> Callable[[Model], float]:
 
     def score(model: Model) -> float:
         enlarge = model_method(model)
-        return fmean(
-            psnr(high, enlarge(low, PROTOCOLS[VALIDATION]), upscale) for low, high in pairs
-        )
+        protocol = PROTOCOLS[VALIDATION]
+        return fmean(psnr(high, enlarge(low, protocol), upscale) for low, high in pairs)
 
     return score
