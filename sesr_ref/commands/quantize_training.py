@@ -30,7 +30,7 @@ def add_training_options(group: Any) -> None:
     group.add_argument("--qat", action="store_true", help="train on the grids; needs --data")
     group.add_argument("--data", type=Path, help="folder of training images")
     group.add_argument(
-        "--run", type=Path, metavar="DIR", help="folder of the training (default: OUT.qat)"
+        "--training", type=Path, metavar="DIR", help="folder of the training (default: OUT.qat)"
     )
     group.add_argument("--resume", action="store_true", help="go on from its checkpoint")
     group.add_argument(
@@ -79,7 +79,7 @@ def trained(
     """
     check(args.data is not None, "--data", "given with --qat", None)
     recipe = _recipe(args)
-    out = args.run or args.out.with_suffix(".qat")
+    out = args.training or args.out.with_suffix(".qat")
     check_folder(out, args.resume)
     pairs = pairs_of(args.data, net, recipe.crop, recipe.low, args.cache, out)
     if args.teacher:
@@ -104,4 +104,9 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
 def _score(folder: Path, net: Network, ops: Ops) -> Any:
     score = validation_of(folder, net.upscale)
-    return lambda quantized: score(IntegerModel(*quantized, "tflite", ops))
+
+    def of_integers(quantized: Quantized) -> float:
+        net, iparams, q = quantized
+        return score(IntegerModel(net, iparams, q, ops=ops))
+
+    return of_integers

@@ -154,7 +154,7 @@ def _rounded_tensors(net: nw.Network, q: Quantization) -> list[str]:
 
 
 def without_grids(
-    net: nw.Network, params: Params, rounding: WeightRounding
+    net: nw.Network, params: Params, rounding: WeightRounding, start: Quantization
 ) -> tuple[nw.Network, IntegerParams, Quantization]:
     """Undo `with_grids` after training: the network in integers, on the grids that it learned.
 
@@ -164,6 +164,8 @@ def without_grids(
         A network with `FakeQuantize` layers, and its parameters; linear blocks are collapsed.
     rounding : WeightRounding
         How its weights were rounded in training.
+    start : Quantization
+        What `with_grids` was given: grids that were not learned are taken from there.
 
     Returns
     -------
@@ -181,15 +183,20 @@ def without_grids(
     """
     small = collapsed(net)
     exact = collapse_params(net, {k: v.astype(np.float64) for k, v in params.items()})
-    grids = {
-        layer.inputs[0]: Grid(
-            float(np.exp(params[f"{layer.name}.log_scale"][0])), layer.zero_point, layer.bits
-        )
-        for layer in small.layers
-        if isinstance(layer, nw.FakeQuantize)
-    }
+    grids = {"input": start.tensors["input"]}
+    for layer in small.layers:
+        if isinstance(layer, nw.FakeQuantize):
+            (name,) = layer.inputs
+            grids[name] = _learned(params[f"{layer.name}.log_scale"], start.tensors[name])
     plain, real = bare(small, exact)
-    return _quantized(plain, real, {"input": CODES, **grids}, rounding)
+    return _quantized(plain, real, grids, rounding)
+
+
+def _learned(log_scale: Array, start: Grid) -> Grid:
+    """The grid with a learned scale; exactly the old one if it has not moved."""
+    if np.array_equal(np.log(start.scales).reshape(1), log_scale):
+        return start
+    return replace(start, scale=float(np.exp(log_scale[0])))
 
 
 def _quantized(

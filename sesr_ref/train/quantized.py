@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,8 +40,12 @@ class Taught(Pairs):
         return cls(pairs.upscale, pairs.low, pairs.high, (net, params), ops)
 
     def summary(self) -> dict[str, int | str]:
-        """That of the pairs, and the teacher's name."""
-        return super().summary() | {"teacher": self.teacher[0].name}
+        """That of the pairs, and who the teacher is."""
+        net, params = self.teacher
+        digest = hashlib.sha256(net.to_json().encode())
+        for name in net.param_shapes():
+            digest.update(np.ascontiguousarray(params[name]).data)
+        return super().summary() | {"teacher": f"{net.name} {digest.hexdigest()}"}
 
     def batch(self, rng: np.random.Generator, count: int, crop: int) -> tuple[Array, Array]:
         """Random crops, and the teacher's enlargement of them."""
@@ -108,7 +113,7 @@ def train_quantized(
 
     def validate(trained: Network, values: Params) -> float:
         assert score is not None
-        return score(without_grids(trained, values, behind))
+        return score(without_grids(trained, values, behind, q))
 
     extra: dict[str, Any] = {} if score is None else {"validate": validate}
     start = {**params, **scales}
@@ -116,7 +121,7 @@ def train_quantized(
         rounding, pairs, out, recipe, start=start, ops=ops, resume=resume, report=report, **extra
     )
     own = {name: trained[name] for name in net.param_shapes()}
-    return without_grids(rounding, trained, behind), own
+    return without_grids(rounding, trained, behind, q), own
 
 
 def _factors(net: Network, recipe: Recipe) -> tuple[tuple[str, float], ...]:
