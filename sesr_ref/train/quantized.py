@@ -21,7 +21,7 @@ from sesr_ref.train.data import Pairs
 from sesr_ref.train.loop import Progress, train
 from sesr_ref.train.optimiser import Recipe
 
-RATE_OF_SCALES = 3.0
+RATE_OF_SCALES = 0.3
 """Learning rate of the scales' logarithms, as a multiple of the weights'."""
 
 Quantized = tuple[Network, IntegerParams, Quantization]

@@ -149,7 +149,7 @@ def test_folders_that_are_needed_are_asked_for(
 def cut(data: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     """A run that is interrupted ahead of its second step's end."""
     with monkeypatch.context() as patch:
-        patch.setattr(command, "_reporter", lambda update: stopping)
+        patch.setattr(command, "reporter", lambda update: stopping)
         assert trained(data, out, *options) == 130
 
 
@@ -235,7 +235,7 @@ def test_a_run_that_is_killed_is_on_record_up_to_a_minute_before(
     def show(now: Progress) -> None:
         seen.append(json.loads((out / "run.json").read_text()))
 
-    monkeypatch.setattr(command, "_reporter", lambda update: show)
+    monkeypatch.setattr(command, "reporter", lambda update: show)
     monkeypatch.setattr(run_record, "EVERY_SECONDS", 0.0)
     assert trained(data, out, "--checkpoint-every", "1") == 0
     assert [facts["runs"][0]["steps"] for facts in seen] == [1, 2, 3]  # type: ignore[index]
