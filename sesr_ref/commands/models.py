@@ -112,9 +112,13 @@ def load_model(
                 "choose a file with -n"
             )
     net, params = load_any(smallest(name) if small else name)
-    fits = upscale in (None, net.upscale)
-    check(fits, f"--upscale for {name}", f"{net.upscale}", upscale)
+    check_upscale(name, net, upscale)
     return net, params
+
+
+def check_upscale(name: str, net: Network, upscale: int | None) -> None:
+    """Raise ValueError unless a network has the enlargement that was asked for, if any."""
+    check(upscale in (None, net.upscale), f"--upscale for {name}", f"{net.upscale}", upscale)
 
 
 def network_named(name: str) -> Network:
@@ -139,6 +143,11 @@ def network_named(name: str) -> Network:
     if name not in shipped() and is_architecture(name):
         return architecture(name)
     if name.endswith(".json") and Path(name).is_file():
-        with naming(name):  # for text that is not UTF-8, too
-            return Network.from_json(Path(name).read_text("utf-8"))
+        return described(Path(name))
     return load_any(name)[0]
+
+
+def described(path: Path) -> Network:
+    """Read a network description (.json); ValueError, naming the file, if it is none."""
+    with naming(path):  # for text that is not UTF-8, too
+        return Network.from_json(path.read_text("utf-8"))
