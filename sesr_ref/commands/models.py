@@ -67,7 +67,7 @@ def foreign(args: argparse.Namespace) -> Foreign:
     named = args.architecture
     if named is None:
         return Foreign(args.output)
-    found = described(named) if named.endswith(".json") else architecture(named)
+    found = described(Path(named)) if named.endswith(".json") else architecture(named)
     return Foreign(args.output, found)
 
 
@@ -159,9 +159,13 @@ def load_model(
                 "choose a file with -n"
             )
     net, params = load_any(smallest(name) if small else name, **other._asdict())
-    fits = upscale in (None, net.upscale)
-    check(fits, f"--upscale for {name}", f"{net.upscale}", upscale)
+    check_upscale(name, net, upscale)
     return net, params
+
+
+def check_upscale(name: str, net: Network, upscale: int | None) -> None:
+    """Raise ValueError unless a network has the enlargement that was asked for, if any."""
+    check(upscale in (None, net.upscale), f"--upscale for {name}", f"{net.upscale}", upscale)
 
 
 def network_named(name: str, other: Foreign = PLAIN) -> Network:
@@ -188,12 +192,12 @@ def network_named(name: str, other: Foreign = PLAIN) -> Network:
     if name not in shipped() and is_architecture(name):
         return architecture(name)
     if name.endswith(".json") and Path(name).is_file():
-        return described(name)
+        return described(Path(name))
     return load_any(name, **other._asdict())[0]
 
 
-def described(name: str) -> Network:
-    """Read the file of a description; errors name it."""
-    check_regular(Path(name))
-    with naming(name):  # for text that is not UTF-8, too
-        return Network.from_json(Path(name).read_text("utf-8"))
+def described(path: Path) -> Network:
+    """Read a network description (.json); ValueError, naming the file, if it is none."""
+    check_regular(path)
+    with naming(path):  # for text that is not UTF-8, too
+        return Network.from_json(path.read_text("utf-8"))

@@ -10,6 +10,7 @@ import numpy as np
 from sesr_ref import network as nw
 from sesr_ref.exchange.onnx.bicubic import write_bicubic
 from sesr_ref.exchange.onnx.gelu import write_gelu
+from sesr_ref.exchange.onnx.grids import write_grid
 from sesr_ref.exchange.onnx.writer import Graph
 from sesr_ref.ops.arrays import Params
 
@@ -168,6 +169,7 @@ RULES: nw.Rules[Rule] = nw.Rules(
         nw.GELU: lambda graph, layer, inputs, p, c: write_gelu(
             graph, layer.name, inputs[0], layer.approximate
         ),
+        nw.FakeQuantize: lambda graph, layer, inputs, p, c: write_grid(graph, layer, inputs, p),
         nw.Gain: _gain,
         nw.BatchNorm: _norm,
         nw.Multiply: lambda graph, layer, inputs, p, c: graph.node("Mul", inputs, layer.name),

@@ -92,6 +92,10 @@ RULES: nw.Rules[Rule] = nw.Rules(
         nw.ConvTranspose: Rule(_module, _conv_transpose),
         nw.Stencil: Rule(_module, _stencil),
         nw.PReLU: Rule(_module, lambda layer, channels: f"nn.PReLU({channels})"),
+        nw.FakeQuantize: Rule(
+            _module,
+            lambda layer, channels: f"FakeQuantize({layer.zero_point}, {layer.low}, {layer.high})",
+        ),
         nw.Gain: Rule(_module, lambda layer, channels: f"Gain({channels})"),
         nw.BatchNorm: Rule(
             _module, lambda layer, channels: f"nn.BatchNorm2d({channels}, eps={layer.eps!r})"
