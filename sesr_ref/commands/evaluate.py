@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sesr_ref.commands.console import print_json, print_table, progress
 from sesr_ref.commands.integers import add_arithmetic_option, load_runnable
-from sesr_ref.commands.models import add_engine_option, add_model_option
+from sesr_ref.commands.models import add_engine_option, add_model_option, foreign
 from sesr_ref.evaluate import (
     PROTOCOLS,
     FolderScores,
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         if upscale < 1:
             raise ValueError(f"-s must be at least 1, got {upscale}")
     else:
-        model = load_runnable(args.model, args.upscale, args.engine, args.arithmetic)
+        model = load_runnable(args.model, args.upscale, args.engine, args.arithmetic, foreign(args))
         upscale, on_colours, engine = model.net.upscale, model.net.channels > 1, model.ops.name
         methods[model.label] = model_method(model, args.tile)
     methods = {BASELINE: bicubic(upscale), **methods}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sesr_ref.commands.models import check_upscale, engine_named, load_model
+from sesr_ref.commands.models import PLAIN, Foreign, check_upscale, engine_named, load_model
 from sesr_ref.evaluate import IntegerModel, Model, RealModel
 from sesr_ref.exchange.tflite import from_tflite
 from sesr_ref.integers import ARITHMETICS, Quantization, load_quantized
@@ -29,7 +29,11 @@ def add_arithmetic_option(parser: argparse.ArgumentParser) -> None:
 
 
 def load_runnable(
-    name: str | None, upscale: int | None, engine: str, arithmetic: str | None = None
+    name: str | None,
+    upscale: int | None,
+    engine: str,
+    arithmetic: str | None = None,
+    other: Foreign = PLAIN,
 ) -> Model:
     """Load the model that ``-n``, ``-s``, ``--engine`` and ``--arithmetic`` select, ready to run.
 
@@ -44,6 +48,8 @@ def load_runnable(
         As for `engine_named`.
     arithmetic : str, optional
         A key of `ARITHMETICS`, for a model in integers only.
+    other : Foreign
+        How another program's file is read.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def load_runnable(
     """
     if name is None or not is_integer_model(name):
         check(arithmetic is None, "the model for --arithmetic", "one in integers", name)
-        net, params = load_model(name, upscale)
+        net, params = load_model(name, upscale, other=other)
         return RealModel.of(net, params, engine_named(engine))
     net, iparams, q = load_integers(name)
     check_upscale(name, net, upscale)
@@ -68,8 +74,12 @@ def is_integer_model(name: str) -> bool:
     path = Path(name)
     if path.suffix.lower() == ".tflite":
         return True
-    npz = name.endswith(INT8) or (path.suffix.lower() == ".npz" and path.is_file())
-    return npz and holds_integers(name)
+    if not name.endswith(INT8) and not (path.suffix.lower() == ".npz" and path.is_file()):
+        return False
+    try:
+        return holds_integers(name)
+    except ValueError:  # no .npz inside: who reads other models says what it is
+        return False
 
 
 def load_integers(name: str) -> tuple[Network, IntegerParams, Quantization]:

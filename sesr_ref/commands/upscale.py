@@ -23,7 +23,7 @@ from typing import Any
 from sesr_ref.commands.console import notice, one_line, print_json, print_line, progress
 from sesr_ref.commands.integers import add_arithmetic_option, load_runnable
 from sesr_ref.commands.jobs import Job, plan
-from sesr_ref.commands.models import add_engine_option, add_model_option
+from sesr_ref.commands.models import add_engine_option, add_model_option, foreign
 from sesr_ref.evaluate import Model, enlarge_image
 from sesr_ref.files import check_free
 from sesr_ref.images import (
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     without = {format_of(job.target) for job in jobs} - HAVE_QUALITY
     if args.quality is not None and without:
         notice(f"--quality has no effect for {', '.join(sorted(without))}")
-    model = load_runnable(args.model, args.upscale, args.engine, args.arithmetic)
+    model = load_runnable(args.model, args.upscale, args.engine, args.arithmetic, foreign(args))
     work = Work(model, args, ignored)
     if ignored:
         names = listed([path.name for path in ignored], 5)
