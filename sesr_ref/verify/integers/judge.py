@@ -71,7 +71,9 @@ class PortVerdict:
         values = sum(layer.values for layer in self.layers)
         if self.agrees:
             names = " and ".join(self.arithmetics)
-            return f"equal: {values} values of {len(self.layers)} layers, as {names} compute them"
+            return (
+                f"equal: {values} values of {len(self.layers)} layers, in the arithmetic of {names}"
+            )
         wrong = self.first_wrong
         assert wrong is not None
         return (
