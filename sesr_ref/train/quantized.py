@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sesr_ref.collapse import collapsed
 from sesr_ref.engine import run
 from sesr_ref.integers.fake import SUFFIX, WeightRounding, with_grids, without_grids
 from sesr_ref.integers.grid import Quantization
@@ -121,7 +122,8 @@ def train_quantized(
         rounding, pairs, out, recipe, start=start, ops=ops, resume=resume, report=report, **extra
     )
     own = {name: trained[name] for name in net.param_shapes()}
-    return without_grids(rounding, trained, behind, q), own
+    _, iparams, learned = without_grids(rounding, trained, behind, q)
+    return (collapsed(net), iparams, learned), own
 
 
 def _factors(net: Network, recipe: Recipe) -> tuple[tuple[str, float], ...]:
