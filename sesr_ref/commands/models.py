@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from sesr_ref.architectures import architecture, is_architecture, sesr
 from sesr_ref.commands.console import notice
 from sesr_ref.engine import run
 from sesr_ref.exchange import load_any
+from sesr_ref.files import sha256_of
 from sesr_ref.limits import check, naming
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
@@ -115,6 +118,51 @@ def load_model(
     fits = upscale in (None, net.upscale)
     check(fits, f"--upscale for {name}", f"{net.upscale}", upscale)
     return net, params
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model and an engine, by name: workers load them for themselves, once.
+
+    `sha256` is that of the model's file; "" for a shipped one.
+    """
+
+    name: str | None
+    upscale: int | None
+    engine: str
+    sha256: str
+
+    def loaded(self) -> tuple[Network, Params, Ops]:
+        """Load both, unless this process has done so before.
+
+        Returns
+        -------
+        net, params, ops
+
+        Raises
+        ------
+        OSError, ValueError
+            As `load_model`, or if the file is not the one that was chosen.
+        """
+        ops = REFERENCE if self.engine == REFERENCE.name else fast()
+        return *_loaded(self.name, self.upscale, self.sha256), ops
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str | None, upscale: int | None, sha256: str) -> tuple[Network, Params]:
+    if name and sha256 and sha256_of(Path(name)) != sha256:
+        raise ValueError(f"{name} is not the file that it was when this command began")
+    return load_model(name, upscale)
+
+
+def chosen(args: argparse.Namespace) -> Choice:
+    """What ``--model``, ``--upscale`` and ``--engine`` choose, wherever a worker's folder is."""
+    name, sha256 = args.model, ""
+    if name is not None and name not in shipped() and Path(name).is_file():
+        name = str(Path(name).absolute())
+        sha256 = sha256_of(Path(name))
+    _loaded(name, args.upscale, sha256)  # a mistake in it is known before any kernel is compiled
+    return Choice(name, args.upscale, engine_named(args.engine).name, sha256)
 
 
 def network_named(name: str) -> Network:
