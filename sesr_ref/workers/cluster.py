@@ -93,16 +93,19 @@ class ClusterPool:
         error = future.exception()
         if isinstance(error, self.killed):
             return number, WorkerLost("given up: every worker that tried it was lost")
-        if isinstance(error, ImportError):
-            here = f"sesr-ref {version()}" if version() else "sesr-ref"
-            raise ImportError(f"a worker of {self.address} needs {here}, as here: {error}")
+        for missing in (error, error.__cause__):  # the scheduler looks at jobs, too
+            if isinstance(missing, ImportError):
+                here = f"sesr-ref {version()}" if version() else "sesr-ref"
+                raise ImportError(
+                    f"the scheduler and workers of {self.address} need {here}, as here: {missing}"
+                )
         raise error.with_traceback(future.traceback())
 
 
 def attempt_there(work: Work, job: Any, needed: str) -> Any:
     """Do a job in a worker; ImportError if it has another version of this package."""
     if needed != version():
-        raise ImportError(f"it has version {version() or 'unknown'}")
+        raise ImportError(f"one has version {version() or 'unknown'}")
     return attempt(work, job)
 
 
