@@ -37,8 +37,26 @@ from sesr_ref.train.warm_start import Fit, Misfit, fit, transfer
 __all__ = ["add_arguments", "run"]
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train; 0 also for a finished run that is resumed."""
+def run(args: argparse.Namespace, watch: Callable[[float], None] | None = None) -> int:
+    """Train; 0 also for a finished run that is resumed.
+
+    Parameters
+    ----------
+    args : Namespace
+        As parsed, and `words`, the words that they were parsed from.
+    watch : function, optional
+        Told which share of all steps is done.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    ValueError
+        If options are missing or do not go together; further, as `sesr_ref.train.train` does.
+    """
     if args.finish:
         return finish(args.finish)
     if args.resume not in {True, False}:
@@ -58,14 +76,14 @@ def run(args: argparse.Namespace) -> int:
     ops = engine_named(args.engine)
     note_other_engine(args.out, ops.name)
     with _threads(args.threads, ops):
-        _train(args, net, recipe, ops, start, other_length(before, recipe))
+        _train(args, net, recipe, ops, start, other_length(before, recipe), watch)
     print(f"{recipe.steps} steps done: {args.out / 'weights.npz'}")
     return 0
 
 
 def _train(
     args: argparse.Namespace, net: Network, recipe: Recipe, ops: Ops, start: Params | None,
-    length: dict[str, int],
+    length: dict[str, int], watch: Callable[[float], None] | None,
 ) -> None:  # fmt: skip
     validation, pairs = _validation(args.val, net, ops), _pairs(args)
     with (
@@ -77,6 +95,8 @@ def _train(
         def report(now: Progress) -> None:
             tick()
             show(now)
+            if watch is not None:
+                watch(now.step / now.steps)
 
         train(
             net, pairs, args.out, recipe, start=start, ops=ops, resume=args.resume, report=report,

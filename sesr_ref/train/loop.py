@@ -130,6 +130,15 @@ def train(
     return run.adam.averaged
 
 
+RUN_FILES = ("checkpoint.npz", "weights.npz", "best.npz", "log.jsonl")
+"""What a training writes."""
+
+
+def holds_run(out: Path) -> bool:
+    """Whether a folder holds anything of a training."""
+    return any((out / name).exists() for name in RUN_FILES)
+
+
 def check_folder(out: Path, resume: bool) -> None:
     """Refuse a folder in which a training would write over an earlier one.
 
@@ -149,8 +158,7 @@ def check_folder(out: Path, resume: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file, a folder is needed")
-    names = ("checkpoint.npz", "weights.npz", "best.npz", "log.jsonl")
-    held = [name for name in names if (out / name).exists()]
+    held = [name for name in RUN_FILES if (out / name).exists()]
     if held and not resume:
         raise FileExistsError(
             f"{out} holds a run already ({held[0]}): resume it (--resume) or name another folder"

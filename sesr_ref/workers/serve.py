@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, TextIO
 
 from sesr_ref.workers.pool import Show, Work, attempt
 
@@ -51,6 +52,7 @@ class Crashed:
 def serve(connection: Connection) -> None:
     """Receive the work, then its jobs; send messages about them."""
     _take_signals()
+    sys.stdout, sys.stderr = Lines(None), Lines(sys.stderr)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
         try:
@@ -62,6 +64,23 @@ def serve(connection: Connection) -> None:
             raise
         except Exception as error:  # a module is missing, or there is a fault in the program
             connection.send(Crashed(_sendable(error), traceback.format_exc()))
+
+
+class Lines(io.TextIOBase):
+    """A stream that passes on whole lines, and is no terminal: several workers share that."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream, self._begun = stream, ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        if lines and self._stream is not None:
+            self._stream.write("\n".join([*lines, ""]))
+            self._stream.flush()
+        return len(text)
 
 
 def _take_signals() -> None:

@@ -1,7 +1,8 @@
-"""A Dask cluster does what one process does, whatever becomes of its workers (extra ``cluster``)."""
+"""A Dask cluster (extra ``cluster``) does what one process does, whatever befalls its workers."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ import pytest
 import sesr_ref as sr
 import work_for_workers as work
 from sesr_ref.cli import main
+from sesr_ref.commands.train_work import Training
 from sesr_ref.workers import Cluster, WorkerLost, results
 from sesr_ref.workers import cluster as module
 
@@ -177,6 +179,39 @@ def test_workers_that_are_killed_lose_nothing(cluster: Scheduler, here: Path) ->
     killer.join()
     assert len(set(killed)) == 2
     assert contents(here / "one") == contents(here / "many")
+
+
+def test_a_training_resumes_on_another_worker_to_the_same_bits(
+    cluster: Scheduler, here: Path
+) -> None:
+    options = "--blocks 1 --features 3 --expand 4 --batch 2 --crop 8 --checkpoint-every 10"
+
+    def words(place: str, name: str, steps: int) -> tuple[str, ...]:
+        rest = f"--steps {steps} --engine reference --data {here}/in --out {here}/{place}/{name}"
+        return tuple(f"{options} {rest}".split())
+
+    trainings = {"a": 400, "b": 300}
+    for name, steps in trainings.items():
+        assert main(["train", *words("one", name, steps)]) == 0
+    jobs = [words("many", name, steps) for name, steps in trainings.items()]
+    checkpoint = here / "many/a/checkpoint.npz"
+
+    def kill() -> None:
+        while not checkpoint.exists():
+            time.sleep(0.01)
+        for process in cluster.processes():
+            os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    for _, result in results(Training(), jobs, Cluster(cluster.address)):
+        assert result is None
+    killer.join()
+    for name in ("a", "b"):
+        one, many = (here / place / name / "checkpoint.npz" for place in ("one", "many"))
+        assert one.read_bytes() == many.read_bytes()
+    parts = json.loads((here / "many/a/run.json").read_text())["runs"]
+    assert len(parts) == 2
 
 
 def test_a_job_that_ends_its_workers_is_given_up(cluster: Scheduler, tmp_path: Path) -> None:
