@@ -102,7 +102,8 @@ def _end(ranks: Mpi, error: BaseException, say: Callable[[str], None]) -> None:
     if isinstance(error, KeyboardInterrupt):
         code, text = 130, "sesr-ref: interrupted"
     elif isinstance(error, SystemExit):
-        code, text = error.code if isinstance(error.code, int) else 1, ""
+        # when rank 0 ends with an error, mpiexec ends the others by SIGTERM: its code is to count
+        code, text = (_number(str(error.code)) if ranks.rank == 0 else 2), ""
     else:
         code, text = 2, f"sesr-ref train: {where}{one_line(error)}"
     if text:

@@ -56,7 +56,7 @@ class Ranks(Protocol):
         """Wait, perhaps long, until all ranks do."""
 
     def threads(self) -> int | None:
-        """How many threads this rank has on its machine, which it may share; None: all there are."""
+        """Its share of the threads of its machine; None if it has all."""
 
 
 class Alone:
