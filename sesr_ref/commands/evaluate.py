@@ -13,11 +13,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sesr_ref.commands.choice import Choice, chosen
 from sesr_ref.commands.console import print_json, print_table
-from sesr_ref.commands.models import Choice, add_engine_option, add_model_option, chosen
+from sesr_ref.commands.integers import add_arithmetic_option
+from sesr_ref.commands.models import add_engine_option, add_model_option
 from sesr_ref.commands.workers import add_workers_options, explained, place_for, shared_progress
-from sesr_ref.evaluate import PROTOCOLS, FolderScores, Method, bicubic, find_high
-from sesr_ref.evaluate import network as by_network
+from sesr_ref.evaluate import (
+    PROTOCOLS,
+    FolderScores,
+    Method,
+    bicubic,
+    find_high,
+    model_method,
+)
 from sesr_ref.evaluate.scores import Pair, Score, pairs_in, score_image
 from sesr_ref.images import DEFAULT_MAX_PIXELS
 from sesr_ref.ops.table import REFERENCE
@@ -42,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"largest image, width x height (default {DEFAULT_MAX_PIXELS})",
     )  # fmt: skip
     add_engine_option(parser)
+    add_arithmetic_option(parser)
     add_workers_options(parser, "the processors, once that is worth their start")
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
@@ -52,15 +61,15 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise ValueError(f"{option} must be at least 1, got {value}")
     find_high(args.data)  # before anything that takes time
+    choice, on_colours, engine = None, False, REFERENCE.name
     if args.model == BASELINE:
         upscale = 2 if args.upscale is None else args.upscale
         if upscale < 1:
             raise ValueError(f"-s must be at least 1, got {upscale}")
-        choice, on_colours, engine = None, False, REFERENCE.name
     else:
         choice = chosen(args)
-        net, _, ops = choice.loaded()
-        upscale, on_colours, engine = net.upscale, net.channels > 1, ops.name
+        model = choice.loaded()
+        upscale, on_colours, engine = model.net.upscale, model.net.channels > 1, model.ops.name
     work = ScoreImage(choice, upscale, args.tile, args.protocol, args.max_pixels)
     scores = _scores(work, args)
     if args.json:
@@ -85,8 +94,8 @@ class ScoreImage:
         show(0)
         methods: dict[str, Method] = {BASELINE: bicubic(self.upscale)}
         if self.choice is not None:
-            net, params, ops = self.choice.loaded()
-            methods[net.name] = by_network(net, params, ops, self.tile)
+            model = self.choice.loaded()
+            methods[model.label] = model_method(model, self.tile)
         protocol = PROTOCOLS[self.protocol]
         return score_image(pair, methods, self.upscale, protocol, self.max_pixels)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from sesr_ref.architectures import architecture, is_architecture, sesr
 from sesr_ref.commands.console import notice
 from sesr_ref.engine import run
 from sesr_ref.exchange import load_any
-from sesr_ref.files import sha256_of
+from sesr_ref.files import check_regular
 from sesr_ref.limits import check, naming
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
@@ -32,6 +31,49 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-s", "--upscale", type=int, metavar="N", help="enlargement, 2 or 4 (default: the model's)"
     )
+    add_foreign_options(parser)
+
+
+class Foreign(NamedTuple):
+    """What a file of another program does not state itself."""
+
+    output: str | None = None
+    architecture: Network | None = None
+
+
+PLAIN = Foreign()
+
+
+def add_model_argument(parser: argparse.ArgumentParser, text: str, **options: Any) -> None:
+    """``MODEL``, and the options for files of other programs."""
+    parser.add_argument("model", metavar="MODEL", help=text, **options)
+    add_foreign_options(parser)
+
+
+def add_foreign_options(parser: argparse.ArgumentParser) -> None:
+    """``--output`` and ``--as``."""
+    group = parser.add_argument_group("models of other programs")
+    group.add_argument("--output", metavar="NAME", help="output of an ONNX model that is the image")
+    group.add_argument(
+        "--as",
+        metavar="NAME|JSON",
+        dest="architecture",
+        help="network of a state dict: a name such as fsrcnn-x2, or the .json of a description",
+    )
+
+
+def foreign(args: argparse.Namespace) -> Foreign:
+    """Read both options."""
+    named = args.architecture
+    if named is None:
+        return Foreign(args.output)
+    found = described(Path(named)) if named.endswith(".json") else architecture(named)
+    return Foreign(args.output, found)
+
+
+def model_of(args: argparse.Namespace) -> tuple[Network, Params]:
+    """The network that ``MODEL`` stands for, and its parameters."""
+    return load_any(args.model, **foreign(args)._asdict())
 
 
 def add_engine_option(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +125,7 @@ def _trouble_with(ops: Ops) -> str:
 
 
 def load_model(
-    name: str | None, upscale: int | None = None, small: bool = True
+    name: str | None, upscale: int | None = None, small: bool = True, other: Foreign = PLAIN
 ) -> tuple[Network, Params]:
     """Load the network that ``-n`` and ``-s`` select.
 
@@ -96,6 +138,8 @@ def load_model(
     small : bool
         Whether to load a shipped network collapsed, as its scores were measured, or with its linear
         blocks.
+    other : Foreign
+        What a file of another program does not state itself.
 
     Returns
     -------
@@ -114,64 +158,25 @@ def load_model(
                 f"no network for x{upscale or 2} is shipped (shipped: {', '.join(shipped())}); "
                 "choose a file with -n"
             )
-    net, params = load_any(smallest(name) if small else name)
-    fits = upscale in (None, net.upscale)
-    check(fits, f"--upscale for {name}", f"{net.upscale}", upscale)
+    net, params = load_any(smallest(name) if small else name, **other._asdict())
+    check_upscale(name, net, upscale)
     return net, params
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A model and an engine, by name: workers load them for themselves, once.
-
-    `sha256` is that of the model's file; "" for a shipped one.
-    """
-
-    name: str | None
-    upscale: int | None
-    engine: str
-    sha256: str
-
-    def loaded(self) -> tuple[Network, Params, Ops]:
-        """Load both, unless this process has done so before.
-
-        Returns
-        -------
-        net, params, ops
-
-        Raises
-        ------
-        OSError, ValueError
-            As `load_model`, or if the file is not the one that was chosen.
-        """
-        ops = REFERENCE if self.engine == REFERENCE.name else fast()
-        return *_loaded(self.name, self.upscale, self.sha256), ops
+def check_upscale(name: str, net: Network, upscale: int | None) -> None:
+    """Raise ValueError unless a network has the enlargement that was asked for, if any."""
+    check(upscale in (None, net.upscale), f"--upscale for {name}", f"{net.upscale}", upscale)
 
 
-@lru_cache(maxsize=4)
-def _loaded(name: str | None, upscale: int | None, sha256: str) -> tuple[Network, Params]:
-    if name and sha256 and sha256_of(Path(name)) != sha256:
-        raise ValueError(f"{name} is not the file that it was when this command began")
-    return load_model(name, upscale)
-
-
-def chosen(args: argparse.Namespace) -> Choice:
-    """What ``--model``, ``--upscale`` and ``--engine`` choose, wherever a worker's folder is."""
-    name, sha256 = args.model, ""
-    if name is not None and name not in shipped() and Path(name).is_file():
-        name = str(Path(name).absolute())
-        sha256 = sha256_of(Path(name))
-    _loaded(name, args.upscale, sha256)  # a mistake in it is known before any kernel is compiled
-    return Choice(name, args.upscale, engine_named(args.engine).name, sha256)
-
-
-def network_named(name: str) -> Network:
+def network_named(name: str, other: Foreign = PLAIN) -> Network:
     """Return the network of a shipped name, a file, or an architecture such as sesr-m11-x4.
 
     Parameters
     ----------
     name : str
         May also be the .json of a network description.
+    other : Foreign
+        What a file of another program does not state itself.
 
     Returns
     -------
@@ -187,6 +192,12 @@ def network_named(name: str) -> Network:
     if name not in shipped() and is_architecture(name):
         return architecture(name)
     if name.endswith(".json") and Path(name).is_file():
-        with naming(name):  # for text that is not UTF-8, too
-            return Network.from_json(Path(name).read_text("utf-8"))
-    return load_any(name)[0]
+        return described(Path(name))
+    return load_any(name, **other._asdict())[0]
+
+
+def described(path: Path) -> Network:
+    """Read a network description (.json); ValueError, naming the file, if it is none."""
+    check_regular(path)
+    with naming(path):  # for text that is not UTF-8, too
+        return Network.from_json(path.read_text("utf-8"))

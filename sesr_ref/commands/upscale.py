@@ -19,14 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sesr_ref.commands.choice import Choice, chosen
 from sesr_ref.commands.console import notice, one_line, print_json, print_line
+from sesr_ref.commands.integers import add_arithmetic_option
 from sesr_ref.commands.jobs import Job, plan
-from sesr_ref.commands.models import (
-    Choice,
-    add_engine_option,
-    add_model_option,
-    chosen,
-)
+from sesr_ref.commands.models import add_engine_option, add_model_option
 from sesr_ref.commands.workers import (
     Shares,
     add_workers_options,
@@ -34,7 +31,7 @@ from sesr_ref.commands.workers import (
     place_for,
     shared_progress,
 )
-from sesr_ref.evaluate import upscale_image
+from sesr_ref.evaluate import Model, enlarge_image
 from sesr_ref.files import check_free
 from sesr_ref.images import (
     DEFAULT_MAX_PIXELS,
@@ -47,8 +44,6 @@ from sesr_ref.images import (
     write_image,
 )
 from sesr_ref.limits import check, listed
-from sesr_ref.network import Network
-from sesr_ref.ops.table import Ops
 from sesr_ref.workers import Cluster, Place, Show, results
 
 HAVE_QUALITY = {"jpeg", "webp"}
@@ -84,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"largest input, width x height (default {DEFAULT_MAX_PIXELS})",
     )
     add_engine_option(parser)
+    add_arithmetic_option(parser)
     add_workers_options(parser, "the processors, once that is worth their start")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -102,9 +98,8 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(place, Cluster):
         jobs, out = [Job(*(path.absolute() for path in job)) for job in jobs], out.absolute()
     choice = chosen(args)
-    net, _, ops = choice.loaded()
     work = Enlarge(choice, args.tile, args.max_pixels, args.quality, args.overwrite, out)
-    report = Report(args, net, ops, one, place, ignored)
+    report = Report(args, choice.loaded(), one, place, ignored)
     if ignored:
         names = listed([path.name for path in ignored], 5)
         notice(f"skipped, since the format is not supported: {names}")
@@ -142,14 +137,14 @@ class Enlarge:
         """Enlarge an image; return what `--json` says of it."""
         start = time.perf_counter()
         show(0)
-        net, params, ops = self.choice.loaded()
+        model = self.choice.loaded()
         image = read_image(job.source, self.max_pixels)
         height, width, *channels = image.pixels.shape
-        enlarged = (height * net.upscale, width * net.upscale, *channels)
+        enlarged = (height * model.net.upscale, width * model.net.upscale, *channels)
         check_storable(job.target, enlarged)
         _make_folder(job.target.parent, self.out)
-        pixels = upscale_image(
-            image.pixels, net, params, ops, self.tile, lambda done: show(done / (height * width))
+        pixels = enlarge_image(
+            image.pixels, model, self.tile, lambda done: show(done / (height * width))
         )
         write_image(
             job.target,
@@ -174,8 +169,7 @@ class Report:
     """The results so far; if there are several images, a failure is one of them."""
 
     args: argparse.Namespace
-    net: Network
-    ops: Ops
+    model: Model
     one: bool
     place: Place
     ignored: list[Path]
@@ -225,9 +219,9 @@ class Report:
         if self.args.json:
             print_json(
                 {
-                    "model": self.net.name,
-                    "upscale": self.net.upscale,
-                    "engine": self.ops.name,
+                    "model": self.model.label,
+                    "upscale": self.model.net.upscale,
+                    "engine": self.model.ops.name,
                     "written": [self.written[job] for job in jobs if job in self.written],
                     "skipped": self.skipped,
                     "failed": [self.failed[job] for job in jobs if job in self.failed],
