@@ -30,6 +30,7 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     from sesr_kernels.machine.compiled import cache_folder
     from sesr_kernels.machine.threads import Threads
     from sesr_kernels.operations import operations
+    from sesr_kernels.training.parts import own_images
     from sesr_kernels.training.run import gradients
 
     count = Threads(threads)
@@ -39,5 +40,6 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
         "network": partial(network, threads=count, winograd=winograd),
         "margin": partial(margin, winograd=winograd),
         "adam": adam,
+        "own_images": own_images,
         "gradients": partial(gradients, threads=count, winograd=winograd),
     }

@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start-from", metavar="MODEL", help="transfer its fitting parameters (x2 to x4)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of NumPy and the kernels")
+    parser.add_argument(
+        "--mpi", action="store_true", help="train one network by all processes of mpiexec"
+    )
     add_engine_option(parser)
     _add_network_options(parser.add_argument_group("network"))
     _add_recipe_options(parser.add_argument_group("recipe"))

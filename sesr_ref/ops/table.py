@@ -22,7 +22,9 @@ class Ops:
     run.  `margin` says what makes its tiles exact: ``margin(net)`` -> (pixels that a tile needs
     beyond its own on each side, multiple of pixels at which it starts).
     `gradients` computes a training step: ``gradients(net, params, x, target, terms)`` ->
-    (loss, dict), or None; the loss is the sum that `losses.Terms` states.
+    (loss, dict), or None; the loss is the sum that `losses.Terms` states.  With the options
+    ``batch=`` and ``group=``, processes share a batch, of which each computes its own images:
+    ``own_images(batch, rank, size)`` -> (first, behind the last).
     `adam` updates as many weights as it can, with the same bits as `optimiser.Adam`, and returns
     how many.
     """
@@ -43,6 +45,7 @@ class Ops:
     network: Callable[..., Array | None] | None = None
     margin: Callable[..., tuple[int, int] | None] | None = None
     gradients: Callable[..., tuple[float, dict[str, Array]] | None] | None = None
+    own_images: Callable[[int, int, int], tuple[int, int]] | None = None
     adam: Callable[..., int] | None = None
     set_threads: Callable[[int], None] | None = None
     cache_folder: Callable[[], Path] | None = None

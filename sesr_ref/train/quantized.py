@@ -18,7 +18,7 @@ from sesr_ref.integers.parameters import IntegerParams
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.table import REFERENCE, Ops
-from sesr_ref.train.data import Pairs
+from sesr_ref.train.data import EVERYTHING, Pairs
 from sesr_ref.train.loop import Progress, train
 from sesr_ref.train.optimiser import Recipe
 
@@ -48,9 +48,11 @@ class Taught(Pairs):
             digest.update(np.ascontiguousarray(params[name]).data)
         return super().summary() | {"teacher": f"{net.name} {digest.hexdigest()}"}
 
-    def batch(self, rng: np.random.Generator, count: int, crop: int) -> tuple[Array, Array]:
+    def batch(
+        self, rng: np.random.Generator, count: int, crop: int, some: slice = EVERYTHING
+    ) -> tuple[Array, Array]:
         """Random crops, and the teacher's enlargement of them."""
-        x, _ = super().batch(rng, count, crop)
+        x, _ = super().batch(rng, count, crop, some)
         return x, run(*self.teacher, x, self.ops)
 
 

@@ -165,6 +165,26 @@ def test_a_stage_that_is_killed_ends_with_the_bits_of_one_that_is_not(
         assert a == b, name
 
 
+def test_processes_that_share_the_stages_train_them_to_the_same_bits(
+    images: Path, plan_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    other = '{ network = "sesr-m2-x2", stage = "long", recipe = "long", pixels = 2560, seed = 4, '
+    text = plan_file.read_text().removesuffix("]\n") + other + 'start = "" },\n]\n'
+    plan_file.write_text(text.replace("[networks]", '[networks]\nsesr-m2-x2 = "--blocks 2"'))
+    for jobs in ("1", "2"):
+        options = words(images, plan_file, "--no-ship", "--anew", "--jobs", jobs)
+        assert done(monkeypatch, *options, "--runs", str(plan_file.parent / jobs)) == 0
+    folders = sorted(path.name for path in (plan_file.parent / "1").glob("sesr-*"))
+    assert len(folders) == 4
+    for folder in folders:
+        one, two = (plan_file.parent / jobs / folder / "checkpoint.npz" for jobs in ("1", "2"))
+        assert one.read_bytes() == two.read_bytes()
+    begun = [line for line in capsys.readouterr().err.splitlines() if "Gpx" in line]
+    keys = [line.partition(":")[0] for line in begun]
+    assert keys[:4] == [f"{NAME}/long", f"{NAME}/l2", "sesr-m1-x4/x4", "sesr-m2-x2/long"]
+    assert keys[4:6] == [f"{NAME}/long", "sesr-m2-x2/long"]  # at once, the others wait
+
+
 def test_time_that_is_over_leaves_a_checkpoint_and_says_so(
     images: Path, plan_file: Path, tmp_path: Path
 ) -> None:
