@@ -62,3 +62,12 @@ def test_other_uses_of_integers_are_rejected(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         sr.from_onnx(file(tmp_path, second, reader))
+
+
+def test_sixteen_bits_need_a_new_opset(tmp_path: Path) -> None:
+    net = nw.Network("n", 1, 1, (nw.FakeQuantize("grid", 0, 16, inputs=("input",)),))
+    params = {"grid.log_scale": np.array([-3.0], np.float32)}
+    with pytest.raises(ValueError, match="grid: the opset for 16 bits must be 21 or newer, got 13"):
+        sr.to_onnx(tmp_path / "m.onnx", net, params, opset=13)
+    sr.to_onnx(tmp_path / "m.onnx", net, params, opset=21)
+    assert sr.from_onnx(tmp_path / "m.onnx")[0].layers == net.layers

@@ -11,11 +11,15 @@ from sesr_ref import network as nw
 from sesr_ref.exchange.onnx.bicubic import write_bicubic
 from sesr_ref.exchange.onnx.gelu import write_gelu
 from sesr_ref.exchange.onnx.writer import Graph
+from sesr_ref.limits import check
 from sesr_ref.ops.arrays import Params
 
 Names = tuple[str, ...]
 Rule = Callable[[Graph, Any, Names, Params, int], object]
 """``rule(graph, layer, inputs, its parameters, channels of its first input)``."""
+
+INT16_OPSET = 21
+"""The first one whose QuantizeLinear makes 16 bits."""
 
 
 def _conv(graph: Graph, layer: nw.Conv, inputs: Names, p: Params, channels: int) -> None:
@@ -93,6 +97,8 @@ def _gain(graph: Graph, layer: nw.Gain, inputs: Names, p: Params, channels: int)
 def _fake_quantize(
     graph: Graph, layer: nw.FakeQuantize, inputs: Names, p: Params, channels: int
 ) -> None:
+    fits = layer.bits == 8 or graph.opset >= INT16_OPSET
+    check(fits, f"{layer.name}: the opset for 16 bits", f"{INT16_OPSET} or newer", graph.opset)
     dtype = np.int8 if layer.bits == 8 else np.int16
     grid = (
         graph.number(f"{layer.name}.scale", np.exp(p["log_scale"][0])),
