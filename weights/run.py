@@ -101,9 +101,13 @@ def judge(stage: Stage, book: Book, args: argparse.Namespace) -> None:
     known = {"pixels": sum(record["pixels"] for record in chain), "stages": chain}
     with held(book.runs / ".ship.lock", wait=True):  # one writes the manifest at a time
         judged = take(
-            book.folder(stage), stage.network, args.eval, args.val, engine_named(args.engine),
+            book.folder(stage),
+            stage.network,
+            args.eval,
+            args.val,
+            engine_named(args.engine),
             known=known,
-        )  # fmt: skip
+        )
         if judged.entry:
             remove_stale_state(stage.network)
     write_json(book.folder(stage) / VERDICT, _verdict(judged))
@@ -112,8 +116,10 @@ def judge(stage: Stage, book: Book, args: argparse.Namespace) -> None:
 
 def _verdict(judged: Judged) -> dict[str, object]:
     return {
-        "psnr_db": judged.psnr_db, "before_db": judged.before_db, "shipped": bool(judged.entry),
-    }  # fmt: skip
+        "psnr_db": judged.psnr_db,
+        "before_db": judged.before_db,
+        "shipped": bool(judged.entry),
+    }
 
 
 def _told(judged: Judged) -> str:
@@ -243,9 +249,10 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     texts = {
-        "data": "folder of training images", "val": "folder of validation images: Kodak24",
+        "data": "folder of training images",
+        "val": "folder of validation images: Kodak24",
         "eval": "folder of test sets",
-    }  # fmt: skip
+    }
     for key, text in texts.items():
         default = os.environ.get(FOLDERS[key])
         parser.add_argument(f"--{key}", type=Path, default=default and Path(default), help=text)

@@ -228,9 +228,15 @@ def ship(args: argparse.Namespace) -> int:
     if args.state and args.weights != "weights.npz":
         raise ValueError(f"--state is of a run's end, not of {args.weights}")
     judged = take(
-        args.run, args.name, args.data, args.val, engine_named(args.engine),
-        weights=args.weights, protocol=args.protocol, force=args.force,
-    )  # fmt: skip
+        args.run,
+        args.name,
+        args.data,
+        args.val,
+        engine_named(args.engine),
+        weights=args.weights,
+        protocol=args.protocol,
+        force=args.force,
+    )
     if judged.entry is None:
         print(
             f"{args.name}: {judged.psnr_db:.3f} dB on {args.val.name}, the shipped weights have "

@@ -49,9 +49,12 @@ def quantized(args: argparse.Namespace, name: str, ops: Ops) -> tuple[Quantized,
         return (sr.collapsed(net), sr.quantize(net, params, q), q), recipe
     trained = _trained(args, net, params, q, ops)
     return trained, recipe | {
-        "steps": args.steps, "batch": RECIPE.batch, "crop": RECIPE.crop, "lr": RECIPE.lr,
+        "steps": args.steps,
+        "batch": RECIPE.batch,
+        "crop": RECIPE.crop,
+        "lr": RECIPE.lr,
         "targets": "originals" if args.originals else "the network's own results",
-    }  # fmt: skip
+    }
 
 
 def _trained(
@@ -63,9 +66,16 @@ def _trained(
     taught = pairs if args.originals else Taught.by(pairs, net, params, ops)
     with progress(args.steps, f"training {net.name}") as update:
         return train_quantized(
-            net, params, q, taught, out, recipe, ops=ops, resume=out.exists(),
+            net,
+            params,
+            q,
+            taught,
+            out,
+            recipe,
+            ops=ops,
+            resume=out.exists(),
             report=reporter(update),
-        )[0]  # fmt: skip
+        )[0]
 
 
 def scores_of(args: argparse.Namespace, name: str, made: Quantized, ops: Ops) -> dict[str, Any]:

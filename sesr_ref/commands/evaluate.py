@@ -46,9 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-t", "--tile", type=int, metavar="PIXELS", help="input pixels a side to work on at once"
     )
     parser.add_argument(
-        "--max-pixels", type=int, default=DEFAULT_MAX_PIXELS, metavar="N",
+        "--max-pixels",
+        type=int,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="N",
         help=f"largest image, width x height (default {DEFAULT_MAX_PIXELS})",
-    )  # fmt: skip
+    )
     add_engine_option(parser)
     add_arithmetic_option(parser)
     add_workers_options(parser, "the processors, once that is worth their start")
@@ -123,19 +126,21 @@ def _scores(work: ScoreImage, args: argparse.Namespace) -> FolderScores:
 
 
 def _print_json(data: Path, engine: str, scores: FolderScores) -> None:
-    print_json({
-        "data": str(data),
-        "upscale": scores.upscale,
-        "border": scores.border,
-        "protocol": asdict(scores.protocol) | {"colours": scores.protocol.colours},
-        "low_resolution": scores.low_from,
-        "engine": engine,
-        "mean": {method: asdict(score) for method, score in scores.mean().items()},
-        "images": {
-            name: {method: asdict(score) for method, score in image.items()}
-            for name, image in scores.images.items()
-        },
-    })  # fmt: skip
+    print_json(
+        {
+            "data": str(data),
+            "upscale": scores.upscale,
+            "border": scores.border,
+            "protocol": asdict(scores.protocol) | {"colours": scores.protocol.colours},
+            "low_resolution": scores.low_from,
+            "engine": engine,
+            "mean": {method: asdict(score) for method, score in scores.mean().items()},
+            "images": {
+                name: {method: asdict(score) for method, score in image.items()}
+                for name, image in scores.images.items()
+            },
+        }
+    )
 
 
 def _print_table(data: Path, scores: FolderScores, on_colours: bool) -> None:

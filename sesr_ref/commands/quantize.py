@@ -43,9 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_grid_options(parser.add_argument_group("grids"))
     add_training_options(parser.add_argument_group("training on the grids"))
     parser.add_argument(
-        "--score", type=Path, action="append", default=[], metavar="DIR",
+        "--score",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
         help="folder to score the network on before and after; may be repeated",
-    )  # fmt: skip
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     add_engine_option(parser)
     parser.add_argument("--json", action="store_true", help="print grids and scores as JSON")
@@ -53,24 +57,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_grid_options(group: Any) -> None:
     group.add_argument(
-        "--calibrate", type=Path, required=True, metavar="DIR",
+        "--calibrate",
+        type=Path,
+        required=True,
+        metavar="DIR",
         help="folder of images such as will be enlarged; black and white fields are added",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--images", type=int, default=24, metavar="N", help="images to use at most (default 24)"
     )
     group.add_argument(
-        "--as-they-are", action="store_true",
+        "--as-they-are",
+        action="store_true",
         help="the images are what will be enlarged (default: they are reduced first)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--method", choices=list(METHODS), default="mse",
+        "--method",
+        choices=list(METHODS),
+        default="mse",
         help="how ranges are found (default mse: least squared error)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--io", choices=IO, default="codes",
+        "--io",
+        choices=IO,
+        default="codes",
         help="input and output are 8-bit pictures (default), or on grids of their own",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--bits", type=int, choices=(8, 16), default=8, help="of activations (default 8)"
     )
@@ -81,13 +93,17 @@ def _add_grid_options(group: Any) -> None:
         "--weight-bits", type=int, choices=(4, 8), default=8, help="of weights (default 8)"
     )
     group.add_argument(
-        "--power-of-two", action="store_true",
+        "--power-of-two",
+        action="store_true",
         help="scales are powers of two, zero points 0: for arithmetic by shifts",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--fused", nargs="+", choices=list(FUSED), default=[],
+        "--fused",
+        nargs="+",
+        choices=list(FUSED),
+        default=[],
         help="layers that read a convolution's sums before they are rounded",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,9 +138,17 @@ def _grids(args: argparse.Namespace, net: Network, params: Params, ops: Ops) -> 
     bits = dict.fromkeys(names, args.bits) | dict.fromkeys(args.wide, 16)
     with progress(1, "calibrating"):
         return calibrate(
-            net, params, images, args.method, args.io, bits, args.weight_bits,
-            args.power_of_two, ops, args.fused,
-        )  # fmt: skip
+            net,
+            params,
+            images,
+            args.method,
+            args.io,
+            bits,
+            args.weight_bits,
+            args.power_of_two,
+            ops,
+            args.fused,
+        )
 
 
 def _scores(folder: Path, models: dict[str, Model]) -> dict[str, float]:

@@ -60,9 +60,12 @@ def recorded(
         nonlocal written
         written = time.monotonic()
         part = {
-            "command": command, "engine": engine, "hours": (written - begun) / 3600,
-            "cpu_hours": (time.process_time() - cpu_begun) / 3600, "steps": _step(out) - first,
-        }  # fmt: skip
+            "command": command,
+            "engine": engine,
+            "hours": (written - begun) / 3600,
+            "cpu_hours": (time.process_time() - cpu_begun) / 3600,
+            "steps": _step(out) - first,
+        }
         part |= {"ranks": ranks} if ranks > 1 else {}
         _write(out, [*earlier, part | ({"length": dict(change)} if change else {})])
 

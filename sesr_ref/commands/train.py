@@ -94,9 +94,15 @@ def _run(args: argparse.Namespace, ranks: Ranks, watch: Callable[[float], None] 
 
 
 def _train(
-    args: argparse.Namespace, net: Network, recipe: Recipe, ops: Ops, ranks: Ranks,
-    start: Params | None, length: dict[str, int], watch: Callable[[float], None] | None,
-) -> None:  # fmt: skip
+    args: argparse.Namespace,
+    net: Network,
+    recipe: Recipe,
+    ops: Ops,
+    ranks: Ranks,
+    start: Params | None,
+    length: dict[str, int],
+    watch: Callable[[float], None] | None,
+) -> None:
     validation = _validation(args.val, net, ops) if ranks.rank == 0 else {}
     facts = args.data, net, args.crop, args.low, args.cache, args.out
     pairs = one_before_the_others(ranks, lambda: pairs_of(*facts))
@@ -113,9 +119,17 @@ def _train(
                 watch(now.step / now.steps)
 
         train(
-            net, pairs, args.out, recipe, start=start, ops=ops, resume=args.resume, report=report,
-            ranks=ranks, **validation,
-        )  # fmt: skip
+            net,
+            pairs,
+            args.out,
+            recipe,
+            start=start,
+            ops=ops,
+            resume=args.resume,
+            report=report,
+            ranks=ranks,
+            **validation,
+        )
 
 
 def _compiled(engine: str, net: Network, ranks: Ranks) -> Ops:

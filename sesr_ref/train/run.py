@@ -99,9 +99,12 @@ class Run:
             return None
         psnr_db = self._score(validate, pairs) if validate else None
         row = {
-            "step": self.step, "loss": float(np.mean(self.losses)), "psnr_db": psnr_db,
-            "rate": self.recipe.rate(self.step - 1), "grad_norm": _mean(self.lengths),
-        }  # fmt: skip
+            "step": self.step,
+            "loss": float(np.mean(self.losses)),
+            "psnr_db": psnr_db,
+            "rate": self.recipe.rate(self.step - 1),
+            "grad_norm": _mean(self.lengths),
+        }
         self.log.append(row)
         self.forget_losses()
         with atomic_write(self.out / "log.jsonl") as stream:
@@ -154,10 +157,14 @@ class Run:
     def write_checkpoint(self) -> None:
         self._check_finite(self.adam.state)
         meta = self._identity() | {
-            "step": self.step, "best": self.best, "losses": self.losses, "log": self.log,
+            "step": self.step,
+            "best": self.best,
+            "losses": self.losses,
+            "log": self.log,
             "grad_norms": [x if math.isfinite(x) else None for x in self.lengths],
-            "validation": self.validation, "engine": self.ops.name,
-        }  # fmt: skip
+            "validation": self.validation,
+            "engine": self.ops.name,
+        }
         write_checkpoint(self.checkpoint, meta, self.adam.state)
 
     def read_checkpoint(self) -> None:

@@ -33,10 +33,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def quantized(*options: str) -> int:
-    return main([
-        "quantize", "model.npz", "--calibrate", "images", "-o", "small.npz",
-        "--engine", "reference", *options,
-    ])  # fmt: skip
+    return main(
+        [
+            "quantize",
+            "model.npz",
+            "--calibrate",
+            "images",
+            "-o",
+            "small.npz",
+            "--engine",
+            "reference",
+            *options,
+        ]
+    )
 
 
 def test_the_file_holds_what_the_functions_make(here: Path, capsys: Capture) -> None:
@@ -77,10 +86,23 @@ def test_scores_stand_beside_the_floats(here: Path, capsys: Capture) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["protocol"] == "y-rounded"
     assert set(found["scores"]) == {"images"}
-    assert main([
-        "evaluate", "-n", "small.npz", "--data", "images", "--protocol", "y-rounded", "--json",
-        "--engine", "reference",
-    ]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "evaluate",
+                "-n",
+                "small.npz",
+                "--data",
+                "images",
+                "--protocol",
+                "y-rounded",
+                "--json",
+                "--engine",
+                "reference",
+            ]
+        )
+        == 0
+    )
     mean = json.loads(capsys.readouterr().out)["mean"]
     assert mean["sesr-m1-f3-x2 (tflite)"]["psnr_db"] == found["scores"]["images"]["integers"]
 
@@ -140,9 +162,10 @@ def test_integers_are_scored_while_they_are_trained(here: Path, capsys: Capture)
     assert quantized(*options) == 0
     log = [json.loads(line) for line in Path("small.qat/log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in log] == [1, 2]
-    assert main([
-        "evaluate", "-n", "small.npz", "--data", "images", "--json", "--engine", "reference"
-    ]) == 0  # fmt: skip
+    assert (
+        main(["evaluate", "-n", "small.npz", "--data", "images", "--json", "--engine", "reference"])
+        == 0
+    )
     mean = json.loads(capsys.readouterr().out.partition("{")[2].join(["{", ""]))["mean"]
     assert mean["sesr-m1-f3-x2 (tflite)"]["psnr_db"] == pytest.approx(log[-1]["psnr_db"], abs=1e-9)
 

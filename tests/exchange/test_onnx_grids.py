@@ -19,11 +19,14 @@ def file(tmp_path: Path, second: dict[str, object], reader: str = "DequantizeLin
     h, n = onnx.helper, onnx.numpy_helper.from_array
     given = {"s": np.float32(1 / 255), "z": np.uint8(3)} | second
     constants = [
-        n(np.array(np.float32(1 / 255)), "scale"), n(np.array(np.uint8(3)), "zero"),
-        n(np.array(given["s"]), "s"), n(np.array(given["z"]), "z"),
-        n(np.array([[[[64]]]], np.int8), "w8"), n(np.array([1 / 64], np.float32), "ws"),
+        n(np.array(np.float32(1 / 255)), "scale"),
+        n(np.array(np.uint8(3)), "zero"),
+        n(np.array(given["s"]), "s"),
+        n(np.array(given["z"]), "z"),
+        n(np.array([[[[64]]]], np.int8), "w8"),
+        n(np.array([1 / 64], np.float32), "ws"),
         n(np.array([0], np.int8), "wz"),
-    ]  # fmt: skip
+    ]
     inputs = ["codes", "s", "z"] if reader == "DequantizeLinear" else ["codes"]
     nodes = [
         h.make_node("QuantizeLinear", ["x", "scale", "zero"], ["codes"], name="q"),

@@ -172,7 +172,7 @@ if os.environ["PMI_RANK"] == "1":
         (["--mpi"], NUDGE, "rank 1 of 2 has other weights (its processor or libraries round"),
         (["--mpi", "--data", "/nowhere"], "", "sesr-ref train: /nowhere: no such folder"),
     ],
-)  # fmt: skip
+)
 def test_what_goes_wrong_is_one_line_and_exit_code_2(
     data: Path, tmp_path: Path, options: list[str], code: str, said: str
 ) -> None:

@@ -78,9 +78,12 @@ def with_target(layer: Any, site: Any, factor: float) -> Any:
 def low_byte(x: Any, bits: int = 8) -> Any:
     """Two's complement of so many bits, digit by digit."""
     mask = (1 << bits) - 1
-    return np.array([
-        (v & mask) - (1 << bits) if v & (1 << (bits - 1)) else v & mask for v in x.ravel().tolist()
-    ]).reshape(x.shape)  # fmt: skip
+    return np.array(
+        [
+            (v & mask) - (1 << bits) if v & (1 << (bits - 1)) else v & mask
+            for v in x.ravel().tolist()
+        ]
+    ).reshape(x.shape)
 
 
 def bordered(layer: Any, site: Any, mode: Any, **more: Any) -> Any:
@@ -110,38 +113,71 @@ PLANTED: list[tuple[str, Callable[[Any, Any], Any], str]] = [
     ("tail", lambda la, s: low_byte(unclipped(la, s) * 1), "the result wraps"),
     ("head", lambda la, s: np.maximum(codes_of(la, s), -127), "second smallest integer"),
     ("block0", lambda la, s: unclipped(la, s) - s.target.zero_point, "output's zero point"),
-    ("block1", lambda la, s: codes_of(la, s._replace(
-        grids=[replace(s.grids[0], zero_point=0)])), "input's zero point"),
+    (
+        "block1",
+        lambda la, s: codes_of(la, s._replace(grids=[replace(s.grids[0], zero_point=0)])),
+        "input's zero point",
+    ),
     ("head", lambda la, s: bordered(la, s, "constant", constant_values=0), "the code 0"),
     ("block0", lambda la, s: bordered(la, s, "edge"), "repeats the border"),
     ("block1", lambda la, s: bordered(la, s, "reflect"), "mirrors the image"),
     ("tail", lambda la, s: requantized(low_byte(sums(la, s), 16), s), "16-bit accumulator that wr"),
-    ("block0", lambda la, s: requantized(
-        np.clip(sums(la, s), -32768, 32767), s), "16-bit accumulator that sat"),
+    (
+        "block0",
+        lambda la, s: requantized(np.clip(sums(la, s), -32768, 32767), s),
+        "16-bit accumulator that sat",
+    ),
     ("block0", lambda la, s: rescaled(la, s, lambda v: 0 * v + v[0]), "first channel's mult"),
     ("tail", lambda la, s: rescaled(la, s, lambda v: np.roll(v, -1)), "next channel's mult"),
     ("block1", lambda la, s: rescaled(la, s, lambda v: np.roll(v, 1)), "previous channel's mult"),
-    ("block1", lambda la, s: rescaled(
-        la, s, lambda v: v * (1 + 0.1 * (np.arange(len(v)) == 2))), "only channel 2"),
+    (
+        "block1",
+        lambda la, s: rescaled(la, s, lambda v: v * (1 + 0.1 * (np.arange(len(v)) == 2))),
+        "only channel 2",
+    ),
     ("act0", lambda la, s: with_params(la, s, slope=0 * s.params["slope"]), "is a ReLU"),
     ("act1", lambda la, s: with_params(la, s, slope=np.roll(s.params["slope"], -1)), "next ch"),
     ("act1", lambda la, s: with_params(la, s, slope=np.roll(s.params["slope"], 1)), "previous ch"),
     ("act0", lambda la, s: with_params(la, s, slope=-s.params["slope"]), "the other sign"),
-    ("act0", lambda la, s: with_params(
-        la, s, slope=0 * s.params["slope"] + s.params["slope"][0]), "first channel's slope"),
+    (
+        "act0",
+        lambda la, s: with_params(la, s, slope=0 * s.params["slope"] + s.params["slope"][0]),
+        "first channel's slope",
+    ),
     ("features", lambda la, s: codes_of(la, s._replace(grids=[s.grids[0]] * 2)), "first one's sc"),
     ("features", lambda la, s: codes_of(la, s._replace(grids=[s.grids[1]] * 2)), "second one's"),
-    ("features", lambda la, s: codes_of(la, s._replace(
-        x=[s.x[0], 0 * s.x[1] + s.grids[1].zero_point])), "leaves out the second operand"),
+    (
+        "features",
+        lambda la, s: codes_of(la, s._replace(x=[s.x[0], 0 * s.x[1] + s.grids[1].zero_point])),
+        "leaves out the second operand",
+    ),
     ("shuffle0", lambda la, s: codes_of(replace(la, mode="CRD"), s), "order of sub-pixels"),
-    ("block0", lambda la, s: codes_of(la, s._replace(
-        arithmetic=ARITHMETICS["litert"])), "exact in"),
-    ("tail", lambda la, s: codes_of(la, s._replace(
-        arithmetic=ARITHMETICS["tflite-single"])), "exact in"),
-    ("block1", lambda la, s: np.floor(
-        sums(la, s) * (s.grids[0].scales.astype(float) * s.param_grids["weight"].scales
-                       / float(s.target.scales))).astype(np.int64) + s.target.zero_point, "down"),
-]  # fmt: skip
+    (
+        "block0",
+        lambda la, s: codes_of(la, s._replace(arithmetic=ARITHMETICS["litert"])),
+        "exact in",
+    ),
+    (
+        "tail",
+        lambda la, s: codes_of(la, s._replace(arithmetic=ARITHMETICS["tflite-single"])),
+        "exact in",
+    ),
+    (
+        "block1",
+        lambda la, s: (
+            np.floor(
+                sums(la, s)
+                * (
+                    s.grids[0].scales.astype(float)
+                    * s.param_grids["weight"].scales
+                    / float(s.target.scales)
+                )
+            ).astype(np.int64)
+            + s.target.zero_point
+        ),
+        "down",
+    ),
+]
 
 
 @pytest.mark.parametrize("number", range(len(PLANTED)))
