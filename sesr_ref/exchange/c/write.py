@@ -1,0 +1,131 @@
+"""One self-contained C99 file of a network: rows in, rows out, nothing allocated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sesr_ref import network as nw
+from sesr_ref.checks import check_params, layer_params
+from sesr_ref.exchange.c.document import document
+from sesr_ref.exchange.c.draft import Draft
+from sesr_ref.exchange.c.floats import Floats
+from sesr_ref.exchange.c.header import check_sizes, header
+from sesr_ref.exchange.c.plan import Plan, plan
+from sesr_ref.exchange.c.rules import RULES
+from sesr_ref.exchange.c.site import Numbers, Rule, Sheet, Site
+from sesr_ref.exchange.c.text import check_prefix
+from sesr_ref.exchange.rounding import collapsed_exactly, rounded
+from sesr_ref.files import atomic_write, check_free
+from sesr_ref.integers.grid import Quantization
+from sesr_ref.limits import MAX_NPU_SIDE, whole_number
+from sesr_ref.ops.arrays import Params
+
+
+def to_c(
+    path: str | Path,
+    net: nw.Network,
+    params: Params,
+    q: Quantization | None = None,
+    arithmetic: str = "tflite",
+    prefix: str = "sesr",
+    max_width: int = 1920,
+    main: bool = False,
+    declarations: str | Path | None = None,
+    overwrite: bool = True,
+) -> Draft:
+    """Write a network as C99.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    net : Network
+        With linear blocks, which are collapsed, or without.
+    params : dict of arrays
+        Floats, which are rounded once to float32; or with `q`, integers from `quantize`.
+    q : Quantization, optional
+        The grids of an integer network.
+    arithmetic : str
+        How integers are rounded, a key of `ARITHMETICS`.
+    prefix : str
+        With which every name begins.
+    max_width : int
+        Default of the macro that says how wide images may be.
+    main : bool
+        Whether the file is also a program, which enlarges a PGM or PPM.
+    declarations : path, optional
+        Of a header to write as well.
+    overwrite : bool
+        Whether existing files are replaced.
+
+    Returns
+    -------
+    Draft
+        What was written: its plan, its size.
+
+    Raises
+    ------
+    ValueError
+        For parameters that do not fit, a bad prefix or width, or integers that C's arithmetic
+        cannot hold or that are not defined exactly.
+    FileExistsError
+        If a file exists and `overwrite` is false.
+    """
+    draft = drafted(net, params, q, arithmetic, prefix, max_width)
+    files = {Path(path): document(draft, main)}
+    if declarations is not None:
+        files[Path(declarations)] = draft.named(header(draft))
+    for file in files:
+        check_free(file, overwrite)
+    for file, content in files.items():
+        with atomic_write(file, overwrite) as stream:
+            stream.write(content.encode("ascii"))
+    return draft
+
+
+def drafted(
+    net: nw.Network,
+    params: Params,
+    q: Quantization | None = None,
+    arithmetic: str = "tflite",
+    prefix: str = "sesr",
+    max_width: int = 1920,
+) -> Draft:
+    """Make the parts of the file; arguments and errors as in `to_c`."""
+    check_prefix(prefix)
+    whole_number("max_width", max_width, high=MAX_NPU_SIDE)
+    check_params(net, params)
+    small, exact = collapsed_exactly(net, params)
+    values = {name: rounded(name, array, "float32") for name, array in exact.items()}
+    numbers = Floats()
+    draft = _draft(small, values, numbers, RULES, prefix, max_width)
+    check_sizes(draft)
+    return draft
+
+
+def _draft(
+    net: nw.Network,
+    params: dict[str, Any],
+    numbers: Numbers,
+    rules: nw.Rules[Rule],
+    prefix: str,
+    max_width: int,
+) -> Draft:
+    made = plan(net, {name: numbers.type_of(name) for name in net.shapes(16, 24)})
+    sheet, bodies = Sheet(), {}
+    for layer, inputs in made.steps:
+        owner = layer.shares or layer.name
+        site = Site(
+            layer,
+            made.tensors[layer.name],
+            tuple(made.tensors[name] for name in inputs),
+            dict(layer_params(layer, params)),
+            made.ids[owner],
+            sheet,
+            numbers,
+        )
+        bodies[layer.name] = rules[type(layer)](site)
+    return Draft(made, numbers, sheet, bodies, prefix, max_width)
