@@ -1,125 +1,128 @@
-"""Convolutions in C: sums over taps and channels for one pixel, then what is stored of them."""
+"""Convolutions in C: for each output channel, the input's lines times taps are added up."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from sesr_ref.exchange.c import text
-from sesr_ref.exchange.c.site import Site, Sums, each_value, height, width
+from sesr_ref.exchange.c.site import Site, Sums, each_value, height, line_at, width
+
+UNROLLED = 9
+"""Taps of a line up to which their products are written side by side."""
 
 
 def convolution(site: Site) -> str:
     """Each output pixel reads k x k pixels around its own; beyond the border they are 0."""
-    rows, columns = site.layer.sides
+    layer, source = site.layer, site.inputs[0]
+    (rows, columns), made = layer.sides, site.out.channels // layer.groups
+    own = source.channels // layer.groups
     sums = site.numbers.sums(site)
-    zero = "" if sums.real else f", {sums.zero}"
-    call = f"{_function(site, sums)}(x, i, {sums.weight}, {sums.bias}{zero}, sum);\n"
-    return site.rows_around(rows, -(columns // 2)) + _each_pixel(site, sums, call)
+    group = "" if layer.groups == 1 else f"(c / {made} * {own} + n)" if own > 1 else f"c / {made}"
+    line = line_at(group or "n", source)
+    offset = f" - {columns // 2}" if columns > 1 else ""
+    zero = "" if sums.zero is None else f", {sums.zero}"
+    add = (
+        f"{_adding(site, sums, columns)}(sum, {site.row(0, 'from')} + {line}{offset}, w{zero}, "
+        f"{width(site.out)});\n"
+    )
+    taps = f"""\
+for (int n = 0; n < {own}; n++)
+    for (int a = 0; a < {rows}; a++, w += {columns}) {{
+        const int from = row + a{f" - {rows // 2}" if rows > 1 else ""};
+        if (from >= 0 && from < {height(source)})
+            {add}    }}
+"""
+    return f"const {sums.weight_type} *w = {sums.weight};\n" + _each_channel(site, sums, taps)
 
 
-def _each_pixel(site: Site, sums: Sums, made: str) -> str:
-    """Loop over the output's columns; `made` computes ``sum``, which is then stored."""
-    features = site.out.channels
-    stored = site.numbers.finish(site, "sum[c]", "c")
+def _each_channel(site: Site, sums: Sums, added: str) -> str:
+    """Loop over the output's channels: begin with the bias, add, store."""
+    bias = f"{sums.bias}[c]" if sums.bias else "0"
     return (
-        f"for (int i = 0; i < {width(site.out)}; i++) {{\n"
-        f"    {sums.c_type} sum[{features}];\n"
-        f"{text.block(made)}"
-        f"    for (int c = 0; c < {features}; c++)\n"
-        f"        y[i * {features} + c] = {stored};\n"
+        f"for (int c = 0; c < {site.out.channels}; c++) {{\n"
+        f"    {sums.c_type} *sum = {site.numbers.line_of_sums(site, sums)};\n"
+        f"    for (int i = 0; i < {width(site.out)}; i++)\n"
+        f"        sum[i] = {bias};\n"
+        f"{text.block(added)}"
+        f"{text.block(site.numbers.finish(site))}"
         "}\n"
     )
 
 
-def _function(site: Site, sums: Sums) -> str:
-    """Add the function that sums for one pixel of a convolution of this shape; its name."""
-    channels, features, groups = site.inputs[0].channels, site.out.channels, site.layer.groups
-    rows, columns = site.layer.sides
-    in_groups = f" in {groups} groups" if groups > 1 else ""
-    name = f"sums_{rows}x{columns}_{channels}_{features}"
-    name += (f"_{groups}_groups" if groups > 1 else "") + sums.label
-    head = (
-        f"/* Sums of a convolution {rows} x {columns}, {channels} -> {features} channels{in_groups}, "
-        "for one pixel.\n   Rows beyond the border are NULL. */\n"
-        f"static inline void @_{name}(const {site.types[0]} *x[{rows}], int column,\n"
-        f"    const {sums.weight_type} *weight, const {sums.bias_type} *bias,"
-        f"{'' if sums.real else ' int zero,'} {sums.c_type} *sum)\n"
-    )
-    body = f"""\
-{{
-    for (int o = 0; o < {features}; o++)
-        sum[o] = bias ? bias[o] : 0;
-    for (int i = 0; i < {rows}; i++) {{
-        if (!x[i])
-            continue;
-        const {site.types[0]} *p = x[i] + column * {channels};
-        const {sums.weight_type} *w = weight + i * {columns * channels // groups * features};
-{text.block(_products(sums, columns, channels, features, groups), 2)}    }}
-}}
-"""
-    return site.sheet.helper(name, head + body)
-
-
-def _products(sums: Sums, columns: int, channels: int, features: int, groups: int) -> str:
-    """Loops that add the products of one row of taps at ``p`` and ``w``."""
-    if groups == 1:
-        return (
-            f"for (int t = 0; t < {columns * channels}; t++) "
-            f"/* {columns} pixels of {channels} channels */\n"
-            f"    for (int o = 0; o < {features}; o++)\n"
-            f"        sum[o] += {sums.value('p[t]')} * w[t * {features} + o];\n"
+def _adding(site: Site, sums: Sums, taps: int) -> str:
+    """Add the function that adds a line times so many taps to a line of sums; its name."""
+    x_type, w_type = site.types[0], sums.weight_type
+    label = "" if sums.zero is None else f"_{x_type[:-2]}_{w_type[:-2]}_{sums.c_type[:-2]}"
+    zero = "" if sums.zero is None else " int zero,"
+    at = ["i", *(f"i + {j}" for j in range(1, taps))]
+    if taps <= UNROLLED:
+        terms = [f"{sums.value(f'x[{place}]')} * w[{j}]" for j, place in enumerate(at)]
+        loop = "        sum[i] += " + "\n            + ".join(terms) + ";\n"
+    else:
+        loop = (
+            f"        for (int j = 0; j < {taps}; j++)\n"
+            f"            sum[i] += {sums.value('x[i + j]')} * w[j];\n"
         )
-    own, made = channels // groups, features // groups
-    value = sums.value(f"p[j * {channels} + o / {made} * {own} + c]")
-    return (
-        f"for (int j = 0; j < {columns}; j++)\n"
-        f"    for (int c = 0; c < {own}; c++)\n"
-        f"        for (int o = 0; o < {features}; o++)\n"
-        f"            sum[o] += {value} * w[(j * {own} + c) * {features} + o];\n"
-    )
+    body = f"""\
+/* Add to a line of sums: pixel by pixel, {taps} of a line's value{"s" * (taps > 1)} times as many weights. */
+static void @_add_{taps}{label}({sums.c_type} *restrict sum, const {x_type} *x,
+    const {w_type} *w,{zero} int width)
+{{
+    for (int i = 0; i < width; i++)
+{loop}}}
+"""
+    return site.sheet.helper(f"add_{taps}{label}", body)
 
 
 def transposed(site: Site) -> str:
-    """Each output pixel reads every stride-th tap, those that an input pixel lies below."""
-    layer, source, features = site.layer, site.inputs[0], site.out.channels
-    k, stride, channels = layer.kernel_size, layer.stride, source.channels
+    """Each input pixel adds its products with k x k weights to the output around it."""
+    layer, source = site.layer, site.inputs[0]
+    k, stride = layer.kernel_size, layer.stride
     sums = site.numbers.sums(site)
-    row, column = (f"{name} + {layer.crop}" if layer.crop else name for name in ("row", "i"))
-    made = f"""\
-for (int o = 0; o < {features}; o++)
-    sum[o] = {f"{sums.bias}[o]" if sums.bias != "NULL" else "0"};
-for (int a = ({row}) % {stride}; a < {k}; a += {stride}) {{
-    const int at = ({row} - a) / {stride};
-    if (at < 0 || at >= {height(source)})
+    crop = f" + {layer.crop}" if layer.crop else ""
+    back = f" - {layer.crop}" if layer.crop else ""
+    start = f"b < {layer.crop} ? ({layer.crop} - b + {stride - 1}) / {stride} : 0"
+    taps = f"""\
+for (int a = (row{crop}) % {stride}; a < {k}; a += {stride}) {{
+    const int from = (row{crop} - a) / {stride};
+    if (from < 0 || from >= {height(source)})
         continue;
-    const {site.types[0]} *line = {site.row(0, "at")};
-    for (int b = ({column}) % {stride}; b < {k}; b += {stride}) {{
-        const {site.types[0]} *p = line + ({column} - b) / {stride} * {channels};
-        const {sums.weight_type} *w = {sums.weight} + (a * {k} + b) * {channels * features};
-        for (int t = 0; t < {channels}; t++)
-            for (int o = 0; o < {features}; o++)
-                sum[o] += {sums.value("p[t]", sums.zero)} * w[t * {features} + o];
+    for (int n = 0; n < {source.channels}; n++) {{
+        const {site.types[0]} *x = {site.row(0, "from")} + {line_at("n", source)};
+        const {sums.weight_type} *w = {sums.weight} + ((c * {source.channels} + n) * {k} + a) * {k};
+        for (int b = 0; b < {k}; b++) {{
+            int j = {start if layer.crop else "0"};
+            for (int i = j * {stride} + b{back}; j < {width(source)} && i < {width(site.out)}; j++, i += {stride})
+                sum[i] += {sums.value("x[j]", sums.zero)} * w[b];
+        }}
     }}
 }}
 """
-    return _each_pixel(site, sums, made)
+    return _each_channel(site, sums, taps)
 
 
 def stencil(site: Site) -> str:
-    """Each channel's pixels times the same taps, summed row by row as the engine does."""
-    layer, channels = site.layer, site.out.channels
+    """Each channel's pixels times the same taps, summed in the engine's order."""
+    layer, source = site.layer, site.inputs[0]
     (rows, columns), real = layer.sides, site.numbers.real
     taps = site.sheet.array(site.owner, "taps", np.array(layer.taps), real)
-    value = site.numbers.load(site, 0, f"x[a][(i + b) * {channels} + c]", "c")
+    at = f"x[a][{line_at('c', source)} + i + b]"
     made = "".join(
         f" {sign} {site.constant(key, site.params[key])}"
         for key, sign in (("factor", "*"), ("bias", "+"))
         if key in site.params
     )
+    offset = f" - {columns // 2}" if columns > 1 else ""
     body = f"""\
 {real} sum = 0;
 for (int a = 0; a < {rows}; a++)
     for (int b = 0; x[a] && b < {columns}; b++)
-        sum += {value} * {taps}[a * {columns} + b];
-y[i * {channels} + c] = {site.numbers.store(site, "sum" + made, "c")};"""
-    return site.rows_around(rows, -(columns // 2)) + each_value(site, body)
+        sum += {site.numbers.load(site, 0, at, "c")} * {taps}[a * {columns} + b];
+{site.y} = {site.numbers.store(site, "sum" + made)};"""
+    return f"""\
+const {site.types[0]} *x[{rows}]; /* rows, NULL beyond the border */
+for (int a = 0; a < {rows}; a++) {{
+    const int from = row + a - {rows // 2};
+    x[a] = from < 0 || from >= {height(source)} ? NULL : {site.row(0, "from")}{offset};
+}}
+""" + each_value(site, body)

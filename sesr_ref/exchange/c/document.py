@@ -11,7 +11,7 @@ from sesr_ref.exchange.c.header import header
 from sesr_ref.exchange.c.overview import described, overview
 from sesr_ref.exchange.c.plan import Stored
 from sesr_ref.exchange.c.program import program
-from sesr_ref.exchange.c.site import width
+from sesr_ref.exchange.c.site import line_at, pitch, width
 
 
 def document(draft: Draft, main: bool) -> str:
@@ -46,10 +46,11 @@ def document(draft: Draft, main: bool) -> str:
 
 
 TRACE = """\
-/* Define it to see each row of each tensor: its name, its number, `count` values.  Of a tensor that
-   lies in another one, the rows are shown before they are overwritten. */
+/* Define it to see each row of each tensor: `channels` lines of `width` values, whose beginnings are
+   `pitch` values apart.  The rows of a tensor that lies in another one are shown before they are
+   overwritten. */
 #ifndef @@_TRACE
-#define @@_TRACE(name, row, values, count) ((void)0)
+#define @@_TRACE(name, row, values, width, channels, pitch) ((void)0)
 #endif
 """
 MADE = """\
@@ -74,9 +75,8 @@ def _function(draft: Draft, layer: nw.Layer, inputs: tuple[str, ...]) -> str:
 
 
 def _parameters(draft: Draft, tensor: Stored, body: str) -> str:
-    state = "@_state *s" if "s->scratch[i] =" in body else "const @_state *s"
     row = ", int row" if _uses_row(body) else ""
-    return f"{state}{row}, {draft.type_of(tensor)} *y"
+    return f"@_state *s{row}, {draft.type_of(tensor)} *y"
 
 
 def _uses_row(body: str) -> bool:
@@ -93,8 +93,8 @@ def _step(draft: Draft) -> str:
             f"{_loop(tensor)} {{\n"
             f"    {draft.type_of(tensor)} *y = {_place(draft, tensor)};\n"
             f"    @_make_{tensor.id}(s{row}, y);\n"
-            f"    @@_TRACE({text.string(layer.name)}, row, y, ({width(tensor)}) * "
-            f"{tensor.channels});\n"
+            f"    @@_TRACE({text.string(layer.name)}, row, y, {width(tensor)}, {tensor.channels}, "
+            f"{pitch(tensor)});\n"
             "}\n"
         )
     out = draft.plan.output
@@ -123,10 +123,9 @@ def _place(draft: Draft, tensor: Stored) -> str:
     """Where row ``row`` of a tensor is written."""
     home = draft.plan.tensors[tensor.home]
     if home.name == draft.plan.net.output:
-        return f"out + (row - done) * ({width(home)}) * {home.channels}"
-    offset = home.margin * home.channels
+        return f"out + (row - done) * {width(home)} * {home.channels}"
     row = "0" if home.rows == 1 else f"row % {home.rows}"
-    return f"s->{home.id}[{row}]" + (f" + {offset}" if offset else "")
+    return f"s->{home.id}[{row}]" + (f" + {home.margin}" if home.margin else "")
 
 
 def _begin(draft: Draft) -> str:
@@ -161,9 +160,10 @@ int @_push_row(@_state *s, const {types[0]} *row, {types[1]} *out)
     if (s->step >= s->height)
         return -1;
     {types[0]} *line = {place};
-    for (int i = 0; i < s->width * @@_CHANNELS; i++)
-        line[i] = row[i];
-    @@_TRACE("input", s->step, line, s->width * @@_CHANNELS);
+    for (int c = 0; c < @@_CHANNELS; c++)
+        for (int i = 0; i < s->width; i++)
+            line[{line_at("c", source)} + i] = row[c * s->width + i];
+    @@_TRACE("input", s->step, line, s->width, @@_CHANNELS, {pitch(source)});
     return @_step(s, out);
 }}
 

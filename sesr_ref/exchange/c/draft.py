@@ -45,17 +45,19 @@ class Draft:
         """Put the prefix where the text has its place."""
         return source.replace("@@_", f"{self.prefix.upper()}_").replace("@_", f"{self.prefix}_")
 
-    @property
-    def scratch(self) -> Stored | None:
-        """The tensor whose rows need most room while they are interpolated, if any are."""
-        return max(self.sheet.scratch, key=lambda t: t.values(self.max_width), default=None)
+    def lines(self) -> list[tuple[str, str, Stored]]:
+        """Name and type of each working line, and the tensor that it is as wide as."""
+        found = self.sheet.lines.items()
+        return [
+            (name, c_type, max(tensors, key=lambda t: t.columns(self.max_width)))
+            for name, (c_type, tensors) in found
+        ]
 
     def state_bytes(self, image_width: int) -> int:
-        """Bytes of rings and scratch where the macro has this value."""
-        total = sum(
-            tensor.rows * tensor.pitch(image_width) * BYTES[self.type_of(tensor)]
+        """Bytes of rings and working lines where the macro has this value."""
+        rings = sum(
+            tensor.rows * tensor.pitch(image_width) * tensor.channels * BYTES[self.type_of(tensor)]
             for tensor in self.plan.rings
         )
-        if self.scratch is not None:
-            total += self.scratch.values(image_width) * BYTES[self.numbers.real]
-        return total
+        lines = (BYTES[kind] * tensor.columns(image_width) for _, kind, tensor in self.lines())
+        return rings + sum(lines)

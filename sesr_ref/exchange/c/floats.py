@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sesr_ref.exchange.c.plan import Plan
-from sesr_ref.exchange.c.site import Site, Sums
+from sesr_ref.exchange.c.site import Site, Sums, line_at
 
 
 class Floats:
@@ -21,7 +21,7 @@ class Floats:
         """The value itself."""
         return value
 
-    def store(self, site: Site, number: str, channel: str) -> str:
+    def store(self, site: Site, number: str) -> str:
         """The number itself."""
         return number
 
@@ -56,13 +56,18 @@ static int to_byte(float value)
 """
 
     def sums(self, site: Site) -> Sums:
-        """In float32, from the bias on."""
-        names = {
-            key: site.sheet.array(site.owner, key, site.params[key], "float")
-            for key in site.params
-        }
-        return Sums("float", names["weight"], "float", names.get("bias", "NULL"))
+        """In float32, from the bias on; weights are ordered out, in, row, column."""
+        weight = site.params["weight"].transpose(3, 2, 0, 1)
+        name = site.sheet.array(site.owner, "weight", weight, "float")
+        bias = ""
+        if "bias" in site.params:
+            bias = site.sheet.array(site.owner, "bias", site.params["bias"], "float")
+        return Sums("float", name, "float", bias)
 
-    def finish(self, site: Site, total: str, channel: str) -> str:
-        """The sum itself."""
-        return total
+    def line_of_sums(self, site: Site, sums: Sums) -> str:
+        """In the output itself."""
+        return f"y + {line_at('c', site.out)}"
+
+    def finish(self, site: Site) -> str:
+        """Nothing is left to do."""
+        return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sesr_ref.exchange.c import text
 from sesr_ref.exchange.c.draft import Draft
-from sesr_ref.exchange.c.site import size
+from sesr_ref.exchange.c.site import pitch, size
 from sesr_ref.limits import check
 
 MOST_ROWS = 1 << 28
@@ -31,7 +31,7 @@ extern "C" {{
 #define @@_MAX_HEIGHT {most}
 #define @@_MIN_SIZE {plan.least} /* smallest width and height */
 #define @@_UPSCALE {plan.net.upscale} /* the output is so many times as wide and high */
-#define @@_CHANNELS {plan.net.channels} /* values of a pixel, side by side */
+#define @@_CHANNELS {plan.net.channels}
 #define @@_LATENCY {plan.latency} /* rows to push before the first row of the output leaves */
 {draft.numbers.macros(plan)}
 /* The caller's: one for each image that is being enlarged. */
@@ -44,9 +44,9 @@ typedef struct {{
 /* Begin an image: 0, or -1 if its width is not @@_MIN_SIZE to @@_MAX_WIDTH. */
 int @_begin(@_state *s, int width);
 
-/* Push the next row, from the top: width * @@_CHANNELS values.  Rows that are complete are written
-   to `out`, one behind the other, @@_UPSCALE * width * @@_CHANNELS values each.  Returns their
-   number, 0 to @@_UPSCALE, or -1 if no row may follow. */
+/* Push the next row, from the top: @@_CHANNELS lines of `width` values, one behind the other.  Rows
+   that are complete are written to `out` in the same way, their lines @@_UPSCALE * width values long.
+   Returns their number, 0 to @@_UPSCALE, or -1 if no row may follow. */
 int @_push_row(@_state *s, const {source} *row, {out} *out);
 
 /* After the last row: the rows that are left, as @_push_row gives them.  Call it until it returns
@@ -66,18 +66,18 @@ def check_sizes(draft: Draft) -> None:
     needed = draft.plan.least
     check(draft.max_width >= needed, "max_width", f"at least {needed}", draft.max_width)
     for tensor in draft.plan.tensors.values():
-        values = max(tensor.rows, tensor.ratio) * tensor.pitch(draft.max_width)
+        values = max(tensor.rows, tensor.ratio) * tensor.channels * tensor.pitch(draft.max_width)
         check(values < 1 << 31, f"values kept of {tensor.name}", "fewer than 2**31", values)
 
 
 def _members(draft: Draft) -> str:
-    """Rings and scratch row."""
-    lines = [
-        f"{draft.type_of(t)} {t.id}[{t.rows}]"
-        f"[({size('@@_MAX_WIDTH', t.ratio, t.extra + 2 * t.margin)}) * {t.channels}];\n"
+    """Rings and working lines."""
+    rings = [
+        f"{draft.type_of(t)} {t.id}[{t.rows}][{t.channels} * {pitch(t)}];\n"
         for t in draft.plan.rings
     ]
-    if (t := draft.scratch) is not None:
-        columns = size("@@_MAX_WIDTH", t.ratio, t.extra)
-        lines.append(f"{draft.numbers.real} scratch[({columns}) * {t.channels}];\n")
-    return "".join(lines)
+    lines = [
+        f"{c_type} {name}[{size('@@_MAX_WIDTH', t.ratio, t.extra)}];\n"
+        for name, c_type, t in draft.lines()
+    ]
+    return "".join(rings + lines)

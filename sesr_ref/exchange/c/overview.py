@@ -40,8 +40,8 @@ def overview(draft: Draft) -> str:
  * {draft.sheet.bytes:,} bytes.  The state takes {column:,} bytes for each column of @@_MAX_WIDTH and
  * {fixed:,} more, {draft.state_bytes(draft.max_width):,} for {draft.max_width} columns, whatever the height.
  *
- * Row r of a tensor is at r % rows of its ring; its pixels are `channels` values side by side, with
- * a margin of zeros for the convolutions that read it.  In step n, from 0, row n of the image has
+ * Row r of a tensor is at r % rows of its ring: a line of pixels for each channel, with a margin of
+ * zeros at both ends for the convolutions that read it.  In step n, from 0, row n of the image has
  * come, and a tensor u times as high makes rows u * n - delay to u * (n + 1) - delay - 1 of those
  * that it has.  Steps go on behind the last row.
  *

@@ -24,9 +24,6 @@ MARGINS: nw.Rules[Any] = nw.Rules(
         nw.Layer: lambda layer: 0,
         nw.Conv: lambda layer: layer.sides[1] // 2,
         nw.Stencil: lambda layer: layer.sides[1] // 2,
-        nw.ConvTranspose: lambda layer: max(
-            -_first(layer, 0), WINDOWS[type(layer)](layer, layer.stride - 1)[1]
-        ),
     }
 )
 # Kinds that may write each value in the place of the one that they read
@@ -49,7 +46,8 @@ class Stored:
         Rows that are missing behind a step; see the module.
     home : str
         The tensor whose ring holds its rows: itself, or a later one that is computed in place.
-        The rows of the output are the caller's.
+    packed : bool
+        Whether its rows are in the caller's output, whose lines follow each other.
     margin : int
         Columns kept beyond both sides of each row.
     rows : int
@@ -63,6 +61,7 @@ class Stored:
     extra: int
     delay: int
     home: str
+    packed: bool = False
     margin: int = 0
     rows: int = 0
 
@@ -70,13 +69,13 @@ class Stored:
         """Rows that exist after so many steps, of an image without end."""
         return max(0, self.ratio * steps - self.delay) if steps else 0
 
-    def values(self, width: int) -> int:
-        """Values of one row, for an image of that width."""
-        return (self.ratio * width + self.extra) * self.channels
+    def columns(self, width: int) -> int:
+        """Its width, for an image of that width."""
+        return self.ratio * width + self.extra
 
     def pitch(self, width: int) -> int:
-        """Values of one row with its margins."""
-        return self.values(width) + 2 * self.margin * self.channels
+        """Values of one channel in a row, with both margins."""
+        return self.columns(width) + 2 * self.margin
 
 
 @dataclass(frozen=True)
@@ -142,10 +141,13 @@ def plan(net: nw.Network, types: dict[str, str]) -> Plan:
     tensors = _housed(net, steps, tensors, readers, types)
     made = {name: _ring(tensors, tensors[name], readers[name]) for name in names}
     for name in names:  # a ring serves every tensor that is kept in it
-        kept = [made[other] for other in names if tensors[other].home == name]
-        if kept:
-            margin, rows = (max(part) for part in zip(*kept, strict=True))
-            tensors[name] = replace(tensors[name], margin=margin, rows=rows)
+        home = tensors[name].home
+        if home == net.output:
+            tensors[name] = replace(tensors[name], packed=True)
+            continue
+        kept = [made[other] for other in names if tensors[other].home == home]
+        margin, rows = (max(part) for part in zip(*kept, strict=True))
+        tensors[name] = replace(tensors[name], margin=margin, rows=rows)
     return Plan(net, steps, tensors, ids)
 
 

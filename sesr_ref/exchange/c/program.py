@@ -60,8 +60,11 @@ static int number(void)
 
 static void put(int count)
 {{
-    for (int i = 0; i < count * @@_UPSCALE * state.width * @@_CHANNELS; i++)
-        putchar(to_byte(rows[i]));
+    const int width = @@_UPSCALE * state.width;
+    for (int r = 0; r < count; r++)
+        for (int i = 0; i < width; i++)
+            for (int c = 0; c < @@_CHANNELS; c++)
+                putchar(to_byte(rows[(r * @@_CHANNELS + c) * width + i]));
 }}
 
 /* Standard input: a {kind} of 8 bits, {pixels}.  Standard output: its enlargement. */
@@ -85,7 +88,7 @@ int main(void)
                 fprintf(stderr, "the image ends in row %d of %d\\n", r, height);
                 return 2;
             }}
-            row[i] = from_byte(byte);
+            row[i % @@_CHANNELS * width + i / @@_CHANNELS] = from_byte(byte);
         }}
         put(@_push_row(&state, row, rows));
     }}

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_ref.exchange.c import text
-from sesr_ref.exchange.c.site import Site, height, width
+from sesr_ref.exchange.c.site import Site, height, line_at, width
 from sesr_ref.limits import check
 from sesr_ref.ops.resampling import MODES, resample_matrix
 
@@ -60,7 +60,7 @@ def phase_weights(upscale: int, mode: str) -> tuple[npt.NDArray[Any], npt.NDArra
 def resize(site: Site) -> str:
     """Weighted sums of rows, then of their pixels."""
     layer, source, real = site.layer, site.inputs[0], site.numbers.real
-    upscale, channels = layer.upscale, source.channels
+    upscale = layer.upscale
     exact = upscale & (upscale - 1) == 0 or layer.mode == "nearest" or real == "float"
     check(exact, f"{layer.name}: upscale in integers", "a power of two", upscale)
     offsets, weights = phase_weights(upscale, layer.mode)
@@ -69,27 +69,27 @@ def resize(site: Site) -> str:
     key = f"resize_{layer.mode}_{upscale}"
     at = site.sheet.array(key, "offset", offsets, text.narrowest(offsets))
     weight = site.sheet.array(key, "weight", weights, real)
-    site.sheet.scratch.append(source)
-    loaded = site.numbers.load(site, 0, "x[i]", f"i % {channels}")
+    line = site.sheet.line("line", real, source)
+    loaded = site.numbers.load(site, 0, "x[i]", "c")
     return f"""\
 const int down = row % {upscale} * {taps};
-for (int i = 0; i < ({width(source)}) * {channels}; i++)
-    s->scratch[i] = 0;
-for (int t = 0; t < {taps}; t++) {{
-    const int from = {fold}(row / {upscale} + {at}[down + t], {height(source)});
-    const {site.types[0]} *x = {site.row(0, "from")};
-    for (int i = 0; i < ({width(source)}) * {channels}; i++)
-        s->scratch[i] += {loaded} * {weight}[down + t];
-}}
-for (int i = 0; i < {width(site.out)}; i++) {{
-    const int across = i % {upscale} * {taps};
-    for (int c = 0; c < {channels}; c++) {{
+for (int c = 0; c < {site.out.channels}; c++) {{
+    for (int i = 0; i < {width(source)}; i++)
+        {line}[i] = 0;
+    for (int t = 0; t < {taps}; t++) {{
+        const int from = {fold}(row / {upscale} + {at}[down + t], {height(source)});
+        const {site.types[0]} *x = {site.row(0, "from")} + {line_at("c", source)};
+        for (int i = 0; i < {width(source)}; i++)
+            {line}[i] += {loaded} * {weight}[down + t];
+    }}
+    for (int i = 0; i < {width(site.out)}; i++) {{
+        const int across = i % {upscale} * {taps};
         {real} sum = 0;
         for (int t = 0; t < {taps}; t++) {{
             const int from = {fold}(i / {upscale} + {at}[across + t], {width(source)});
-            sum += s->scratch[from * {channels} + c] * {weight}[across + t];
+            sum += {line}[from] * {weight}[across + t];
         }}
-        y[i * {channels} + c] = {site.numbers.store(site, "sum", "c")};
+        {site.y} = {site.numbers.store(site, "sum")};
     }}
 }}
 """

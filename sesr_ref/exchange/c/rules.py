@@ -10,10 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from sesr_ref import network as nw
-from sesr_ref.exchange.c import text
 from sesr_ref.exchange.c.convolution import convolution, stencil, transposed
 from sesr_ref.exchange.c.resampling import resize
-from sesr_ref.exchange.c.site import Rule, Site, each_value, height, width
+from sesr_ref.exchange.c.site import Rule, Site, each_value, height, line_at, width
 
 Expression = Callable[[Site], str]
 """A function of the real number ``v`` of channel ``c``."""
@@ -105,54 +104,57 @@ EXPRESSIONS: dict[type[nw.Layer], Expression] = {
 
 
 def _pointwise(site: Site) -> str:
-    at = f"i * {site.out.channels} + c"
-    loaded = site.numbers.load(site, 0, f"x[{at}]", "c")
-    made = site.numbers.store(site, EXPRESSIONS[type(site.layer)](site), "c")
-    body = f"const {site.numbers.real} v = {loaded};\ny[{at}] = {made};"
-    return site.same_rows() + each_value(site, body)
+    value = f"x[{line_at('c', site.inputs[0])} + i]"
+    loaded = site.numbers.load(site, 0, value, "c")
+    made = site.numbers.store(site, EXPRESSIONS[type(site.layer)](site))
+    return site.same_rows() + each_value(
+        site, f"const {site.numbers.real} v = {loaded};\n{site.y} = {made};"
+    )
 
 
 def joined(site: Site, sign: str) -> str:
     """Sum or product of the inputs from left to right; one channel serves all."""
+    names = ["x"] if len(site.inputs) == 1 else [f"x{i}" for i in range(len(site.inputs))]
     terms = []
-    for index, tensor in enumerate(site.inputs):
-        at, channel = ("i", "0") if tensor.channels == 1 else (f"i * {tensor.channels} + c", "c")
-        value = f"{site.variable(index)}[{at}]"
+    for index, (name, tensor) in enumerate(zip(names, site.inputs, strict=True)):
+        channel = "0" if tensor.channels == 1 else "c"
+        value = f"{name}[{line_at(channel, tensor)} + i]".replace("[0 + i]", "[i]")
         terms.append(site.numbers.load(site, index, value, channel))
-    total = f" {sign} ".join(terms)
-    body = f"y[i * {site.out.channels} + c] = {site.numbers.store(site, total, 'c')};"
-    return site.same_rows() + each_value(site, body)
+    total = site.numbers.store(site, f" {sign} ".join(terms))
+    return site.same_rows() + each_value(site, f"{site.y} = {total};")
 
 
 def _concat(site: Site) -> str:
-    lines, start = [], 0
+    loops, start = [], 0
     for index, tensor in enumerate(site.inputs):
-        value = f"{site.variable(index)}[i * {tensor.channels} + c]"
-        moved = site.numbers.move(site, index, value, "c")
-        place = f"i * {site.out.channels} + c" + (f" + {start}" if start else "")
-        lines.append(f"for (int c = 0; c < {tensor.channels}; c++)\n    y[{place}] = {moved};\n")
+        name = "x" if len(site.inputs) == 1 else f"x{index}"
+        moved = site.numbers.move(site, index, f"{name}[{line_at('c', tensor)} + i]", "c")
+        place = line_at(f"(c + {start})" if start else "c", site.out)
+        loops.append(
+            f"for (int c = 0; c < {tensor.channels}; c++)\n"
+            f"    for (int i = 0; i < {width(site.out)}; i++)\n"
+            f"        y[{place} + i] = {moved};\n"
+        )
         start += tensor.channels
-    body = text.block("".join(lines))
-    return site.same_rows() + f"for (int i = 0; i < {width(site.out)}; i++) {{\n{body}}}\n"
+    return site.same_rows() + "".join(loops)
 
 
 def _slice(site: Site) -> str:
-    channels, start = site.inputs[0].channels, site.layer.start
-    value = f"x[i * {channels} + c" + (f" + {start}]" if start else "]")
-    moved = site.numbers.move(site, 0, value, f"c + {start}" if start else "c")
-    return site.same_rows() + each_value(site, f"y[i * {site.out.channels} + c] = {moved};")
+    channel = f"(c + {site.layer.start})" if site.layer.start else "c"
+    value = f"x[{line_at(channel, site.inputs[0])} + i]"
+    moved = site.numbers.move(site, 0, value, channel)
+    return site.same_rows() + each_value(site, f"{site.y} = {moved};")
 
 
 def _pad(site: Site) -> str:
     source, by = site.inputs[0], site.layer.size
-    loaded = site.numbers.load(site, 0, f"x[at * {source.channels} + c]", "c")
-    zero = site.literal(0)
-    inside = f"x && at >= 0 && at < {width(source)}"
     shift = f"{'-' if by >= 0 else '+'} {abs(by)}"
+    loaded = site.numbers.load(site, 0, f"x[{line_at('c', source)} + j]", "c")
+    inside = f"x && j >= 0 && j < {width(source)}"
     body = (
-        f"const int at = i {shift};\n"
-        f"const {site.numbers.real} v = {inside} ? {loaded} : {zero};\n"
-        f"y[i * {site.out.channels} + c] = {site.numbers.store(site, 'v', 'c')};"
+        f"const int j = i {shift};\n"
+        f"const {site.numbers.real} v = {inside} ? {loaded} : {site.literal(0)};\n"
+        f"{site.y} = {site.numbers.store(site, 'v')};"
     )
     return (
         f"const int from = row {shift};\n"
@@ -162,15 +164,21 @@ def _pad(site: Site) -> str:
 
 
 def _depth_to_space(site: Site) -> str:
-    block, channels = site.layer.block, site.out.channels
-    order = f"(row % {block} * {block} + i % {block}) * {channels} + c"
+    block, source, out = site.layer.block, site.inputs[0], site.out
+    phase = f"row % {block} * {block} + j"
+    order = f"({phase}) * {out.channels} + c"
     if site.layer.mode == "CRD":
-        order = f"c * {block**2} + row % {block} * {block} + i % {block}"
-    value = f"x[i / {block} * {site.inputs[0].channels} + from]"
-    moved = site.numbers.move(site, 0, value, "from")
-    body = f"const int from = {order};\ny[i * {channels} + c] = {moved};"
-    place = site.row(0, f"(row / {block})")
-    return f"const {site.types[0]} *x = {place};\n" + each_value(site, body)
+        order = f"c * {block**2} + {phase}"
+    moved = site.numbers.move(site, 0, f"x[{line_at('n', source)} + i]", "n")
+    return f"""\
+const {site.types[0]} *x = {site.row(0, f"(row / {block})")};
+for (int c = 0; c < {out.channels}; c++)
+    for (int j = 0; j < {block}; j++) {{
+        const int n = {order};
+        for (int i = 0; i < {width(source)}; i++)
+            y[{line_at("c", out)} + i * {block} + j] = {moved};
+    }}
+"""
 
 
 RULES: nw.Rules[Rule] = nw.Rules(

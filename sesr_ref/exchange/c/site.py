@@ -19,14 +19,16 @@ Values = npt.NDArray[Any]
 class Sheet:
     """Constants and functions of the file, each written once.
 
-    `bytes` are those of the constants, `scratch` the tensors that are interpolated.  In all texts ``@_`` stands for the prefix of names, ``@@_`` for that of macros.
+    `bytes` are those of the constants; `lines` are working lines by name: their type and the
+    tensors whose width they must have.  In all texts ``@_`` stands for the prefix of names, ``@@_``
+    for that of macros.
     """
 
     arrays: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
     helpers: dict[str, str] = field(default_factory=dict)
     headers: set[str] = field(default_factory=lambda: {"stddef.h"})
-    scratch: list[Stored] = field(default_factory=list)
+    lines: dict[str, tuple[str, list[Stored]]] = field(default_factory=dict)
 
     def array(self, owner: str, key: str, values: Values, c_type: str) -> str:
         """Add a constant array; its name."""
@@ -43,6 +45,11 @@ class Sheet:
             self.headers.add(header)
         return f"@_{name}"
 
+    def line(self, name: str, c_type: str, tensor: Stored) -> str:
+        """Add a working line as wide as a tensor; the expression for it."""
+        self.lines.setdefault(name, (c_type, []))[1].append(tensor)
+        return f"s->{name}"
+
 
 class Sums(NamedTuple):
     """How a convolution accumulates: C's types, its weight and bias, the integer that is 0."""
@@ -50,23 +57,12 @@ class Sums(NamedTuple):
     c_type: str
     weight: str
     weight_type: str
-    bias: str = "NULL"
-    zero: int = 0
-    label: str = ""
-
-    @property
-    def real(self) -> bool:
-        """Whether it sums floats."""
-        return self.c_type == "float"
-
-    @property
-    def bias_type(self) -> str:
-        """C's type of a bias."""
-        return "float" if self.real else "int32_t"
+    bias: str = ""
+    zero: int | None = None
 
     def value(self, stored: str, zero: object = "zero") -> str:
         """What a stored value counts as."""
-        if self.real:
+        if self.zero is None:
             return stored
         cast = "(int64_t)" if self.c_type == "int64_t" else ""
         return f"({cast}{stored} - {zero})".replace("- -", "+ ")
@@ -90,8 +86,8 @@ class Numbers(Protocol):
         """The real number that a value of an input stands for."""
         ...
 
-    def store(self, site: Site, number: str, channel: str) -> str:
-        """What the output stores of a real number."""
+    def store(self, site: Site, number: str) -> str:
+        """What channel ``c`` of the output stores of a real number."""
         ...
 
     def move(self, site: Site, index: int, value: str, channel: str) -> str:
@@ -118,8 +114,12 @@ class Numbers(Protocol):
         """How a convolution accumulates."""
         ...
 
-    def finish(self, site: Site, total: str, channel: str) -> str:
-        """What a convolution stores of an accumulator."""
+    def line_of_sums(self, site: Site, sums: Sums) -> str:
+        """Where the sums of channel ``c`` of the output are accumulated."""
+        ...
+
+    def finish(self, site: Site) -> str:
+        """Store the accumulated sums of channel ``c``."""
         ...
 
 
@@ -140,39 +140,29 @@ class Site:
         """C's types of the inputs."""
         return tuple(self.numbers.type_of(tensor.name) for tensor in self.inputs)
 
-    def variable(self, index: int) -> str:
-        """Name of the pointer to an input's row."""
-        return "x" if len(self.inputs) == 1 else f"x{index}"
+    @property
+    def y(self) -> str:
+        """Value ``i`` of channel ``c`` of the output."""
+        return f"y[{line_at('c', self.out)} + i]"
 
-    def row(self, index: int, row: str, column: int = 0) -> str:
-        """Pointer to a column of a row of an input; `column` may lie in the margin."""
+    def row(self, index: int, row: str) -> str:
+        """Pointer to pixel 0 of channel 0 in a row of an input."""
         tensor = self.inputs[index]
-        if tensor.home == self.out.home and tensor.name != tensor.home:
+        if tensor.home != tensor.name and tensor.home == self.out.home:
             return "y"
         place = "0" if tensor.rows == 1 else f"{row} % {tensor.rows}"
-        offset = (tensor.margin + column) * tensor.channels
-        return f"s->{tensor.id}[{place}]" + (f" + {offset}" if offset else "")
+        return f"s->{tensor.id}[{place}]" + (f" + {tensor.margin}" if tensor.margin else "")
 
     def same_rows(self) -> str:
-        """Declare pointers to the inputs' rows of the same number."""
+        """Declare pointers ``x``, or ``x0``, ``x1`` and so on, to the inputs' rows of this number."""
+        names = ["x"] if len(self.inputs) == 1 else [f"x{i}" for i in range(len(self.inputs))]
         return "".join(
-            f"const {c_type} *{self.variable(i)} = {self.row(i, 'row')};\n"
-            for i, c_type in enumerate(self.types)
-        )
-
-    def rows_around(self, count: int, column: int) -> str:
-        """Declare an array of pointers to rows around this one, 0 beyond the border."""
-        rows, shift = height(self.inputs[0]), f" - {count // 2}" if count > 1 else ""
-        return (
-            f"const {self.types[0]} *x[{count}];\n"
-            f"for (int i = 0; i < {count}; i++) {{\n"
-            f"    const int at = row + i{shift};\n"
-            f"    x[i] = at < 0 || at >= {rows} ? NULL : {self.row(0, 'at', column)};\n"
-            "}\n"
+            f"const {c_type} *{name} = {self.row(i, 'row')};\n"
+            for i, (name, c_type) in enumerate(zip(names, self.types, strict=True))
         )
 
     def constant(self, key: str, values: Values) -> str:
-        """Add real constants, one a channel, and return one as an expression of `c`."""
+        """Add real constants, one a channel; that of channel ``c``."""
         name = self.sheet.array(self.owner, key, np.asarray(values), self.numbers.real)
         return f"{name}[c]"
 
@@ -188,7 +178,7 @@ Rule = Callable[[Site], str]
 def size(variable: str, ratio: int, extra: int) -> str:
     """Width or height of a tensor as an expression."""
     base = variable if ratio == 1 else f"{ratio} * {variable}"
-    return f"{base} {'+' if extra > 0 else '-'} {abs(extra)}" if extra else base
+    return f"({base} {'+' if extra > 0 else '-'} {abs(extra)})" if extra else base
 
 
 def width(tensor: Stored) -> str:
@@ -201,11 +191,23 @@ def height(tensor: Stored) -> str:
     return size("s->height", tensor.ratio, tensor.extra)
 
 
+def pitch(tensor: Stored) -> str:
+    """Values from one channel's line to the next one's, as an expression."""
+    if tensor.packed:
+        return width(tensor)
+    return size("@@_MAX_WIDTH", tensor.ratio, tensor.extra + 2 * tensor.margin)
+
+
+def line_at(channel: str, tensor: Stored) -> str:
+    """Offset of a channel's line in a row."""
+    return "0" if channel == "0" else f"{channel} * {pitch(tensor)}"
+
+
 def each_value(site: Site, body: str) -> str:
-    """Loop over the columns and channels of the output; `body` uses `i` and `c`."""
+    """Loop over the channels and columns of the output; `body` uses ``c`` and ``i``."""
+    inner = f"    for (int i = 0; i < {width(site.out)}; i++)"
+    one = body.count("\n") == 0
     return (
-        f"for (int i = 0; i < {width(site.out)}; i++)\n"
-        f"    for (int c = 0; c < {site.out.channels}; c++) {{\n"
-        f"{text.block(body, 2)}\n"
-        "    }\n"
+        f"for (int c = 0; c < {site.out.channels}; c++)\n{inner}{'' if one else ' {'}\n"
+        f"{text.block(body, 2)}\n" + ("" if one else "    }\n")
     )
