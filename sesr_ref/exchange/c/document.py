@@ -32,6 +32,7 @@ def document(draft: Draft, main: bool) -> str:
     parts = [
         header(draft),
         "".join(f"#include <{name}>\n" for name in sorted(draft.sheet.headers)),
+        *([EXACT] if draft.numbers.integer and "math.h" in draft.sheet.headers else []),
         TRACE,
         *draft.sheet.arrays.values(),
         *draft.sheet.helpers.values(),
@@ -45,6 +46,19 @@ def document(draft: Draft, main: bool) -> str:
     return draft.named(overview(draft) + "\n".join(parts))
 
 
+EXACT = """\
+/* Real numbers occur.  For the same bits they must be IEEE's, rounded after every operation; GCC does
+   so with -std=c99 or -ffp-contract=off. */
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
+#ifdef __FAST_MATH__
+#error "-ffast-math changes the integers"
+#endif
+#if FLT_EVAL_METHOD != 0
+#error "float and double must be computed as such: on x86 with -msse2 -mfpmath=sse"
+#endif
+"""
 TRACE = """\
 /* Define it to see each row of each tensor: `channels` lines of `width` values, whose beginnings are
    `pitch` values apart.  The rows of a tensor that lies in another one are shown before they are

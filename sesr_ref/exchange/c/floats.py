@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sesr_ref import network as nw
 from sesr_ref.exchange.c.plan import Plan
-from sesr_ref.exchange.c.site import Site, Sums, line_at
+from sesr_ref.exchange.c.site import Site, Sums, Values, line_at
 
 
 class Floats:
@@ -16,6 +17,10 @@ class Floats:
     def type_of(self, name: str) -> str:
         """Of every tensor."""
         return "float"
+
+    def params(self, layer: nw.Layer, values: dict[str, Values]) -> dict[str, Values]:
+        """As they are."""
+        return values
 
     def load(self, site: Site, index: int, value: str, channel: str) -> str:
         """The value itself."""

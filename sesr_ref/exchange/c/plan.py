@@ -27,7 +27,9 @@ MARGINS: nw.Rules[Any] = nw.Rules(
     }
 )
 # Kinds that may write each value in the place of the one that they read
-IN_PLACE: dict[type[nw.Layer], bool] = {nw.Pointwise: True, nw.Add: True, nw.Multiply: True}
+IN_PLACE: nw.Rules[bool] = nw.Rules(
+    {nw.Layer: False, nw.Pointwise: True, nw.Add: True, nw.Multiply: True}
+)
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,7 @@ def _housed(
     housed = dict(tensors)
     for layer, inputs in reversed(steps):
         out = housed[layer.name]
-        if not any(issubclass(type(layer), kind) for kind in IN_PLACE):
-            continue
-        for name in inputs:
+        for name in inputs if IN_PLACE[type(layer)] else ():
             own = housed[name]
             alike = own.channels == out.channels and own.delay == out.delay
             alone = readers[name] == [layer] and name != "input"

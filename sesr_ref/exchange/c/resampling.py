@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sesr_ref.exchange.c import text
 from sesr_ref.exchange.c.site import Site, height, line_at, width
 from sesr_ref.limits import check
 from sesr_ref.ops.resampling import MODES, resample_matrix
@@ -67,7 +66,7 @@ def resize(site: Site) -> str:
     edge, taps = MODES[layer.mode][2], offsets.shape[1]
     fold = site.sheet.helper(edge, FOLDS[edge])
     key = f"resize_{layer.mode}_{upscale}"
-    at = site.sheet.array(key, "offset", offsets, text.narrowest(offsets))
+    at = site.sheet.array(key, "offset", offsets, "int")
     weight = site.sheet.array(key, "weight", weights, real)
     line = site.sheet.line("line", real, source)
     loaded = site.numbers.load(site, 0, "x[i]", "c")

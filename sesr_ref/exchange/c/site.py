@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sesr_ref import network as nw
 from sesr_ref.exchange.c import text
 from sesr_ref.exchange.c.plan import Plan, Stored
 
@@ -42,7 +43,7 @@ class Sheet:
         """Add a function, and the header that it needs; its name."""
         self.helpers.setdefault(name, body)
         if header is not None:
-            self.headers.add(header)
+            self.headers |= {header, "float.h"}
         return f"@_{name}"
 
     def line(self, name: str, c_type: str, tensor: Stored) -> str:
@@ -80,6 +81,10 @@ class Numbers(Protocol):
 
     def type_of(self, name: str) -> str:
         """C's type of a tensor's values."""
+        ...
+
+    def params(self, layer: nw.Layer, values: dict[str, Values]) -> dict[str, Values]:
+        """A layer's own parameters as its rule takes them."""
         ...
 
     def load(self, site: Site, index: int, value: str, channel: str) -> str:
@@ -150,7 +155,8 @@ class Site:
         tensor = self.inputs[index]
         if tensor.home != tensor.name and tensor.home == self.out.home:
             return "y"
-        place = "0" if tensor.rows == 1 else f"{row} % {tensor.rows}"
+        alone = tensor.rows == 1 and row != "from"  # which would be an unused variable
+        place = "0" if alone else f"{row} % {tensor.rows}"
         return f"s->{tensor.id}[{place}]" + (f" + {tensor.margin}" if tensor.margin else "")
 
     def same_rows(self) -> str:

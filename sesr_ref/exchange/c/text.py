@@ -24,7 +24,10 @@ KEYWORDS = frozenset(
 )
 TYPES = {"int8_t": np.int8, "int16_t": np.int16, "int32_t": np.int32, "int64_t": np.int64}
 """C's integer types, narrowest first."""
-BYTES = {"float": 4, "double": 8, "int8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8}
+BYTES = {
+    **{"float": 4, "double": 8, "int": 4},
+    **{"int8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8},
+}
 """Of a value."""
 
 
@@ -91,7 +94,7 @@ def narrowest(values: npt.NDArray[Any]) -> str:
 def array(name: str, values: npt.NDArray[Any], c_type: str) -> str:
     """A constant array in the order of memory, with its shape."""
     flat = np.ascontiguousarray(values).ravel()
-    shown = whole if c_type in TYPES else (lambda value: real(value, c_type))
+    shown = (lambda value: real(value, c_type)) if c_type in ("float", "double") else whole
     shape = "".join(f"[{size}]" for size in values.shape)
     note = f" /* {shape} */" if values.ndim > 1 else ""
     body = wrapped([shown(value) for value in flat])

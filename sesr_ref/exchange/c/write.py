@@ -9,17 +9,21 @@ import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.checks import check_params, layer_params
+from sesr_ref.collapse import collapsed
 from sesr_ref.exchange.c.document import document
 from sesr_ref.exchange.c.draft import Draft
 from sesr_ref.exchange.c.floats import Floats
 from sesr_ref.exchange.c.header import check_sizes, header
-from sesr_ref.exchange.c.plan import Plan, plan
+from sesr_ref.exchange.c.integers import RULES as INTEGER_RULES
+from sesr_ref.exchange.c.integers import Integers
+from sesr_ref.exchange.c.plan import plan
 from sesr_ref.exchange.c.rules import RULES
 from sesr_ref.exchange.c.site import Numbers, Rule, Sheet, Site
 from sesr_ref.exchange.c.text import check_prefix
 from sesr_ref.exchange.rounding import collapsed_exactly, rounded
 from sesr_ref.files import atomic_write, check_free
 from sesr_ref.integers.grid import Quantization
+from sesr_ref.integers.parameters import check_integer_params
 from sesr_ref.limits import MAX_NPU_SIDE, whole_number
 from sesr_ref.ops.arrays import Params
 
@@ -97,11 +101,16 @@ def drafted(
     """Make the parts of the file; arguments and errors as in `to_c`."""
     check_prefix(prefix)
     whole_number("max_width", max_width, high=MAX_NPU_SIDE)
-    check_params(net, params)
-    small, exact = collapsed_exactly(net, params)
-    values = {name: rounded(name, array, "float32") for name, array in exact.items()}
-    numbers = Floats()
-    draft = _draft(small, values, numbers, RULES, prefix, max_width)
+    if q is None:
+        check_params(net, params)
+        small, exact = collapsed_exactly(net, params)
+        values = {name: rounded(name, array, "float32") for name, array in exact.items()}
+        draft = _draft(small, values, Floats(), RULES, prefix, max_width)
+    else:
+        small = collapsed(net)
+        check_integer_params(small, params, q)
+        numbers = Integers(q, arithmetic)
+        draft = _draft(small, params, numbers, INTEGER_RULES, prefix, max_width)
     check_sizes(draft)
     return draft
 
@@ -122,7 +131,7 @@ def _draft(
             layer,
             made.tensors[layer.name],
             tuple(made.tensors[name] for name in inputs),
-            dict(layer_params(layer, params)),
+            numbers.params(layer, layer_params(layer, params)),
             made.ids[owner],
             sheet,
             numbers,
