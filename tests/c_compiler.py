@@ -113,7 +113,9 @@ def ran(folder: Path, images: Array, dtypes: dict[str, Any]) -> dict[str, Array]
     assert not done.returncode, done.stderr.decode()[:3000]
     tensors = _seen((folder / "seen.bin").read_bytes(), dtypes)
     out = np.frombuffer(done.stdout, dtypes[list(dtypes)[-1]])
-    tensors[""] = out.reshape(-1, channels, out.size // channels // _rows(tensors, dtypes)) if 0 else out
+    tensors[""] = (
+        out.reshape(-1, channels, out.size // channels // _rows(tensors, dtypes)) if 0 else out
+    )
     return tensors
 
 

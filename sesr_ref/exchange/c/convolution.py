@@ -19,18 +19,16 @@ def convolution(site: Site) -> str:
     sums = site.numbers.sums(site)
     group = "" if layer.groups == 1 else f"(c / {made} * {own} + n)" if own > 1 else f"c / {made}"
     line = line_at(group or "n", source)
-    offset = f" - {columns // 2}" if columns > 1 else ""
     zero = "" if sums.zero is None else f", {sums.zero}"
-    add = (
-        f"{_adding(site, sums, columns)}(sum, {site.row(0, 'from')} + {line}{offset}, w{zero}, "
-        f"{width(site.out)});\n"
-    )
+    x = f"{site.row(0, 'from', -(columns // 2))} + {line}"
+    call = f"{_adding(site, sums, columns)}(sum, {x}, w{zero}, {width(site.out)});"
     taps = f"""\
 for (int n = 0; n < {own}; n++)
     for (int a = 0; a < {rows}; a++, w += {columns}) {{
         const int from = row + a{f" - {rows // 2}" if rows > 1 else ""};
         if (from >= 0 && from < {height(source)})
-            {add}    }}
+            {call}
+    }}
 """
     return f"const {sums.weight_type} *w = {sums.weight};\n" + _each_channel(site, sums, taps)
 
@@ -64,7 +62,7 @@ def _adding(site: Site, sums: Sums, taps: int) -> str:
             f"            sum[i] += {sums.value('x[i + j]')} * w[j];\n"
         )
     body = f"""\
-/* Add to a line of sums: pixel by pixel, {taps} of a line's value{"s" * (taps > 1)} times as many weights. */
+/* Add {taps} neighbours times {taps} weights to each sum of a line. */
 static void @_add_{taps}{label}({sums.c_type} *restrict sum, const {x_type} *x,
     const {w_type} *w,{zero} int width)
 {{
@@ -81,6 +79,7 @@ def transposed(site: Site) -> str:
     sums = site.numbers.sums(site)
     crop = f" + {layer.crop}" if layer.crop else ""
     back = f" - {layer.crop}" if layer.crop else ""
+    place = f"j * {stride} + b{back}"
     start = f"b < {layer.crop} ? ({layer.crop} - b + {stride - 1}) / {stride} : 0"
     taps = f"""\
 for (int a = (row{crop}) % {stride}; a < {k}; a += {stride}) {{
@@ -91,9 +90,9 @@ for (int a = (row{crop}) % {stride}; a < {k}; a += {stride}) {{
         const {site.types[0]} *x = {site.row(0, "from")} + {line_at("n", source)};
         const {sums.weight_type} *w = {sums.weight} + ((c * {source.channels} + n) * {k} + a) * {k};
         for (int b = 0; b < {k}; b++) {{
-            int j = {start if layer.crop else "0"};
-            for (int i = j * {stride} + b{back}; j < {width(source)} && i < {width(site.out)}; j++, i += {stride})
-                sum[i] += {sums.value("x[j]", sums.zero)} * w[b];
+            const int first = {start if layer.crop else "0"};
+            for (int j = first; j < {width(source)} && {place} < {width(site.out)}; j++)
+                sum[{place}] += {sums.value("x[j]", sums.zero)} * w[b];
         }}
     }}
 }}
@@ -112,7 +111,7 @@ def stencil(site: Site) -> str:
         for key, sign in (("factor", "*"), ("bias", "+"))
         if key in site.params
     )
-    offset = f" - {columns // 2}" if columns > 1 else ""
+    start = site.row(0, "from", -(columns // 2))
     body = f"""\
 {real} sum = 0;
 for (int a = 0; a < {rows}; a++)
@@ -123,6 +122,6 @@ for (int a = 0; a < {rows}; a++)
 const {site.types[0]} *x[{rows}]; /* rows, NULL beyond the border */
 for (int a = 0; a < {rows}; a++) {{
     const int from = row + a - {rows // 2};
-    x[a] = from < 0 || from >= {height(source)} ? NULL : {site.row(0, "from")}{offset};
+    x[a] = from < 0 || from >= {height(source)} ? NULL : {start};
 }}
 """ + each_value(site, body)

@@ -47,8 +47,8 @@ def document(draft: Draft, main: bool) -> str:
 
 
 EXACT = """\
-/* Real numbers occur.  For the same bits they must be IEEE's, rounded after every operation; GCC does
-   so with -std=c99 or -ffp-contract=off. */
+/* Real numbers occur.  For the same bits each operation on them must be rounded, as IEEE has it;
+   GCC does so with -std=c99 or -ffp-contract=off. */
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF
 #endif
@@ -60,8 +60,8 @@ EXACT = """\
 #endif
 """
 TRACE = """\
-/* Define it to see each row of each tensor: `channels` lines of `width` values, whose beginnings are
-   `pitch` values apart.  The rows of a tensor that lies in another one are shown before they are
+/* Define it to see each row of each tensor: `channels` lines of `width` values, which begin `pitch`
+   values apart.  The rows of a tensor that lies in another one are shown before they are
    overwritten. */
 #ifndef @@_TRACE
 #define @@_TRACE(name, row, values, width, channels, pitch) ((void)0)
@@ -82,7 +82,7 @@ def _function(draft: Draft, layer: nw.Layer, inputs: tuple[str, ...]) -> str:
     tensor = draft.plan.tensors[layer.name]
     body = draft.bodies[layer.name]
     return (
-        f"/* {text.comment(layer.name)}: {described(layer, inputs)} */\n"
+        f"/* {text.comment(layer.name)}: {described(draft, layer, inputs)} */\n"
         f"static void @_make_{tensor.id}({_parameters(draft, tensor, body)})\n"
         f"{{\n{text.block(body)}}}\n"
     )

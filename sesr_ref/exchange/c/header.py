@@ -45,7 +45,7 @@ typedef struct {{
 int @_begin(@_state *s, int width);
 
 /* Push the next row, from the top: @@_CHANNELS lines of `width` values, one behind the other.  Rows
-   that are complete are written to `out` in the same way, their lines @@_UPSCALE * width values long.
+   that are complete are written to `out` in the same way, with lines of @@_UPSCALE * width values.
    Returns their number, 0 to @@_UPSCALE, or -1 if no row may follow. */
 int @_push_row(@_state *s, const {source} *row, {out} *out);
 

@@ -1,4 +1,4 @@
-"""The numbers of a file in integers, bit-equal to `run_int`, and the kinds that differ for them."""
+"""The numbers of a file in integers: how values are loaded, stored, summed and rescaled."""
 
 from __future__ import annotations
 
@@ -8,24 +8,20 @@ import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.exchange.c import text
+from sesr_ref.exchange.c.bytes import mapping
 from sesr_ref.exchange.c.plan import Plan
-from sesr_ref.exchange.c.rounding import Slopes, Term, Writer, per_channel, scales, writer_of
-from sesr_ref.exchange.c.rules import RULES as SHARED
-from sesr_ref.exchange.c.rules import joined
-from sesr_ref.exchange.c.site import Rule, Site, Sums, each_value, line_at, width
+from sesr_ref.exchange.c.rounding import Writer, writer_of
+from sesr_ref.exchange.c.site import Site, Sums, width
+from sesr_ref.exchange.c.term import Term, per_channel, plus, scales
 from sesr_ref.integers.arithmetic import Arithmetic, arithmetic_named
 from sesr_ref.integers.grid import Grid, Quantization
-from sesr_ref.integers.run import RULES as INTEGER_RULES
-from sesr_ref.integers.run import Site as IntegerSite
 from sesr_ref.limits import check
-from sesr_ref.ops.table import REFERENCE
 
 C_TYPES = {4: "int8_t", 8: "int8_t", 16: "int16_t", 32: "int32_t"}
-EXACT = 1 << 53
-"""Sums below it are those of `run_int`, which adds in float64."""
-TABLE_BITS = 16
-"""Widest integers for which a function is a table."""
-
+MOST_SUMS = 1 << 62
+"""No sum may reach it."""
+LONG = 40
+"""Characters of an expression that gets a line of its own."""
 AS_INTEGERS: nw.Rules[bool] = nw.Rules(
     {nw.Layer: False, nw.Conv: True, nw.ConvTranspose: True, nw.PReLU: True}
 )
@@ -55,6 +51,7 @@ class Integers:
 
     def __init__(self, q: Quantization, arithmetic: str) -> None:
         self.q = q
+        self.largest: dict[str, int] = {}  # magnitudes of sums that are kept
         self.arithmetic: Arithmetic = arithmetic_named(arithmetic)
         self.title = (
             f"Everything is integers, rounded as in the arithmetic {arithmetic!r} of sesr_ref: "
@@ -85,18 +82,17 @@ class Integers:
         owner = layer.shares or layer.name
         return {key: self.q.params[f"{owner}.{key}"].to_reals(v) for key, v in values.items()}
 
-    def term(self, site: Site, index: int, value: str) -> Term:
+    def term(self, site: Site, index: int, value: str, channel: str = "c") -> Term:
         """An input's value above its zero point."""
         grid = self.grid(site, index)
-        return Term(f"{value}{minus(grid.zero_point)}", bound_of(grid), grid)
+        most = self.largest.get(site.inputs[index].name, bound_of(grid))
+        return Term(above(value, grid), most, grid, channel)
 
     def load(self, site: Site, index: int, value: str, channel: str) -> str:
         """In float64, as the reference does."""
-        term = self.term(site, index, f"(double){value}")
-        scale = per_channel(site, f"scale{index}", term.grid.scales, "double")
-        if "[c]" in scale:
-            scale = scale.replace("[c]", f"[{channel}]")
-        return f"({term.value}) * {scale}"
+        grid = self.grid(site, index)
+        scale = per_channel(site, f"scale{index}", grid.scales, "double", channel)
+        return f"((double){value}{plus(-grid.zero_point)}) * {scale}"
 
     def store(self, site: Site, number: str) -> str:
         """Divided by the scale and rounded once."""
@@ -116,14 +112,13 @@ class Integers:
         """An input's value on the output's grid, not yet clipped."""
         if self.grid(site, index) == self.grid(site):
             return value
-        term, key = self.term(site, index, value), f"from{index}"
-        made = self.writer(site).rescale(term, scales(term.grid), self.grid(site), key)
-        return made.replace("[c]", f"[{channel}]")
+        term = self.term(site, index, value, channel)
+        return self.writer(site).rescale(term, scales(term.grid), self.grid(site), f"from{index}")
 
     def clipped(self, site: Site, value: str) -> str:
         """A 64-bit value saturated to the output's grid."""
         grid = self.grid(site)
-        return f"({C_TYPES[grid.bits]}){site.sheet.helper('clip', CLIP)}({value}, {ends(grid)})"
+        return saturated(site, value, grid, ends(grid))
 
     def zero(self, name: str) -> str:
         """The zero point."""
@@ -137,23 +132,30 @@ class Integers:
             if grid.axis is None:
                 lines.append(f"#define @@_{what}_SCALE {text.real(grid.scale)}\n")
                 lines.append(f"#define @@_{what}_ZERO ({grid.zero_point})\n")
-        note = "/* A value v of the image stands for INPUT_SCALE * (v - INPUT_ZERO), in 0 to 1. */\n"
+        note = (
+            "/* A value v of the image stands for INPUT_SCALE * (v - INPUT_ZERO), in 0 to 1. */\n"
+        )
         return note + "".join(lines)
 
     def from_byte(self, plan: Plan) -> str:
         """A byte is a number of 255ths: the nearest integer."""
         grid = self.q.tensors["input"]
         codes = grid.to_integers(np.arange(256) / 255)
-        return _mapping("from_byte", "int byte", "byte", C_TYPES[grid.bits], codes, 0)
+        return mapping("from_byte", "int byte", "byte", C_TYPES[grid.bits], codes, 0)
 
     def to_byte(self, plan: Plan) -> str:
         """The nearest number of 255ths."""
         grid = self.q.tensors[plan.net.output]
-        check(grid.axis is None and grid.bits <= TABLE_BITS, "bits of a program's output", "8 or 16", grid)
+        check(
+            grid.axis is None and grid.bits <= 16,
+            "bits of a program's output",
+            "8 or 16",
+            grid,
+        )
         codes = np.arange(-(1 << (grid.bits - 1)), 1 << (grid.bits - 1))
         bytes_ = np.clip(np.rint(grid.to_reals(codes) * 255), 0, 255).astype(np.int64)
         argument = f"{C_TYPES[grid.bits]} value"
-        return _mapping("to_byte", argument, "value", "int", bytes_, int(codes[0]))
+        return mapping("to_byte", argument, "value", "int", bytes_, int(codes[0]))
 
     def sums(self, site: Site) -> Sums:
         """Of integer products, in the narrowest type that no sum can leave."""
@@ -163,14 +165,17 @@ class Integers:
         ordered = weight.transpose(3, 2, 0, 1)
         w_type = text.narrowest(ordered)
         name = site.sheet.array(site.owner, "weight", ordered, w_type)
-        named = site.sheet.array(site.owner, "bias", bias, "int32_t") if "bias" in site.params else ""
+        named = (
+            site.sheet.array(site.owner, "bias", bias, "int32_t") if "bias" in site.params else ""
+        )
         return Sums(c_type, name, w_type, named, self.grid(site, 0).zero_point)
 
     def _largest(self, site: Site, weight: Any, bias: Any) -> int:
-        """Bound of every partial sum; ValueError where float64 would not hold it."""
+        """Bound of every partial sum; ValueError where 64 bits might not hold it."""
         products = np.abs(weight).sum((0, 1, 2)) * bound_of(self.grid(site, 0))
         largest = int((products + np.abs(bias)).max())
-        check(largest < EXACT, f"{site.layer.name}: the largest sum", "below 2**53", largest)
+        check(largest < MOST_SUMS, f"{site.layer.name}: the largest sum", "below 2**62", largest)
+        site.sheet.notes[site.out.name] = f"; sums of {largest.bit_length() + 1} bits"
         return largest
 
     def line_of_sums(self, site: Site, sums: Sums) -> str:
@@ -183,15 +188,17 @@ class Integers:
         check(grid.axis is None, f"{site.layer.name}: grid of its input", "of one scale", grid)
         weight = site.params["weight"] - self.param_grid(site, "weight").zero_point
         bias = site.params.get("bias", np.zeros(1, np.int64))
-        made = "sum[i]"
+        made, largest = "sum[i]", self._largest(site, weight, bias)
+        if target.bits == 32:
+            self.largest[site.out.name] = largest
         if target.bits != 32:  # else what reads it has the convolution fused into it
             source = scales(grid) * scales(self.param_grid(site, "weight"))
-            term = Term(made, self._largest(site, weight, bias), grid)
+            term = Term(made, largest, grid)
             source = np.broadcast_to(source, (site.out.channels,))
             made = self.writer(site).rescale(term, source, target, "scale")
         return (
             f"for (int i = 0; i < {width(site.out)}; i++)\n"
-            f"    {site.y} = {self.clipped(site, made)};\n"
+            f"{text.block(f'{site.y} = {self.clipped(site, made)};')}\n"
         )
 
 
@@ -201,9 +208,9 @@ def bound_of(grid: Grid) -> int:
     return max(top + grid.zero_point, top - 1 - grid.zero_point)
 
 
-def minus(zero: int) -> str:
-    """Subtract a zero point."""
-    return f" - {zero}" if zero > 0 else f" + {-zero}" if zero else ""
+def above(value: str, grid: Grid) -> str:
+    """A value less its zero point."""
+    return f"{'(int64_t)' if grid.bits == 32 else ''}{value}{plus(-grid.zero_point)}"
 
 
 def ends(grid: Grid) -> str:
@@ -211,120 +218,11 @@ def ends(grid: Grid) -> str:
     return f"{text.whole(grid.low)}, {text.whole(grid.high)}"
 
 
-def _mapping(name: str, argument: str, variable: str, c_type: str, values: Any, first: int) -> str:
-    """A function from a range of integers: a difference where it is one, else a table."""
-    offsets = np.unique(values - (np.arange(len(values)) + first))
-    if len(offsets) == 1:
-        return f"""\
-static {c_type} {name}({argument})
-{{
-    return ({c_type})({variable}{minus(-int(offsets[0]))});
-}}
-"""
-    return f"""\
-static {c_type} {name}({argument})
-{{
-    static const {c_type} table[{len(values)}] = {{
-{text.block(text.wrapped([text.whole(v) for v in values]))}
-    }};
-    return table[{variable}{minus(first)}];
-}}
-"""
-
-
-def _numbers(site: Site) -> Integers:
-    """The integers of a file that holds some."""
-    assert isinstance(site.numbers, Integers)
-    return site.numbers
-
-
-def _value(site: Site, index: int = 0, name: str = "x") -> str:
-    tensor = site.inputs[index]
-    channel = "0" if tensor.channels == 1 else "c"
-    return f"{name}[{line_at(channel, tensor)} + i]".replace("[0 + i]", "[i]")
-
-
-def _prelu(site: Site, slopes: Any, slope_grid: Grid) -> str:
-    numbers = _numbers(site)
-    grid = numbers.grid(site, 0)
-    term = Term("v", bound_of(grid), grid)
-    made = numbers.writer(site).prelu(term, Slopes(slopes, slope_grid), numbers.grid(site))
-    wide = "int64_t" if grid.bits == 32 else "int32_t"
-    body = (
-        f"const {wide} v = {_value(site)}{minus(grid.zero_point)};\n"
-        f"{site.y} = {numbers.clipped(site, made)};"
+def saturated(site: Site, value: str, grid: Grid, limits: str) -> str:
+    """Clip a 64-bit value; a long one has a line of its own."""
+    function = f"({C_TYPES[grid.bits]}){site.sheet.helper('clip', CLIP)}"
+    if len(value) < LONG:
+        return f"{function}({value}, {limits})"
+    return f"{function}(\n    {value},\n    {limits})".replace("\n    ?", "\n        ?").replace(
+        "\n    :", "\n        :"
     )
-    return site.same_rows() + each_value(site, body)
-
-
-def _leaky_relu(site: Site) -> str:
-    slope = site.layer.slope
-    if not slope:
-        return _relu(site)
-    return _prelu(site, np.array([int(np.sign(slope))], np.int64), Grid(abs(slope)))
-
-
-def _between(site: Site, low: int, high: int) -> str:
-    """Rescale, then clip to some integers."""
-    numbers, target = _numbers(site), _numbers(site).grid(site)
-    low, high = max(low, target.low), min(high, target.high)
-    made = numbers.rescaled(site, 0, _value(site), "c")
-    clip = site.sheet.helper("clip", CLIP)
-    limits = f"{text.whole(low)}, {text.whole(high)}"
-    body = f"{site.y} = ({C_TYPES[target.bits]}){clip}({made}, {limits});"
-    return site.same_rows() + each_value(site, body)
-
-
-def _relu(site: Site) -> str:
-    target = _numbers(site).grid(site)
-    return _between(site, target.zero_point, target.high)
-
-
-def _clip(site: Site) -> str:
-    target = _numbers(site).grid(site)
-    low, high = target.to_integers(np.array([site.layer.low, site.layer.high]))
-    return _between(site, int(low), int(high))
-
-
-def _add(site: Site) -> str:
-    if len(site.inputs) != 2:
-        return joined(site, "+")
-    numbers = _numbers(site)
-    terms = [numbers.term(site, i, _value(site, i, f"x{i}")) for i in range(2)]
-    made = numbers.writer(site).add(terms, numbers.grid(site))
-    body = f"{site.y} = {numbers.clipped(site, made)};"
-    return site.same_rows() + each_value(site, body)
-
-
-def _table(site: Site) -> str:
-    """A function of one tensor: what the reference makes of each integer that it can hold."""
-    numbers = _numbers(site)
-    grid, target = numbers.grid(site, 0), numbers.grid(site)
-    one = grid.axis is None and target.axis is None and grid.bits <= TABLE_BITS
-    kind = type(site.layer).__name__
-    check(one, f"{site.layer.name}: grid of a {kind} in C", "of one scale and at most 16 bits", grid)
-    first = -(1 << (8 * grid.dtype().itemsize - 1))
-    codes = np.arange(first, -first, dtype=np.int64).reshape(1, 1, -1, 1)
-    reference = IntegerSite([codes], [grid], {}, {}, target, numbers.arithmetic, REFERENCE)
-    values = target.clip(INTEGER_RULES[type(site.layer)](site.layer, reference))
-    table = site.sheet.array(site.out.id, "table", values.ravel(), C_TYPES[target.bits])
-    return site.same_rows() + each_value(site, f"{site.y} = {table}[{_value(site)}{minus(first)}];")
-
-
-RULES: nw.Rules[Rule] = nw.Rules(
-    {
-        **SHARED,
-        nw.PReLU: lambda site: _prelu(
-            site, site.params["slope"], _numbers(site).param_grid(site, "slope")
-        ),
-        nw.LeakyReLU: _leaky_relu,
-        nw.ReLU: _relu,
-        nw.Clip: _clip,
-        nw.Add: _add,
-        nw.Sigmoid: _table,
-        nw.SiLU: _table,
-        nw.Tanh: _table,
-        nw.GELU: _table,
-    }
-)
-"""What each kind is in integers; moves and sums are shared with the floats."""

@@ -36,9 +36,10 @@ def overview(draft: Draft) -> str:
  *     for each row:  count = @_push_row(&state, row, out);   take `count` rows from `out`
  *     while ((count = @_finish(&state, out)) > 0)            take `count` rows from `out`
  *
- * A pixel of the image takes {multiplications(net):,} multiply-accumulates.  Constants take
- * {draft.sheet.bytes:,} bytes.  The state takes {column:,} bytes for each column of @@_MAX_WIDTH and
- * {fixed:,} more, {draft.state_bytes(draft.max_width):,} for {draft.max_width} columns, whatever the height.
+ * A pixel of the image takes {multiplications(net):,} multiply-accumulates.
+ * Constants take {draft.sheet.bytes:,} bytes.
+ * The state takes {column:,} bytes for each column of @@_MAX_WIDTH and {fixed:,} more:
+ * {draft.state_bytes(draft.max_width):,} bytes for {draft.max_width} columns, whatever the height.
  *
  * Row r of a tensor is at r % rows of its ring: a line of pixels for each channel, with a margin of
  * zeros at both ends for the convolutions that read it.  In step n, from 0, row n of the image has
@@ -57,15 +58,21 @@ def multiplications(net: nw.Network) -> int:
 
 def _table(draft: Draft) -> list[str]:
     plan = draft.plan
-    made = {"input": "the caller"} | {layer.name: described(*step) for step in plan.steps
-                                      for layer in step[:1]}
+    made = {layer.name: described(draft, layer, inputs) for layer, inputs in plan.steps}
+    made["input"] = "the caller"
     rows = [("tensor", "type", "u", "channels", "rows", "delay", "is")]
     for tensor in plan.tensors.values():
-        rows.append((
-            text.comment(tensor.name[:40]), draft.type_of(tensor), f"{tensor.ratio}",
-            f"{tensor.channels}", _place(draft, tensor.home, tensor.name), f"{tensor.delay}",
-            made[tensor.name],
-        ))
+        rows.append(
+            (
+                text.comment(tensor.name[:40]),
+                draft.type_of(tensor),
+                f"{tensor.ratio}",
+                f"{tensor.channels}",
+                _place(draft, tensor.home, tensor.name),
+                f"{tensor.delay}",
+                made[tensor.name],
+            )
+        )
     return aligned(rows)
 
 
@@ -73,7 +80,9 @@ def _place(draft: Draft, home: str, name: str) -> str:
     """How many rows are kept, or where else they are."""
     if home == draft.plan.net.output:
         return "out"
-    return f"{draft.plan.tensors[name].rows}" if home == name else f"in {draft.plan.tensors[home].id}"
+    return (
+        f"{draft.plan.tensors[name].rows}" if home == name else f"in {draft.plan.tensors[home].id}"
+    )
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -82,8 +91,8 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def described(layer: nw.Layer, inputs: tuple[str, ...]) -> str:
-    """A layer in words: its kind, its fields, what it reads."""
+def described(draft: Draft, layer: nw.Layer, inputs: tuple[str, ...]) -> str:
+    """A layer in words: its kind, its fields, what it reads, what its rule has noted."""
     stated = [
         f"{each.name} {shown(getattr(layer, each.name), 60)}"
         for each in dataclasses.fields(layer)
@@ -93,4 +102,6 @@ def described(layer: nw.Layer, inputs: tuple[str, ...]) -> str:
     if layer.shares:
         stated.append(f"parameters of {layer.shares}")
     names = ", ".join(name[:40] for name in inputs)
-    return text.comment(f"{' '.join([type(layer).__name__, ', '.join(stated)]).strip()} of {names}")
+    kind = " ".join([type(layer).__name__, ", ".join(stated)]).strip()
+    note = draft.sheet.notes.get(layer.name, "")
+    return text.comment(f"{kind} of {names}{note}")

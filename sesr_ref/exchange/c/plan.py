@@ -206,11 +206,8 @@ def _housed(
 def _ring(
     tensors: dict[str, Stored], tensor: Stored, readers: Sequence[nw.Layer]
 ) -> tuple[int, int]:
-    """Margin and rows that the readers of a tensor need.
-
-    Just before a reader's turn the newest row has been made, and the oldest that it will read must
-    still be there.
-    """
+    """Margin and rows that the readers of a tensor need."""
+    # just before a reader's turn the newest row is there already, the oldest that it reads still
     margin = max((MARGINS[type(layer)](layer) for layer in readers), default=0)
     count, latest = 1, max(t.delay for t in tensors.values())
     for layer in readers:

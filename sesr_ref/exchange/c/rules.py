@@ -93,7 +93,9 @@ EXPRESSIONS: dict[type[nw.Layer], Expression] = {
     nw.Sigmoid: _library("sigmoid"),
     nw.SiLU: _library("silu", "sigmoid"),
     nw.Tanh: _library("tanh"),
-    nw.GELU: lambda site: _library("gelu" if site.layer.approximate == "none" else "gelu_tanh")(site),
+    nw.GELU: lambda site: _library("gelu" if site.layer.approximate == "none" else "gelu_tanh")(
+        site
+    ),
     nw.Shift: lambda site: f"v + {site.literal(site.layer.offset)}",
     nw.Scale: lambda site: f"v * {site.literal(site.layer.factor)}",
     nw.Gain: lambda site: f"v * {site.constant('gain', site.params['gain'])}",

@@ -21,8 +21,9 @@ class Sheet:
     """Constants and functions of the file, each written once.
 
     `bytes` are those of the constants; `lines` are working lines by name: their type and the
-    tensors whose width they must have.  In all texts ``@_`` stands for the prefix of names, ``@@_``
-    for that of macros.
+    tensors whose width they must have; `notes` are remarks on tensors.
+
+    In all texts ``@_`` stands for the prefix of names, ``@@_`` for that of macros.
     """
 
     arrays: dict[str, str] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Sheet:
     helpers: dict[str, str] = field(default_factory=dict)
     headers: set[str] = field(default_factory=lambda: {"stddef.h"})
     lines: dict[str, tuple[str, list[Stored]]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def array(self, owner: str, key: str, values: Values, c_type: str) -> str:
         """Add a constant array; its name."""
@@ -150,17 +152,18 @@ class Site:
         """Value ``i`` of channel ``c`` of the output."""
         return f"y[{line_at('c', self.out)} + i]"
 
-    def row(self, index: int, row: str) -> str:
-        """Pointer to pixel 0 of channel 0 in a row of an input."""
+    def row(self, index: int, row: str, shift: int = 0) -> str:
+        """Pointer to a pixel of channel 0 in a row of an input: 0, or `shift`, in the margin."""
         tensor = self.inputs[index]
         if tensor.home != tensor.name and tensor.home == self.out.home:
             return "y"
         alone = tensor.rows == 1 and row != "from"  # which would be an unused variable
         place = "0" if alone else f"{row} % {tensor.rows}"
-        return f"s->{tensor.id}[{place}]" + (f" + {tensor.margin}" if tensor.margin else "")
+        start = tensor.margin + shift
+        return f"s->{tensor.id}[{place}]" + (f" + {start}" if start else "")
 
     def same_rows(self) -> str:
-        """Declare pointers ``x``, or ``x0``, ``x1`` and so on, to the inputs' rows of this number."""
+        """Declare pointers to the inputs' rows of this number: ``x``, or ``x0``, ``x1``, ..."""
         names = ["x"] if len(self.inputs) == 1 else [f"x{i}" for i in range(len(self.inputs))]
         return "".join(
             f"const {c_type} *{name} = {self.row(i, 'row')};\n"

@@ -16,18 +16,16 @@ WIDTH = 100
 """Longest line."""
 LONGEST_NAME = 40
 """Longest name made from a tensor's; C99 promises to tell 63 characters apart."""
-KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while asm bool true false "
-    "width height step scratch".split()  # members of the state
-)
-TYPES = {"int8_t": np.int8, "int16_t": np.int16, "int32_t": np.int32, "int64_t": np.int64}
-"""C's integer types, narrowest first."""
-BYTES = {
-    **{"float": 4, "double": 8, "int": 4},
-    **{"int8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8},
-}
+KEYWORDS = """
+auto break case char const continue default do double else enum extern float for goto if inline int
+long register restrict return short signed sizeof static struct switch typedef union unsigned void
+volatile while asm bool true false
+"""
+MEMBERS = "width height step line sums32 sums64"
+"""Of the state, beside the tensors."""
+WIDTHS = {"int8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8}
+"""Bytes of C's integer types, narrowest first."""
+BYTES = {"float": 4, "double": 8, "int": 4} | WIDTHS
 """Of a value."""
 
 
@@ -41,7 +39,7 @@ def check_prefix(prefix: object) -> str:
 def identifiers(names: Iterable[str]) -> dict[str, str]:
     """A name in C for each tensor: its own as far as C allows, and no two alike."""
     found: dict[str, str] = {}
-    taken = set(KEYWORDS)
+    taken = {*KEYWORDS.split(), *MEMBERS.split()}
     for name in names:
         plain = re.sub(r"\W", "_", name, flags=re.ASCII)[:LONGEST_NAME]
         if not re.match(r"[A-Za-z]", plain):
@@ -63,7 +61,9 @@ def comment(text: str) -> str:
 
 def string(text: str) -> str:
     """A literal whose bytes are UTF-8."""
-    plain = (chr(b) if 32 <= b < 127 and chr(b) not in '"\\?@' else f"\\{b:03o}" for b in text.encode())
+    plain = (
+        chr(b) if 32 <= b < 127 and chr(b) not in '"\\?@' else f"\\{b:03o}" for b in text.encode()
+    )
     return '"' + "".join(plain) + '"'
 
 
@@ -87,17 +87,17 @@ def whole(value: Any) -> str:
 def narrowest(values: npt.NDArray[Any]) -> str:
     """The narrowest integer type that holds the values."""
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
-    fits = [c for c, kind in TYPES.items() if np.iinfo(kind).min <= low <= high <= np.iinfo(kind).max]
-    return fits[0]
+    ends = ((name, 1 << (8 * size - 1)) for name, size in WIDTHS.items())
+    return next(name for name, end in ends if -end <= low and high < end)
 
 
 def array(name: str, values: npt.NDArray[Any], c_type: str) -> str:
     """A constant array in the order of memory, with its shape."""
     flat = np.ascontiguousarray(values).ravel()
-    shown = (lambda value: real(value, c_type)) if c_type in ("float", "double") else whole
+    floating = c_type in ("float", "double")
     shape = "".join(f"[{size}]" for size in values.shape)
     note = f" /* {shape} */" if values.ndim > 1 else ""
-    body = wrapped([shown(value) for value in flat])
+    body = wrapped([real(value, c_type) if floating else whole(value) for value in flat])
     return f"static const {c_type} {name}[{flat.size}] = {{{note}\n{body}\n}};\n"
 
 
@@ -108,7 +108,7 @@ def wrapped(words: Sequence[str]) -> str:
         if line and len(line) + len(word) + 7 > WIDTH:
             lines.append(line)
             line = ""
-        line += f"{word}, " if not line else f"{word}, "
+        line += f"{word}, "
     return indent("\n".join(part.rstrip() for part in [*lines, line]).rstrip(","), "    ")
 
 

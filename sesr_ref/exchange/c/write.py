@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sesr_ref import network as nw
 from sesr_ref.checks import check_params, layer_params
 from sesr_ref.collapse import collapsed
@@ -14,7 +12,7 @@ from sesr_ref.exchange.c.document import document
 from sesr_ref.exchange.c.draft import Draft
 from sesr_ref.exchange.c.floats import Floats
 from sesr_ref.exchange.c.header import check_sizes, header
-from sesr_ref.exchange.c.integers import RULES as INTEGER_RULES
+from sesr_ref.exchange.c.integer_rules import RULES as INTEGER_RULES
 from sesr_ref.exchange.c.integers import Integers
 from sesr_ref.exchange.c.plan import plan
 from sesr_ref.exchange.c.rules import RULES
