@@ -24,6 +24,7 @@ from sesr_ref.integers.rounding import (
     twice_rounded,
     twice_rounded_up,
 )
+from sesr_ref.limits import check
 
 F32 = np.float32
 Slopes = tuple[Integers, Grid]
@@ -133,6 +134,9 @@ class FloatScale:
 
     def add(self, xs: Sequence[tuple[Integers, Grid]], target: Grid) -> Integers:
         """XNNPACK's: 21-bit multipliers from float32 quotients, one shift, half up."""
+        for _, grid in xs:
+            needed = "on one scale (calibrate without fused additions)"
+            check(grid.axis is None, f"arithmetic {self.name!r} adds tensors, which", needed, grid)
         quotients = [F32(grid.scales.max() / target.scales) for _, grid in xs]
         shift = 20 - (math.frexp(float(max(quotients)))[1] - 1)
         total: Integers = np.asarray(np.int64(1) << np.int64(shift - 1))

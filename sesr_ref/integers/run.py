@@ -15,8 +15,11 @@ from sesr_ref.execute import RULES as REAL_RULES
 from sesr_ref.integers.arithmetic import Arithmetic, arithmetic_named
 from sesr_ref.integers.grid import Grid, Integers, Quantization
 from sesr_ref.integers.parameters import IntegerParams, check_integer_params
+from sesr_ref.limits import tile_shape
 from sesr_ref.ops.rearrange import depth_to_space
 from sesr_ref.ops.table import REFERENCE, Ops
+from sesr_ref.receptive import halo
+from sesr_ref.tiles import Tile, assemble, windows
 
 EXACT_FLOAT32 = 1 << 24
 EXACT_FLOAT64 = 1 << 53
@@ -182,13 +185,36 @@ def forward_int(
     ValueError
         If parameters, grids or codes do not fit, or the arithmetic is unknown.
     """
-    small, rule = collapsed(net), arithmetic_named(arithmetic)
+    small, rule = _checked(net, iparams, q, x), arithmetic_named(arithmetic)
+    tensors = _compute(small, iparams, q, x, rule, ops)
+    return {name: value.astype(q.tensors[name].dtype()) for name, value in tensors.items()}
+
+
+def _checked(
+    net: nw.Network, iparams: IntegerParams, q: Quantization, x: npt.NDArray[Any]
+) -> nw.Network:
+    """The network collapsed, once everything is known to fit it."""
+    small = collapsed(net)
     check_primitive(small)
     check_integer_params(small, iparams, q)
     _check_codes(small, q, x)
+    return small
+
+
+def _compute(
+    net: nw.Network,
+    iparams: IntegerParams,
+    q: Quantization,
+    x: npt.NDArray[Any],
+    arithmetic: Arithmetic,
+    ops: Ops,
+    keep: bool = True,
+) -> dict[str, Integers]:
+    """Every tensor; without `keep` each is dropped after its last reader."""
+    last = {name: layer.name for layer, inputs in net.steps() for name in inputs}
     wide: dict[str, Any] = {name: value.astype(np.int64) for name, value in iparams.items()}
     tensors: dict[str, Integers] = {"input": x.astype(np.int64)}
-    for layer, inputs in small.steps():
+    for layer, inputs in net.steps():
         owner, target = layer.shares or layer.name, q.tensors[layer.name]
         site = Site(
             [tensors[name] for name in inputs],
@@ -196,11 +222,14 @@ def forward_int(
             dict(layer_params(layer, wide)),
             {key: q.params[f"{owner}.{key}"] for key in layer.param_shapes(1)},
             target,
-            rule,
+            arithmetic,
             ops,
         )
         tensors[layer.name] = target.clip(RULES[type(layer)](layer, site))
-    return {name: value.astype(q.tensors[name].dtype()) for name, value in tensors.items()}
+        for name in () if keep else set(inputs):
+            if last[name] == layer.name:
+                del tensors[name]
+    return tensors
 
 
 def run_int(
@@ -210,15 +239,39 @@ def run_int(
     x: npt.NDArray[Any],
     arithmetic: str = "tflite",
     ops: Ops = REFERENCE,
+    tile: Tile | None = None,
 ) -> npt.NDArray[Any]:
-    """Enlarge pictures in integers; arguments and errors as in `forward_int`.
+    """Enlarge pictures in integers.
+
+    Parameters
+    ----------
+    net, iparams, q, x, arithmetic, ops
+        As for `forward_int`.
+    tile : int or (int, int), optional
+        Work on tiles of this many input rows and columns, each with its exact halo: less memory,
+        the same integers.
 
     Returns
     -------
     (n, upscale * height, upscale * width, channels) integer array
         Codes on the output's grid.
+
+    Raises
+    ------
+    ValueError
+        As `forward_int` does, and for a tile below 1.
     """
-    return forward_int(net, iparams, q, x, arithmetic, ops)[net.output]
+    small, rule = _checked(net, iparams, q, x), arithmetic_named(arithmetic)
+    dtype = q.tensors[small.output].dtype()
+
+    def whole(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        made = _compute(small, iparams, q, part, rule, ops, keep=False)
+        return made[small.output].astype(dtype)
+
+    if tile is None:
+        return whole(x)
+    parts = windows(x.shape[1], x.shape[2], tile_shape(tile), halo(small))
+    return assemble(whole, x, small.upscale, parts, dtype)
 
 
 def _check_codes(net: nw.Network, q: Quantization, x: npt.NDArray[Any]) -> None:
