@@ -7,7 +7,7 @@ import re
 from sesr_ref import network as nw
 from sesr_ref.exchange.c import text
 from sesr_ref.exchange.c.draft import Draft
-from sesr_ref.exchange.c.header import header
+from sesr_ref.exchange.c.header import declarations
 from sesr_ref.exchange.c.overview import described, overview
 from sesr_ref.exchange.c.plan import Stored
 from sesr_ref.exchange.c.program import program
@@ -30,7 +30,7 @@ def document(draft: Draft, main: bool) -> str:
     """
     layers = (_function(draft, layer, inputs) for layer, inputs in draft.plan.steps)
     parts = [
-        header(draft),
+        declarations(draft),
         "".join(f"#include <{name}>\n" for name in sorted(draft.sheet.headers)),
         *([EXACT] if draft.numbers.integer and "math.h" in draft.sheet.headers else []),
         TRACE,

@@ -11,7 +11,7 @@ MOST_ROWS = 1 << 28
 """Rows of the largest tensor, so that no row number leaves an int."""
 
 
-def header(draft: Draft) -> str:
+def declarations(draft: Draft) -> str:
     """The guarded declarations, which also stand at the top of the file itself."""
     plan = draft.plan
     source, out = draft.type_of(plan.tensors["input"]), draft.type_of(plan.output)

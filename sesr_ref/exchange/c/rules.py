@@ -67,6 +67,16 @@ static float @_gelu_tanh(float v)
 }
 
 
+FAKE_QUANTIZE = """\
+/* Round to a multiple of the scale, half to even, from low to high times the scale. */
+static REAL @_fake_quantize(REAL v, REAL scale, REAL low, REAL high)
+{
+    const REAL code = RINT(v / scale);
+    return (code < low ? low : code > high ? high : code) * scale;
+}
+"""
+
+
 def _batch_norm(site: Site) -> str:
     p = site.params
     factor = p["scale"] / np.sqrt(p["var"] + site.layer.eps)
@@ -75,6 +85,15 @@ def _batch_norm(site: Site) -> str:
         for key, values in (("mean", p["mean"]), ("factor", factor), ("offset", p["offset"]))
     )
     return f"(v - {mean}) * {scale} + {offset}"
+
+
+def _fake_quantize(site: Site) -> str:
+    layer, real = site.layer, site.numbers.real
+    body = FAKE_QUANTIZE.replace("REAL", real).replace("RINT", "rint" + "f" * (real == "float"))
+    function = site.sheet.helper("fake_quantize", body, "math.h")
+    ends = (site.literal(end - layer.zero_point) for end in (layer.low, layer.high))
+    scale = site.literal(np.exp(site.params["log_scale"])[0])
+    return f"{function}(v, {scale}, {', '.join(ends)})"
 
 
 def _below(site: Site, slope: str) -> str:
@@ -98,6 +117,7 @@ EXPRESSIONS: dict[type[nw.Layer], Expression] = {
     ),
     nw.Shift: lambda site: f"v + {site.literal(site.layer.offset)}",
     nw.Scale: lambda site: f"v * {site.literal(site.layer.factor)}",
+    nw.FakeQuantize: _fake_quantize,
     nw.Gain: lambda site: f"v * {site.constant('gain', site.params['gain'])}",
     nw.BatchNorm: _batch_norm,
     nw.Clip: _clip,

@@ -11,7 +11,7 @@ from sesr_ref.collapse import collapsed
 from sesr_ref.exchange.c.document import document
 from sesr_ref.exchange.c.draft import Draft
 from sesr_ref.exchange.c.floats import Floats
-from sesr_ref.exchange.c.header import check_sizes, header
+from sesr_ref.exchange.c.header import check_sizes, declarations
 from sesr_ref.exchange.c.integer_rules import RULES as INTEGER_RULES
 from sesr_ref.exchange.c.integers import Integers
 from sesr_ref.exchange.c.plan import plan
@@ -22,8 +22,11 @@ from sesr_ref.exchange.rounding import collapsed_exactly, rounded
 from sesr_ref.files import atomic_write, check_free
 from sesr_ref.integers.grid import Quantization
 from sesr_ref.integers.parameters import check_integer_params
-from sesr_ref.limits import MAX_NPU_SIDE, whole_number
+from sesr_ref.limits import MAX_NPU_SIDE, check, whole_number
 from sesr_ref.ops.arrays import Params
+
+MAX_WIDTH = 1920
+"""Columns of full HD."""
 
 
 def to_c(
@@ -33,12 +36,12 @@ def to_c(
     q: Quantization | None = None,
     arithmetic: str = "tflite",
     prefix: str = "sesr",
-    max_width: int = 1920,
+    max_width: int = MAX_WIDTH,
     main: bool = False,
-    declarations: str | Path | None = None,
+    header: bool = False,
     overwrite: bool = True,
-) -> Draft:
-    """Write a network as C99.
+) -> None:
+    """Write a network as one self-contained C99 file.
 
     Parameters
     ----------
@@ -55,37 +58,37 @@ def to_c(
     prefix : str
         With which every name begins.
     max_width : int
-        Default of the macro that says how wide images may be.
+        Default of the macro that says how wide images may be, in pixels.
     main : bool
-        Whether the file is also a program, which enlarges a PGM or PPM.
-    declarations : path, optional
-        Of a header to write as well.
+        Whether the file is a program, too, which enlarges a PGM or PPM.
+    header : bool
+        Whether to write the declarations as well, to the same name with ``.h``.
     overwrite : bool
         Whether existing files are replaced.
-
-    Returns
-    -------
-    Draft
-        What was written: its plan, its size.
 
     Raises
     ------
     ValueError
-        For parameters that do not fit, a bad prefix or width, or integers that C's arithmetic
-        cannot hold or that are not defined exactly.
+        For parameters that do not fit, a bad prefix or width, or integers that are not defined
+        exactly or need more than 64 bits.
     FileExistsError
         If a file exists and `overwrite` is false.
     """
     draft = drafted(net, params, q, arithmetic, prefix, max_width)
-    files = {Path(path): document(draft, main)}
-    if declarations is not None:
-        files[Path(declarations)] = draft.named(header(draft))
+    write_draft(Path(path), draft, main, header, overwrite)
+
+
+def write_draft(path: Path, draft: Draft, main: bool, header: bool, overwrite: bool) -> None:
+    """Write what `drafted` made; arguments and errors as in `to_c`."""
+    files = {path: document(draft, main)}
+    if header:
+        check(path.suffix != ".h", "the file's name, beside a header", "without .h", path.name)
+        files[path.with_suffix(".h")] = draft.named(declarations(draft))
     for file in files:
         check_free(file, overwrite)
     for file, content in files.items():
         with atomic_write(file, overwrite) as stream:
             stream.write(content.encode("ascii"))
-    return draft
 
 
 def drafted(
@@ -94,7 +97,7 @@ def drafted(
     q: Quantization | None = None,
     arithmetic: str = "tflite",
     prefix: str = "sesr",
-    max_width: int = 1920,
+    max_width: int = MAX_WIDTH,
 ) -> Draft:
     """Make the parts of the file; arguments and errors as in `to_c`."""
     check_prefix(prefix)
