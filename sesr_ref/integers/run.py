@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,7 +70,12 @@ def sums(layer: nw.Conv | nw.ConvTranspose, site: Site) -> Integers:
 
 
 def _convolution(layer: nw.Conv | nw.ConvTranspose, site: Site) -> Integers:
-    made, target = sums(layer, site), site.target
+    return requantized(sums(layer, site), site)
+
+
+def requantized(made: Integers, site: Site) -> Integers:
+    """A convolution's accumulators on its output's grid, not yet clipped."""
+    target = site.target
     if target.bits == 32:  # what reads it has the convolution fused into it
         return made
     weight = site.param_grids["weight"].scales.astype(np.float64)
@@ -190,6 +195,50 @@ def forward_int(
     return {name: value.astype(q.tensors[name].dtype()) for name, value in tensors.items()}
 
 
+def site_of(
+    layer: nw.Layer,
+    inputs: Sequence[str],
+    x: Sequence[Integers],
+    wide: Mapping[str, Integers],
+    q: Quantization,
+    arithmetic: Arithmetic,
+    ops: Ops = REFERENCE,
+) -> Site:
+    """A layer at work.
+
+    Parameters
+    ----------
+    layer : Layer
+        Of a collapsed network.
+    inputs : sequence of str
+        Names of the tensors that it reads.
+    x : sequence of int64 arrays
+        Their codes.
+    wide : mapping of int64 arrays
+        All parameters of the network.
+    q : Quantization
+        All grids.
+    arithmetic : Arithmetic
+        Whose rounding.
+    ops : Ops
+        The implementation of exact sums.
+
+    Returns
+    -------
+    Site
+    """
+    owner = layer.shares or layer.name
+    grids = {key: q.params[f"{owner}.{key}"] for key in layer.param_shapes(1)}
+    own = dict(layer_params(layer, dict(wide)))
+    read = [q.tensors[name] for name in inputs]
+    return Site(x, read, own, grids, q.tensors[layer.name], arithmetic, ops)
+
+
+def codes_of(layer: nw.Layer, site: Site) -> Integers:
+    """What a layer makes, on its output's grid."""
+    return site.target.clip(RULES[type(layer)](layer, site))
+
+
 def _checked(
     net: nw.Network, iparams: IntegerParams, q: Quantization, x: npt.NDArray[Any]
 ) -> nw.Network:
@@ -215,17 +264,9 @@ def _compute(
     wide: dict[str, Any] = {name: value.astype(np.int64) for name, value in iparams.items()}
     tensors: dict[str, Integers] = {"input": x.astype(np.int64)}
     for layer, inputs in net.steps():
-        owner, target = layer.shares or layer.name, q.tensors[layer.name]
-        site = Site(
-            [tensors[name] for name in inputs],
-            [q.tensors[name] for name in inputs],
-            dict(layer_params(layer, wide)),
-            {key: q.params[f"{owner}.{key}"] for key in layer.param_shapes(1)},
-            target,
-            arithmetic,
-            ops,
-        )
-        tensors[layer.name] = target.clip(RULES[type(layer)](layer, site))
+        read = [tensors[name] for name in inputs]
+        site = site_of(layer, inputs, read, wide, q, arithmetic, ops)
+        tensors[layer.name] = codes_of(layer, site)
         for name in () if keep else set(inputs):
             if last[name] == layer.name:
                 del tensors[name]
