@@ -199,15 +199,15 @@ class Shift:
         finest = min((float(grid.scales.min()) for _, grid in xs), default=1.0)
         total: Integers = np.zeros((), np.int64)
         for x, grid in xs:
-            total = total + ((x - grid.zero_point) << exponent(_scales(grid) / finest))
+            total = total + ((x - grid.zero_point) << _exponent(_scales(grid) / finest))
         return self._shifted(total, np.asarray(finest) / _scales(target)) + target.zero_point
 
     def _shifted(self, x: Integers, factor: npt.NDArray[np.float64]) -> Integers:
-        shift = -exponent(factor)
+        shift = -_exponent(factor)
         return HALVED[self.mode](x << np.maximum(-shift, 0), np.maximum(shift, 0))
 
 
-def exponent(factor: npt.NDArray[np.float64]) -> Integers:
+def _exponent(factor: npt.NDArray[np.float64]) -> Integers:
     """Logarithms of powers of two; ValueError for anything else."""
     fraction, exponent = np.frexp(factor)
     if (fraction != 0.5).any():
