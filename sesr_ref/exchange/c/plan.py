@@ -170,7 +170,7 @@ def _first(layer: nw.Layer, row: int) -> int:
 
 def _delayed(layer: nw.Layer, out: Stored, inputs: Sequence[Stored]) -> Stored:
     """Find the delay: that of its inputs, and the rows ahead that it waits for."""
-    delays = []
+    delays = [0, -out.extra]  # rows that are cut off at the end are never made
     for source in inputs:
         factor = out.ratio // source.ratio
         row = factor * FAR
@@ -179,7 +179,7 @@ def _delayed(layer: nw.Layer, out: Stored, inputs: Sequence[Stored]) -> Stored:
         while WINDOWS[type(layer)](layer, row + 1)[1] < FAR:
             row += 1
         delays.append(factor * source.delay + factor * FAR - (row + 1))
-    return replace(out, delay=max(0, *delays))
+    return replace(out, delay=max(delays))
 
 
 def _housed(

@@ -21,8 +21,9 @@ from sesr_ref.exchange.c.term import (
     plus,
     scales,
 )
-from sesr_ref.integers.arithmetic import Shift, exponent
+from sesr_ref.integers.arithmetic import Shift
 from sesr_ref.integers.grid import Grid
+from sesr_ref.limits import check
 
 SHIFTED = """\
 /* x / 2**shift, MODE; a negative shift multiplies. */
@@ -43,6 +44,15 @@ return low + (rest > half || (rest == half && low % 2 != 0));
     "toward-zero": "return x / ((int64_t)1 << shift);\n",
 }
 """By the mode of `Shift`."""
+
+
+def exponent(factors: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Logarithms of powers of two; ValueError for anything else."""
+    fractions, exponents = np.frexp(factors)
+    for factor in np.atleast_1d(factors)[np.atleast_1d(fractions != 0.5)]:
+        check(False, "a quotient of scales", "a power of two (calibrate with power_of_two)", factor)
+    logarithms: npt.NDArray[np.int64] = exponents.astype(np.int64) - 1
+    return logarithms
 
 
 class ShiftWriter:
