@@ -37,13 +37,15 @@ static FILE *seen;
 #include "net.c"
 
 static sesr_state state;
+static SOURCE *row;
+static TARGET *out;
 
 int main(int argc, char **argv)
 {
     const int width = argc == 2 ? atoi(argv[1]) : 0;
     const size_t values = (size_t)(SESR_CHANNELS * width), made = values * SESR_UPSCALE;
-    SOURCE *row = malloc(sizeof *row * values);
-    TARGET *out = malloc(sizeof *out * made * SESR_UPSCALE);
+    row = malloc(sizeof *row * values);
+    out = malloc(sizeof *out * made * SESR_UPSCALE);
     int count;
     seen = fopen("seen.bin", "wb");
     if (!row || !out || !seen || sesr_begin(&state, width))
@@ -57,8 +59,6 @@ int main(int argc, char **argv)
     while ((count = sesr_finish(&state, out)) > 0)
         fwrite(out, sizeof *out, made * (size_t)count, stdout);
     fclose(seen);
-    free(row);
-    free(out);
     return count ? 5 : sesr_push_row(&state, NULL, NULL) == -1 ? 0 : 6;
 }
 """
@@ -108,7 +108,8 @@ class Port(NamedTuple):
         )
         assert not done.returncode, (done.returncode, done.stderr.decode()[:3000])
         tensors = self._seen((self.folder / "seen.bin").read_bytes())
-        assert list(tensors) and set(tensors) == set(draft.plan.tensors)
+        assert list(tensors)
+        assert set(tensors) == set(draft.plan.tensors)
         last = tensors[draft.plan.net.output][0].transpose(0, 2, 1)
         assert done.stdout == last.tobytes()
         return tensors

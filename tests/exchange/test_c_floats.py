@@ -192,7 +192,7 @@ def test_what_cannot_be_written_is_rejected_in_one_line(tmp_path: Path, rng: Any
         sr.to_c(path, net, params, max_width=0)
     with pytest.raises(ValueError, match=r"head\.expand"):
         sr.to_c(path, net, {k: v for k, v in params.items() if k != "head.expand"})
-    with pytest.raises(ValueError, match="without .h"):
+    with pytest.raises(ValueError, match=r"without \.h"):
         sr.to_c(tmp_path / "net.h", net, params, header=True)
     two = nw.Network("two", 1, 2, (nw.Conv("a", 2, 1),))
     with pytest.raises(ValueError, match="channels of a program's images must be 1 or 3"):
