@@ -18,7 +18,7 @@ from sesr_ref.shipped import INT8
 DEFAULT_ARITHMETIC = "tflite"
 
 
-def add_arithmetic_option(parser: argparse.ArgumentParser) -> None:
+def add_arithmetic_option(parser: argparse._ActionsContainer) -> None:
     """``--arithmetic``, for models in integers."""
     parser.add_argument(
         "--arithmetic",
