@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array
@@ -117,6 +120,40 @@ def windows(
             yield Window(
                 Span.around(rows, margin, height, step), Span.around(columns, margin, width, step)
             )
+
+
+def assemble(
+    compute: Callable[[NDArray[Any]], NDArray[Any]],
+    x: NDArray[Any],
+    upscale: int,
+    parts: Iterable[Window],
+    dtype: DTypeLike,
+) -> NDArray[Any]:
+    """Compute images window by window.
+
+    Parameters
+    ----------
+    compute : function
+        From a part of the images to its enlargement, of the same channels.
+    x : (n, height, width, channels) array
+        The images.
+    upscale : int
+        The enlargement.
+    parts : iterable of Window
+        They cover the images.
+    dtype : dtype
+        Of the enlargement.
+
+    Returns
+    -------
+    (n, upscale * height, upscale * width, channels) array
+    """
+    n, height, width, channels = x.shape
+    y = np.empty((n, height * upscale, width * upscale, channels), dtype)
+    for window in parts:
+        part = np.ascontiguousarray(window.cut(x, height))
+        y[window.place(upscale)] = window.inside(compute(part))
+    return y
 
 
 def exact_margin(net: Network, ops: Ops) -> tuple[int, int]:
