@@ -74,7 +74,7 @@ def grid(rng: Rng, scale: float, power_of_two: bool, bits: int = 8) -> Grid:
     if power_of_two:
         scale, factor = 2.0 ** round(np.log2(scale)), 1.0
     low, high = -(1 << bits - 1), (1 << bits - 1) - 1
-    zero = int(rng.choice([low, high, 0, rng.integers(low, high + 1)]))
+    zero = int(rng.choice(np.array([low, high, 0, rng.integers(low, high + 1)])))
     return Grid(scale * factor, zero, bits)
 
 

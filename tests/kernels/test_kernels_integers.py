@@ -96,7 +96,7 @@ def scaled(sums: list[int], factors: list[float], arithmetic: str, zero: int = 0
         {"input": Grid(1.0), "a": Grid(1.0, zero), "b": Grid(1.0, zero)},
         {"a.weight": Grid(scales, 0, 8, 3), "a.bias": Grid(scales, 0, 32, 0)},
     )
-    iparams = {
+    iparams: dict[str, Any] = {
         "a.weight": np.zeros((1, 1, 1, count), np.int8),
         "a.bias": np.array(sums, np.int32),
     }
@@ -141,7 +141,7 @@ def test_ties_of_every_arithmetic_round_as_numpy_rounds_them(power: int) -> None
     ties = [(2 * k + 1) << power - 1 for k in range(-20, 20)]
     sums = [t + d for t in ties for d in (-1, 0, 1)]
     factors = [2.0**-power] * len(sums)
-    exact = {
+    exact: dict[str, Callable[[int], int]] = {
         "tflite": lambda t: plain.twice_rounded(t, 1 << 30, 1 - power),
         "shift-floor": lambda t: plain.shifted(t, power, "floor"),
         "shift-half-up": lambda t: plain.shifted(t, power, "half-up"),
@@ -166,7 +166,7 @@ def test_sums_and_weights_at_the_ends_of_their_ranges_are_exact(rng: Rng) -> Non
     _, q = random_integers(net, rng)
     for weight, zero, code in [(-127, 127, -128), (127, -128, 127), (-127, -128, 127)]:
         grids = q.with_tensors(input=Grid(1 / 255, zero))
-        iparams = {
+        iparams: dict[str, Any] = {
             "a.weight": np.full((3, 3, 4, 8), weight, np.int8),
             "a.bias": rng.integers(-(1 << 30), 1 << 30, 8).astype(np.int32),
             "b.weight": rng.integers(-127, 128, (1, 1, 8, 4)).astype(np.int8),
