@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from sesr_kernels.blocks.convolve import OUTS, THIN
 from sesr_kernels.blocks.products import SUMS
 from sesr_kernels.blocks.scalings import SCALING_WORDS, SCALINGS, Scale
 from sesr_kernels.machine.bytes import (
@@ -26,25 +27,23 @@ NUMBERS = SCALING_WORDS + 4
 """Words of numbers of four channels."""
 SCRATCH = SUMS + 4
 """Vectors that a block's sums take, and room for four channels behind them."""
-VECTORS = HOST.vectors
-
-
-def _limits(e: Words, numbers: Value) -> list[Value]:
-    return [e.each(numbers, WORD * place) for place in (ZERO, LOW, HIGH)]
 
 
 def _narrow(e: Words, **a: Value) -> None:
-    """Store a block's sums as words of four channels, `groups` of them."""
+    """Store a block's sums as words of four channels, `groups` of them.
+
+    `whole` is how many vectors are between two outputs' sums, of which `vectors` are the block's.
+    """
 
     def of(scale: Scale) -> None:
         def group(_: Value, sums: Value, numbers: Value, target: Value) -> list[Value]:
-            zero, low, high = _limits(e, numbers)
+            zero, low, high = (e.each(numbers, WORD * place) for place in (ZERO, LOW, HIGH))
 
             def tile(i: Value) -> list[Value]:
                 column = e.b.mul(i, I64(VECTOR_BYTES))
                 here = e.b.add(sums, column)
                 four = [
-                    scale(e, numbers, c, e.words(here, VECTOR_BYTES * VECTORS * c))
+                    scale(e, numbers, c, e.words(e.b.add(here, e.b.mul(one, I64(c)))))
                     for c in range(4)
                 ]
                 values = clipped(e, narrowed(e, four, zero), low, high)
@@ -54,6 +53,7 @@ def _narrow(e: Words, **a: Value) -> None:
             e.repeat(a["vectors"], [], tile)
             return _next(e, sums, numbers, target, a)
 
+        one = e.b.mul(a["whole"], I64(VECTOR_BYTES))
         e.repeat(a["groups"], [a["sums"], a["numbers"], a["target"]], group)
 
     e.switch(a["kind"], {KINDS[name]: partial(of, scale) for name, scale in SCALINGS.items()})
@@ -61,31 +61,36 @@ def _narrow(e: Words, **a: Value) -> None:
 
 def _next(e: Words, sums: Value, numbers: Value, target: Value, a: dict[str, Value]) -> list[Value]:
     return [
-        e.at(sums, VECTOR_BYTES * VECTORS * 4),
+        e.b.add(sums, e.b.mul(a["whole"], I64(4 * VECTOR_BYTES))),
         e.at(numbers, WORD * NUMBERS),
         e.b.add(target, a["target_stride"]),
     ]
 
 
-narrow = kernel("sums groups vectors numbers target target_stride kind", _narrow, Words)
+narrow = kernel("sums groups whole vectors numbers target target_stride kind", _narrow, Words)
 
 
 def _narrow_by_tables(e: Words, **a: Value) -> None:
     """As `narrow`, each channel's bytes looked up in its table, `stride` from one to the next."""
+    wholes = {HOST.vectors_of(outs) for outs in (OUTS, THIN)}
+    e.switch(a["whole"], {whole: partial(_tables_of, e, a, whole) for whole in wholes})
 
+
+def _tables_of(e: Words, a: dict[str, Value], whole: int) -> None:
     def group(_: Value, sums: Value, numbers: Value, target: Value, table: Value) -> list[Value]:
         # four vectors of one channel are looked up at a time: a vector of bytes needs one table
-        for first in range(0, VECTORS, 4):
-            channel = partial(_channels, e, a, sums, numbers, min(4, VECTORS - first), first)
-            e.switch(a["kind"], {KINDS[name]: partial(channel, s) for name, s in SCALINGS.items()})
+        for first in range(0, whole, 4):
+            vectors = range(first, min(first + 4, whole))
+            channels = partial(_channels, e, a, sums, numbers, whole, vectors)
+            e.switch(a["kind"], {KINDS[name]: partial(channels, s) for name, s in SCALINGS.items()})
             found = []
             for c in range(4):
                 own = e.b.add(table, e.b.mul(a["stride"], I64(c)))
                 values = e.b.bitcast(e.words(a["sums"], VECTOR_BYTES * (SUMS + c)), BYTES)
                 found.append(looked_up(e, own, values))
-            for v, words in enumerate(exchanged(e, found)[: VECTORS - first]):
+            for v, words in zip(vectors, exchanged(e, found), strict=False):
                 # all vectors of a tile, even where it is narrow: the next one overwrites them
-                e.put_words(words, target, VECTOR_BYTES * (first + v))
+                e.put_words(words, target, VECTOR_BYTES * v)
         following = e.b.add(table, e.b.mul(a["stride"], I64(4)))
         return [*_next(e, sums, numbers, target, a), following]
 
@@ -97,22 +102,21 @@ def _channels(
     a: dict[str, Value],
     sums: Value,
     numbers: Value,
-    count: int,
-    first: int,
+    whole: int,
+    vectors: range,
     scale: Scale,
 ) -> None:
     """Narrow up to four vectors of each channel to one."""
-    zero, low, high = _limits(e, numbers)
+    zero = e.each(numbers, WORD * ZERO)
     for c in range(4):
-        start = VECTORS * c + first
         made = [
-            scale(e, numbers, c, e.words(sums, VECTOR_BYTES * (start + v))) for v in range(count)
+            scale(e, numbers, c, e.words(sums, VECTOR_BYTES * (whole * c + v))) for v in vectors
         ]
-        four = made + made[-1:] * (4 - count)
-        values = clipped(e, narrowed(e, four, zero), low, high)
-        e.put_words(values, a["sums"], VECTOR_BYTES * (SUMS + c))
+        four = made + made[-1:] * (4 - len(made))
+        # not clipped: beyond the ends of the grid tables have what the ends have
+        e.put_words(narrowed(e, four, zero), a["sums"], VECTOR_BYTES * (SUMS + c))
 
 
 narrow_by_tables = kernel(
-    "sums groups numbers target target_stride kind tables stride", _narrow_by_tables, Words
+    "sums groups whole numbers target target_stride kind tables stride", _narrow_by_tables, Words
 )

@@ -107,6 +107,11 @@ def _half_even(e: Words, numbers: Value, channel: int, x: Value) -> Value:
     return _shifted_down(e, numbers, channel, up, half)
 
 
+def _folded(e: Words, numbers: Value, channel: int, x: Value) -> Value:
+    """As `_half_up` where nothing is shifted up and `HALF` holds the operands' zero points."""
+    return _shifted_down(e, numbers, channel, x, _number(e, numbers, HALF, channel))
+
+
 def _floor(e: Words, numbers: Value, channel: int, x: Value) -> Value:
     up = _shifted_up(e, numbers, channel, x)
     return e.b.ashr(up, _number(e, numbers, RIGHT, channel))
@@ -130,12 +135,13 @@ SCALINGS: dict[str, Scale] = {
 }
 """From a convolution's sums to integers."""
 PARTS: dict[str, Scale] = {"times": _times, "once": _once, "twice": _twice, "real": _real}
-"""Of one operand of an addition."""
-LASTS: dict[str, Scale] = {**SCALINGS, "divided": _divided}
+"""Of one operand of an addition, less its zero point."""
+LASTS: dict[str, Scale] = {**SCALINGS, "divided": _divided, "folded": _folded}
 """Of the sum of two."""
 ADDITIONS = (
     ("once", "once"),
     ("twice", "twice"),
+    ("times", "folded"),
     ("times", "half-up"),
     ("times", "half-even"),
     ("times", "floor"),

@@ -50,11 +50,16 @@ def _add_words(e: Words, **a: Value) -> None:
     def rows(part: Scale, last: Scale, one: bool) -> None:
         def step(i: Value) -> list[Value]:
             offset = e.b.mul(i, I64(VECTOR_BYTES))
-            x, other = (e.channels(e.words(e.b.add(a[name], offset))) for name in ("x", "other"))
-            there = [_part(e, a, 1, part, c, other[c]) for c in range(1 if one else 4)]
+            x, other = (e.channels(e.words(e.b.add(a[n], offset))) for n in ("x", "other"))
+            if last is not LASTS["folded"]:
+                x, other = (
+                    [e.b.sub(words, e.each(numbers, WORD * place)) for words in operand]
+                    for operand, place in ((x, ADDITION_ZEROS), (other, ADDITION_ZEROS + 1))
+                )
+            there = [part(e, second, c, other[c]) for c in range(1 if one else 4)]
             four = []
             for c in range(4):
-                here = _part(e, a, 0, part, c, x[c])
+                here = part(e, first, c, x[c])
                 four.append(last(e, numbers, c, plus(here, there[0 if one else c])))
             low, high = (e.each(numbers, WORD * (LOW + end)) for end in (0, 1))
             values = narrowed(e, four, e.each(numbers, WORD * ZERO))
@@ -62,18 +67,12 @@ def _add_words(e: Words, **a: Value) -> None:
             return []
 
         numbers = a["numbers"]
+        first, second = (e.at(numbers, WORD * place) for place in (FIRST, SECOND))
         plus = e.b.fadd if part is PARTS["real"] else e.b.add
         e.repeat(a["count"], [], step)
 
     pairs = {ADDITION_KINDS[p, q]: partial(of, PARTS[p], LASTS[q]) for p, q in ADDITIONS}
     e.switch(a["kind"], pairs)
-
-
-def _part(e: Words, a: dict[str, Value], which: int, part: Scale, c: int, words: Value) -> Value:
-    """One operand's contribution to the sum."""
-    zero = e.each(a["numbers"], WORD * (ADDITION_ZEROS + which))
-    numbers = e.at(a["numbers"], WORD * (SECOND if which else FIRST))
-    return part(e, numbers, c, e.b.sub(words, zero))
 
 
 add_words = kernel("x other one numbers kind count y", _add_words, Words)

@@ -136,6 +136,7 @@ def rings_of(
     width: int,
     height: int,
     widest: int,
+    tile: int = TILE,
 ) -> Rings:
     """Where every ring of a band is, and which rows the band needs.
 
@@ -151,6 +152,8 @@ def rings_of(
         Of the strip and of the image.
     widest : int
         Columns to have room for.
+    tile : int
+        Columns of the widest register block.
 
     Returns
     -------
@@ -159,7 +162,7 @@ def rings_of(
     found: list[Ring] = []
     spans, offset = schedule.spans(top, bottom).tolist(), 0
     for (low, high), tensor in zip(spans, schedule.tensors, strict=True):
-        pitch = round_up(widest * tensor.scale, TILE) + 2 * MARGIN
+        pitch = round_up(widest * tensor.scale, tile) + 2 * MARGIN
         ring = Ring(
             offset=offset,
             depth=tensor.depth,

@@ -6,7 +6,7 @@ do not, NumPy runs the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -130,6 +130,27 @@ def always_shifted(numbers: Numbers, rounding: str) -> Numbers:
     half = ones - (rounding == "half-even")
     _check((left < 31).all() and (numbers.factor == 1 << left - 1).all(), "factors")
     return Numbers(rounding, numbers.factor, left, ones, half, ones)
+
+
+def folded(last: Numbers, parts: Sequence[Numbers], zeros: Sequence[int]) -> Numbers:
+    """Put the operands' zero points into the half that is added to their sum.
+
+    Parameters
+    ----------
+    last, parts : Numbers
+        Of the sum and of its operands.
+    zeros : sequence of int
+        Their zero points, as bytes are kept.
+
+    Returns
+    -------
+    Numbers
+        Of the sum; as it is unless operands are only multiplied and the sum only shifted down.
+    """
+    if last.kind != "half-up" or last.left.any() or any(part.kind != "times" for part in parts):
+        return last
+    taken = sum(part.factor * zero for part, zero in zip(parts, zeros, strict=True))
+    return last._replace(kind="folded", half=last.half - taken)
 
 
 def scaling_words(numbers: Numbers, channels: int) -> Array:

@@ -29,6 +29,8 @@ from sesr_kernels.machine.compiled import aligned
 from sesr_kernels.machine.emit import LANES
 from sesr_kernels.machine.host import HOST
 
+WIDEST = HOST.vectors_of(HOST.thin) * LANES
+"""Columns of the widest register block."""
 STEP = 1
 """Rows of the input taken at a time."""
 
@@ -66,7 +68,8 @@ class IntegerPlan:
         column = sum(4 * t.depth * groups_of(t.channels) * t.scale for t in self.schedule.tensors)
         strip = max(RING_BYTES // column, NARROWEST * self.halo)
         self.needs = Needs(strip, self.halo, rows_beside(self.schedule), STEP)
-        self.rings = lru_cache(maxsize=TABLES)(partial(rings_of, self.schedule, groups_of))
+        rings = partial(rings_of, self.schedule, groups_of, tile=WIDEST)
+        self.rings = lru_cache(maxsize=TABLES)(rings)
         self.jobs = lru_cache(maxsize=TABLES)(partial(jobs, self.needs))
         self.workspaces: deque[Workspace] = deque(maxlen=WORKSPACES)
 

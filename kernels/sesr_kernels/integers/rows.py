@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sesr_kernels.blocks.convolve import OUTS
 from sesr_kernels.blocks.narrow import NUMBERS, narrow, narrow_by_tables
 from sesr_kernels.blocks.products import CHANNELS, products
 from sesr_kernels.blocks.word_rows import ADDITION_WORDS, add_words, look_up
@@ -18,7 +19,7 @@ from sesr_kernels.integers.operands import (
 )
 from sesr_kernels.machine.compiled import Integers, compiled
 from sesr_kernels.machine.emit import LANES
-from sesr_kernels.machine.tiling import tile_start, tile_vectors, tiling
+from sesr_kernels.machine.tiling import VECTORS, tiling_by
 from sesr_kernels.machine.words import WEIGHT_WORDS
 
 
@@ -41,11 +42,12 @@ def convolution(
     _rows_read(op, own, row, tensors, addresses, base)
     target = row_address(tensors, op.target, row, base)
     groups = own.outs // CHANNELS
+    most = VECTORS * OUTS // own.outs
     size = 4 * WEIGHT_WORDS * own.height * own.width * own.groups
-    whole, tiles = tiling(tensors[op.target].width)
+    whole, tiles = tiling_by(tensors[op.target].width, most)
+    column = 0
     for tile in range(tiles):
-        column = 4 * tile_start(tile, whole)
-        vectors = tile_vectors(tile, whole)
+        vectors = most if tile < whole else most - 1
         offset, left = column, own.blocks
         for block in range(own.parts * own.blocks):
             if left == 0:  # the next part reads channels of its own
@@ -71,6 +73,7 @@ def convolution(
                 narrow(
                     sums=sums,
                     groups=groups,
+                    whole=most,
                     vectors=vectors,
                     numbers=numbers,
                     target=to,
@@ -81,6 +84,7 @@ def convolution(
                 narrow_by_tables(
                     sums=sums,
                     groups=groups,
+                    whole=most,
                     numbers=numbers,
                     target=to,
                     target_stride=plane,
@@ -88,6 +92,7 @@ def convolution(
                     tables=constants + own.tables + first * own.stride,
                     stride=own.stride,
                 )
+        column += 4 * vectors * LANES
 
 
 @compiled

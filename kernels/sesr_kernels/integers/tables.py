@@ -25,7 +25,7 @@ from sesr_kernels.description.packing import round_up
 from sesr_kernels.description.shuffles import Place, combined
 from sesr_kernels.inference.schedule import Operation, Shuffling
 from sesr_kernels.integers.lowering import Adding, Looking, Lowering, Multiplying, Storing, Taking
-from sesr_kernels.integers.numbers import Numbers, always_shifted, numbers_of, scaling_words
+from sesr_kernels.integers.numbers import Numbers, always_shifted, folded, numbers_of, scaling_words
 from sesr_kernels.integers.operands import (
     LookupOperands,
     PartOperands,
@@ -192,6 +192,7 @@ def _sum(w: Writer, op: Operation, work: Adding) -> SumOperands:
     last = numbers_of(addition.last, largest)
     if last.kind == "times":
         last = always_shifted(last, addition.last.rounding)
+    last = folded(last, parts, [byte_of(grid) for grid in work.sources])
     pair = (parts[0].kind, last.kind)
     if pair not in ADDITION_KINDS or parts[1].kind != parts[0].kind:
         raise Unsupported(f"sums by {parts[0].kind}, {parts[1].kind} and {last.kind}")

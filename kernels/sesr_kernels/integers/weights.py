@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sesr_kernels.blocks.convolve import WIDTHS
-from sesr_kernels.blocks.products import CHANNELS
+from sesr_kernels.blocks.products import BESIDE, CHANNELS
 from sesr_kernels.description.integers import Array, Products, byte_of, whole
 from sesr_kernels.description.layers import Unsupported
 from sesr_kernels.description.packing import round_up
@@ -89,11 +89,22 @@ def _padded(values: Array, multiple: int) -> Array:
 
 
 def beside(weight: Array) -> Array:
-    """Weights of one channel for words of four pixels beside each other: (side, 1, in, out)."""
+    """Weights of one channel for words of four pixels beside each other.
+
+    Parameters
+    ----------
+    weight : (side, side, 1, out) array
+
+    Returns
+    -------
+    (side, 1, in, out) array
+        The channels are pixels; of two words (side, 2, 4, out), for two taps.
+    """
     side, _, _, features = weight.shape
-    wide = np.zeros((side, 1, round_up(side, CHANNELS), features), weight.dtype)
-    wide[:, 0, :side] = weight[:, :, 0]
-    return wide
+    wide = np.zeros((side, round_up(side, CHANNELS), features), weight.dtype)
+    wide[:, :side] = weight[:, :, 0]
+    columns = BESIDE if wide.shape[1] == BESIDE * CHANNELS else 1
+    return wide.reshape(side, columns, -1, features)
 
 
 def packed(weight: Array, outs: int) -> Array:

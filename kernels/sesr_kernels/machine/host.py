@@ -38,6 +38,10 @@ class Host(NamedTuple):
         """Outputs of the blocks of a convolution that has no more: four, as x2 ends in."""
         return min(self.outs, 4)
 
+    def vectors_of(self, outs: int) -> int:
+        """Vectors of whole blocks of bytes: thin ones are wider, to fill as many registers."""
+        return self.vectors * self.outs // outs
+
     @property
     def narrow(self) -> int:
         """Vectors of the blocks at the end of a row that whole ones do not fill."""
