@@ -94,6 +94,7 @@ def beside(weight: Array) -> Array:
     Parameters
     ----------
     weight : (side, side, 1, out) array
+        Of one channel.
 
     Returns
     -------
