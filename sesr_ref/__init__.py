@@ -39,8 +39,10 @@ if TYPE_CHECKING:
         Quantization,
         calibrate,
         forward_int,
+        load_quantized,
         quantize,
         run_int,
+        save_quantized,
     )
     from sesr_ref.npu import (
         ETHOS_N78_4TOPS,
@@ -87,6 +89,7 @@ __all__ = [
     "lapsrn",
     "load",
     "load_any",
+    "load_quantized",
     "loss_and_grads",
     "npu_named",
     "plan_tiles",
@@ -97,6 +100,7 @@ __all__ = [
     "run",
     "run_int",
     "save",
+    "save_quantized",
     "sesr",
     "ssim",
     "to_onnx",
@@ -118,7 +122,16 @@ _LATER = {
     ),
     **dict.fromkeys(("compare", "error_bounds"), "sesr_ref.verify"),
     **dict.fromkeys(
-        ("Grid", "Quantization", "calibrate", "forward_int", "quantize", "run_int"),
+        (
+            "Grid",
+            "Quantization",
+            "calibrate",
+            "forward_int",
+            "load_quantized",
+            "quantize",
+            "run_int",
+            "save_quantized",
+        ),
         "sesr_ref.integers",
     ),
 }

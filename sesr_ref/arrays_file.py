@@ -8,6 +8,7 @@ every defect is one ValueError.
 from __future__ import annotations
 
 import ast
+import errno
 import math
 import os
 import shutil
@@ -213,6 +214,17 @@ def read_npy(path: Path, limit: int = MAX_BYTES) -> Stored:
         return read_array(stream, limit, os.fstat(stream.fileno()).st_size)
 
 
+@contextmanager
+def inside_the_file() -> Iterator[None]:
+    """Raise BadZipFile if the block seeks to a negative offset, as damaged archives state them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise zipfile.BadZipFile("an offset is outside the file") from None
+
+
 class Archive:
     """The members of an open .npz by name; each is read on request."""
 
@@ -283,7 +295,7 @@ class Archive:
         with naming(f"{name:.80}", _DAMAGE):
             if info.flag_bits & 1 or info.compress_type not in known:
                 raise ValueError("encrypted, or compressed by another method than NumPy's")
-            with self._archive.open(info) as stream:
+            with inside_the_file(), self._archive.open(info) as stream:
                 yield stream
 
 
@@ -316,7 +328,8 @@ def open_npz(source: Path | IO[bytes]) -> Iterator[Archive]:
     if isinstance(source, Path):
         check_regular(source)
     try:
-        archive = zipfile.ZipFile(source)
+        with inside_the_file():
+            archive = zipfile.ZipFile(source)
     except _DAMAGE as error:
         raise ValueError(f"not an .npz file ({in_one_line(error)})") from None
     with archive:

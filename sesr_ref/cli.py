@@ -31,6 +31,7 @@ COMMANDS = (
     "warmup",
     "cost",
     "collapse",
+    "quantize",
     "export",
     "compare",
     "golden",

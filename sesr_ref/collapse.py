@@ -313,10 +313,16 @@ def expand_params(net: Network, params: Params) -> Params:
     """
     names = expanded(net).param_shapes()
     check_params(net, params)
+    renamed = expanded_names(net)
+    out = {renamed[name]: array for name, array in params.items()}
+    return {name: out[name] for name in names}
+
+
+def expanded_names(net: Network) -> dict[str, str]:
+    """What ``expanded(net)`` calls each parameter of a network, keyed by the network's own name."""
     renamed = {
         f"{each.block.name}.{key}": f"{each.block.name}.{theirs}"
         for each in composites(net)
         for key, theirs in each.block.keys.items()
     }
-    out = {renamed.get(name, name): array for name, array in params.items()}
-    return {name: out[name] for name in names}
+    return {name: renamed.get(name, name) for name in net.param_shapes()}

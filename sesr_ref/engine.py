@@ -5,6 +5,8 @@ Both collapse first.  Training through the collapse composes functions; it is no
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from sesr_ref.checks import check_input, check_params
@@ -15,7 +17,7 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params, check_array, check_finite, check_like
 from sesr_ref.ops.losses import Loss, loss_named
 from sesr_ref.ops.table import REFERENCE, Ops
-from sesr_ref.tiles import HasTile, Tile, exact_margin, windows
+from sesr_ref.tiles import HasTile, Tile, assemble, exact_margin, windows
 
 
 def run(
@@ -52,13 +54,14 @@ def run(
     _check_finite_params(params)
     if tile is None:
         return _run_whole(small, small_params, x, ops)
-    n, height, width, channels = x.shape
-    y = np.empty((n, height * net.upscale, width * net.upscale, channels), x.dtype)
     shape = tile_shape(getattr(tile, "tile", tile))
-    for window in windows(height, width, shape, *exact_margin(small, ops)):
-        part = np.ascontiguousarray(window.cut(x, height))
-        y[window.place(net.upscale)] = window.inside(_run_whole(small, small_params, part, ops))
-    return y
+    margin, step = exact_margin(small, ops)
+    parts = windows(x.shape[1], x.shape[2], shape, margin, step)
+
+    def whole(part: Array) -> Array:
+        return _run_whole(small, small_params, part, ops)
+
+    return assemble(whole, x, net.upscale, parts, x.dtype)
 
 
 def _check_finite_params(params: Params) -> None:
@@ -86,6 +89,14 @@ def _run_whole(net: Network, params: Params, x: Array, ops: Ops) -> Array:
     return compute(net, params, x, ops, keep=False)[net.output]
 
 
+class Rounding(Protocol):
+    """What makes a collapsed network compute on grids: `sesr_ref.Quantization` for instance."""
+
+    def faked(self, net: Network, params: Params) -> tuple[Network, Params]:
+        """The network and the parameters with everything rounded, in reals."""
+        ...
+
+
 def loss_and_grads(
     net: Network,
     params: Params,
@@ -94,6 +105,7 @@ def loss_and_grads(
     ops: Ops = REFERENCE,
     loss: str = "l1",
     log_share: float = 0.0,
+    quantization: Rounding | None = None,
 ) -> tuple[float, Params]:
     """Compute the loss and the gradients of the network's own parameters, through the collapse.
 
@@ -116,6 +128,9 @@ def loss_and_grads(
         ``"log-mse"``, the mean over images of ``log(mean squared error + 1e-6)``.
     log_share : float
         Factor with which ``"log-mse"`` is added to the loss.
+    quantization : Quantization, optional
+        Grids that tensors and collapsed parameters are rounded to; gradients pass straight
+        through the rounding, and are 0 for values beyond a grid's ends.
 
     Returns
     -------
@@ -142,10 +157,14 @@ def loss_and_grads(
     check_like("the target", target, expected, x.dtype)
     check(x.size, "the shape of images to train on", "of at least one pixel", x.shape)
     check_finite("the target", target)
+    if quantization is not None:
+        small, small_params = quantization.faked(small, small_params)
     result = None
     if ops.gradients is not None:
         result = ops.gradients(small, small_params, x, target, chosen.terms)
     value, dsmall = result or _loss_and_grads(small, small_params, x, target, ops, chosen)
+    if quantization is not None:  # scales that the network itself does not have
+        dsmall = {name: dsmall[name] for name in collapsed(net).param_shapes()}
     return value, collapse_with_vjp(net, params, dsmall)
 
 

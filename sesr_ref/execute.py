@@ -72,6 +72,17 @@ RULES: nw.Rules[Rule] = nw.Rules(
             lambda layer, ops, x, p: pointwise.gain(x[0], **p),
             lambda layer, ops, dy, x, p: _split(pointwise.gain_vjp(dy, x[0], **p), p),
         ),
+        nw.FakeQuantize: Rule(
+            lambda layer, ops, x, p: pointwise.fake_quantize(
+                x[0], p["log_scale"], layer.zero_point, layer.low, layer.high
+            ),
+            lambda layer, ops, dy, x, p: _split(
+                pointwise.fake_quantize_vjp(
+                    dy, x[0], p["log_scale"], layer.zero_point, layer.low, layer.high
+                ),
+                p,
+            ),
+        ),
         nw.BatchNorm: Rule(
             lambda layer, ops, x, p: pointwise.batch_norm(x[0], **p, eps=layer.eps),
             lambda layer, ops, dy, x, p: _split(

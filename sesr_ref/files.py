@@ -110,18 +110,27 @@ def check_regular(path: Path) -> None:
 
     Raises
     ------
+    FileNotFoundError
+        If there is none; says where a link leads that leads nowhere.
     IsADirectoryError
         For a folder.
     ValueError
         For a pipe, a device or a socket.
-    OSError
-        If there is no such file.
     """
+    if broken := broken_link(path):
+        raise FileNotFoundError(broken)
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(f"{path} is a folder")
     if not stat.S_ISREG(mode):
         raise ValueError(f"{path} is not a regular file")
+
+
+def broken_link(path: Path) -> str:
+    """For a link that leads to no file, a message with both paths; "" for any other path."""
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link to {path.readlink()}, which does not exist"
+    return ""
 
 
 def sha256_of(path: Path) -> str:

@@ -23,6 +23,8 @@ from sesr_ref.ops.arrays import Array, Params, check_finite
 from sesr_ref.shipped import shipped, shipped_file
 
 DESCRIPTION = "network.json"
+GRIDS = "quantization.json"
+"""What a file of integers holds as well (`sesr_ref.integers.file`)."""
 MAX_DESCRIPTION_BYTES = 4 << 20
 MAX_PARAMETERS = 1 << 28
 OTHER_FORMATS = (".onnx", ".safetensors", ".pth", ".pt")
@@ -147,6 +149,32 @@ def load(name: str | Path) -> tuple[Network, Params]:
         If the file is not an .npz of weights, holds pickles, non-finite numbers or parameters that
         do not fit its description, or a shipped file's SHA-256 differs from the manifest's.
     """
+    path = file_of_model(name)
+    with naming(path, (ValueError, KeyError)), open_npz(path) as archive:
+        return _read(archive)
+
+
+def file_of_model(name: str | Path) -> Path:
+    """Find the .npz of a shipped name or a path.
+
+    Parameters
+    ----------
+    name : str or path
+        As `load` takes it.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither such a name nor such a file; lists the shipped names.
+    IsADirectoryError
+        If it is a folder.
+    ValueError
+        If it is a file of another format, or a shipped file's SHA-256 differs from the manifest's.
+    """
     path = shipped_file(str(name)) or Path(name)
     if path.is_dir():
         raise IsADirectoryError(f"{name} is a folder, not a file of weights")
@@ -155,12 +183,13 @@ def load(name: str | Path) -> tuple[Network, Params]:
     if not path.is_file():
         known = ", ".join(sorted(shipped())) or "none"
         raise FileNotFoundError(f"{name}: no such file and no shipped network (shipped: {known})")
-    with naming(path, (ValueError, KeyError)), open_npz(path) as archive:
-        return _read(archive)
+    return path
 
 
 def _read(archive: Archive) -> tuple[Network, Params]:
     names = set(archive.names)
+    if GRIDS in names:
+        raise ValueError("it holds a network in integers, here one in floating point is needed")
     if DESCRIPTION not in names and {CHECKPOINT_META, "weights"} <= names:
         return _read_checkpoint(archive)
     if DESCRIPTION not in names:
@@ -168,7 +197,7 @@ def _read(archive: Archive) -> tuple[Network, Params]:
     text = archive.read(DESCRIPTION, dtypes=("uint8",), limit=MAX_DESCRIPTION_BYTES).tobytes()
     with naming(DESCRIPTION):
         net = Network.from_json(text.decode())
-    shapes = _shapes_of(net)
+    shapes = checked_shapes(net)
     check_names("parameter", names - {DESCRIPTION}, shapes)
     params: Params = {}
     for name, shape in shapes.items():
@@ -178,7 +207,8 @@ def _read(archive: Archive) -> tuple[Network, Params]:
     return net, params
 
 
-def _shapes_of(net: Network) -> Mapping[str, tuple[int, ...]]:
+def checked_shapes(net: Network) -> Mapping[str, tuple[int, ...]]:
+    """Shapes of all parameters; ValueError where they are more than a file may hold."""
     shapes = net.param_shapes()
     count = sum(math.prod(shape) for shape in shapes.values())
     check(count <= MAX_PARAMETERS, "the number of parameters", f"at most {MAX_PARAMETERS}", count)
@@ -190,7 +220,7 @@ def _read_checkpoint(archive: Archive) -> tuple[Network, Params]:
     text = archive.read(CHECKPOINT_META, dtypes=("uint8",), limit=MAX_META_BYTES).tobytes()
     with naming("no network in this checkpoint", (ValueError, KeyError, TypeError, RecursionError)):
         net = Network.from_json(json.dumps(json.loads(text)["network"]))
-    shapes = _shapes_of(net)
+    shapes = checked_shapes(net)
     key = "average" if "average" in archive.names else "weights"
     count = sum(math.prod(shape) for shape in shapes.values())
     flat = archive.read(key, (count,), ("float32", "float64"))

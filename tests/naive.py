@@ -228,6 +228,16 @@ def interpolate(line: Array, centre: float, mode: str) -> Any:
     return sum(cubic(centre - i, -0.75) * line[clamped(i, len(line))] for i in near)
 
 
+def fake_quantize(x: Array, log_scale: Array, layer: nw.FakeQuantize) -> Array:
+    """The nearest multiple of the scale that the grid has; Python rounds halves to even."""
+    scale, z = math.exp(log_scale[0]), layer.zero_point
+    y = np.empty_like(x)
+    for at in np.ndindex(x.shape):
+        code = min(max(round(float(x[at] / scale)) + z, layer.low), layer.high)
+        y[at] = (code - z) * scale
+    return y
+
+
 def resize(x: Array, upscale: int, mode: str) -> Array:
     n, height, width, channels = x.shape
     tall = np.empty((n, height * upscale, width, channels))
@@ -251,6 +261,7 @@ RULES: dict[type[nw.Layer], Any] = {
     nw.SiLU: lambda s, x, p: silu(x[0]),
     nw.Tanh: lambda s, x, p: tanh(x[0]),
     nw.GELU: lambda s, x, p: gelu(x[0], s.approximate),
+    nw.FakeQuantize: lambda s, x, p: fake_quantize(x[0], p["log_scale"], s),
     nw.Gain: lambda s, x, p: gain(x[0], p["gain"]),
     nw.BatchNorm: lambda s, x, p: batch_norm(x[0], p, s.eps),
     nw.Stencil: lambda s, x, p: stencil(x[0], s.taps, p.get("factor"), p.get("bias")),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sesr_ref.architectures.abpn import abpn
 from sesr_ref.architectures.blocks import BLOCKS
@@ -45,6 +46,7 @@ __all__ = [
     "fsrcnn",
     "lapsrn",
     "moremnas",
+    "options_of",
     "quicksrnet",
     "sesr",
     "span",
@@ -136,7 +138,7 @@ def architectures() -> list[str]:
     ]
 
 
-def architecture(name: str) -> Network:
+def architecture(name: str, **options: Any) -> Network:
     """Describe an architecture by name, such as sesr-m11-x4, ecbsr-m4c16-x2 or fsrcnn-x2.
 
     Parameters
@@ -144,21 +146,57 @@ def architecture(name: str) -> Network:
     name : str
         As `architectures` lists them, or with other numbers; ``-npu`` is the paper's hardware
         variant: ReLU, no input residual.
+    **options
+        Of the function that describes the family, such as ``block="ecb"`` of `sesr`; those of
+        `options_of`, which the name leaves open.
 
     Returns
     -------
     Network
-        With its linear blocks and that name.
+        With its linear blocks and that name; with options, the name that the function gives.
 
     Raises
     ------
     ValueError
-        If there is no such name, or its numbers make no network.
+        If there is no such name, its numbers or options make no network, or an option is not one
+        of `options_of`.
     """
+    family, numbers = _found(name)
+    known = options_of(name)
+    for key in options:
+        if key not in known:
+            raise ValueError(f"{name}: its options are {', '.join(known)}, got {key!r:.40}")
+    net = family.build(**numbers, **options)
+    return net if options else replace(net, name=name)
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Options of the function that describes a network, but those that its name states.
+
+    Parameters
+    ----------
+    name : str
+        As `architecture` takes it.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    ValueError
+        If there is no such name.
+    """
+    family, numbers = _found(name)
+    stated = {*numbers, *getattr(family.build, "keywords", {})}
+    return tuple(key for key in inspect.signature(family.build).parameters if key not in stated)
+
+
+def _found(name: str) -> tuple[Family, dict[str, int]]:
+    """The family of a name, and the numbers in it."""
     for pattern, family in NAMES.items():
         if match := _matcher(pattern).fullmatch(name):
-            numbers = {key: int(value) for key, value in match.groupdict().items()}
-            return replace(family.build(**numbers), name=name)
+            return family, {key: int(value) for key, value in match.groupdict().items()}
     raise ValueError(f"no architecture is called {name!r:.200}; there are: {', '.join(NAMES)}")
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from sesr_ref.collapse import collapse_params, collapsed
 from sesr_ref.commands.console import print_json
-from sesr_ref.exchange import load_any
+from sesr_ref.commands.models import add_model_argument, model_of
 from sesr_ref.limits import check
 from sesr_ref.params import save
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref collapse``."""
-    parser.add_argument("model", metavar="MODEL", help="shipped name or file")
+    add_model_argument(parser, "shipped name or file")
     parser.add_argument("-o", "--out", type=Path, required=True, help=".npz to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     suffix = args.out.suffix.lower()
     needed = ".npz (sesr-ref export writes other formats)"
     check(suffix == ".npz", f"{args.out}: the suffix", needed, suffix)
-    net, params = load_any(args.model)
+    net, params = model_of(args)
     small = collapsed(net)
     exact = collapse_params(net, {k: v.astype("float64") for k, v in params.items()})
     rounded = {name: array.astype("float32") for name, array in exact.items()}

@@ -13,7 +13,7 @@ import argparse
 
 from sesr_ref.collapse import expand_params, expanded
 from sesr_ref.commands.console import print_json, print_table
-from sesr_ref.exchange import load_any
+from sesr_ref.commands.models import add_model_argument, model_of
 from sesr_ref.verify import Comparison, TensorReport, compare
 from sesr_ref.verify.bounds.arithmetic import FORMATS
 from sesr_ref.verify.bounds.winograd import TILES
@@ -22,7 +22,7 @@ from sesr_ref.verify.comparison.inputs import read_input
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref compare``."""
-    parser.add_argument("model", metavar="MODEL", help="shipped name or file")
+    add_model_argument(parser, "shipped name or file")
     parser.add_argument("input", metavar="INPUT", help="image, or .npy of the network's input")
     parser.add_argument("candidate", metavar="CANDIDATE", help="file or folder of tensors")
     parser.add_argument(
@@ -62,7 +62,7 @@ def _tiles(text: str) -> tuple[int, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Print the verdict on each tensor and the first wrong one."""
-    net, params = load_any(args.model)
+    net, params = model_of(args)
     x = read_input(args.input, net)
     if args.expanded:
         net, params = expanded(net), expand_params(net, params)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sesr_ref.collapse import collapsed
 from sesr_ref.commands.console import notice, print_json, print_table
-from sesr_ref.commands.models import network_named
+from sesr_ref.commands.models import add_model_argument, foreign, network_named
 from sesr_ref.counting import TRANSPOSED, Cost, cost
 from sesr_ref.files import check_free
 from sesr_ref.npu import (
@@ -45,9 +45,7 @@ INFERRED = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref cost``."""
-    parser.add_argument(
-        "model", metavar="MODEL", help="shipped name, file, or an architecture: sesr-m11-x4, ..."
-    )
+    add_model_argument(parser, "shipped name, file, or an architecture: sesr-m11-x4, ...")
     parser.add_argument("--height", type=int, required=True, metavar="H", help="input rows")
     parser.add_argument("--width", type=int, required=True, metavar="W", help="input columns")
     hardware = parser.add_mutually_exclusive_group()
@@ -85,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the counts, the estimate or the tile plan."""
     _check_options(args)
-    net = collapsed(network_named(args.model))
+    net = collapsed(network_named(args.model, foreign(args)))
     if args.hardware_variant:
         net = hardware_variant(net)
     npu = _npu(args)

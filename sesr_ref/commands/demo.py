@@ -18,7 +18,13 @@ import numpy as np
 
 from sesr_ref.collapse import collapse_params, collapsed, expand_params, expanded
 from sesr_ref.commands.console import print_json, print_table
-from sesr_ref.commands.models import add_engine_option, add_model_option, engine_named, load_model
+from sesr_ref.commands.models import (
+    add_engine_option,
+    add_model_option,
+    engine_named,
+    foreign,
+    load_model,
+)
 from sesr_ref.counting import cost
 from sesr_ref.evaluate import upscale_image
 from sesr_ref.evaluate.metrics import psnr
@@ -63,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 1 if bicubic scores higher or the collapse is not exact."""
     _check_apart(args.photo, args.out)
-    net, params = load_model(args.model, args.upscale, small=False)
+    net, params = load_model(args.model, args.upscale, small=False, other=foreign(args))
     ops = engine_named(args.engine)
     if args.photo is not None:
         shown = [_made(_photo(args.photo), net, params, ops)]

@@ -13,15 +13,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sesr_ref.commands.console import print_json, print_table, progress
-from sesr_ref.commands.models import (
-    add_engine_option,
-    add_model_option,
-    engine_named,
-    load_model,
+from sesr_ref.commands.integers import add_arithmetic_option, load_runnable
+from sesr_ref.commands.models import add_engine_option, add_model_option, foreign
+from sesr_ref.evaluate import (
+    PROTOCOLS,
+    FolderScores,
+    Method,
+    bicubic,
+    find_high,
+    model_method,
+    score_folder,
 )
-from sesr_ref.evaluate import PROTOCOLS, FolderScores, Method, bicubic, find_high, score_folder
-from sesr_ref.evaluate import network as by_network
 from sesr_ref.images import DEFAULT_MAX_PIXELS
+from sesr_ref.ops.table import REFERENCE
 
 BASELINE = "bicubic"
 
@@ -42,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"largest image, width x height (default {DEFAULT_MAX_PIXELS})",
     )  # fmt: skip
     add_engine_option(parser)
+    add_arithmetic_option(parser)
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
 
@@ -51,24 +56,23 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise ValueError(f"{option} must be at least 1, got {value}")
     images = len(find_high(args.data))
-    engine = engine_named(args.engine)
     methods: dict[str, Method] = {}
-    on_colours = False
+    on_colours, engine = False, REFERENCE.name
     if args.model == BASELINE:
         upscale = 2 if args.upscale is None else args.upscale
         if upscale < 1:
             raise ValueError(f"-s must be at least 1, got {upscale}")
     else:
-        net, params = load_model(args.model, args.upscale)
-        upscale, on_colours = net.upscale, net.channels > 1
-        methods[net.name] = by_network(net, params, engine, args.tile)
+        model = load_runnable(args.model, args.upscale, args.engine, args.arithmetic, foreign(args))
+        upscale, on_colours, engine = model.net.upscale, model.net.channels > 1, model.ops.name
+        methods[model.label] = model_method(model, args.tile)
     methods = {BASELINE: bicubic(upscale), **methods}
     with progress(images, "scoring") as show:
         scores = score_folder(
             args.data, methods, upscale, PROTOCOLS[args.protocol], args.max_pixels, show
         )
     if args.json:
-        _print_json(args.data, engine.name, scores)
+        _print_json(args.data, engine, scores)
     else:
         _print_table(args.data, scores, on_colours)
     return 0

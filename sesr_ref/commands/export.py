@@ -9,12 +9,14 @@ from typing import Any
 
 from sesr_ref.collapse import collapsed, expand_params, expanded
 from sesr_ref.commands.console import notice, print_json
-from sesr_ref.exchange import load_any, to_onnx
+from sesr_ref.commands.models import add_model_argument, model_of
+from sesr_ref.exchange import to_onnx
 from sesr_ref.exchange.dialects import DIALECTS
 from sesr_ref.exchange.formats import SAVERS
-from sesr_ref.exchange.onnx.write import OPSET
+from sesr_ref.exchange.onnx.write import OPSET, OPSETS
 from sesr_ref.exchange.rounding import DTYPES, collapsed_exactly, rounded
 from sesr_ref.exchange.shuffle_order import with_shuffle_mode
+from sesr_ref.exchange.torch.module import save_module
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 
@@ -23,7 +25,7 @@ FORMATS = (".onnx", *SAVERS)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref export``."""
-    parser.add_argument("model", metavar="MODEL", help="shipped name or file of any format")
+    add_model_argument(parser, "shipped name or file of any format")
     parser.add_argument(
         "-o", "--out", type=Path, required=True, help=f"file to write: {', '.join(FORMATS)}"
     )
@@ -45,9 +47,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     onnx.add_argument(
         "--every-tensor", action="store_true", help="make each layer's tensor an output"
     )
+    onnx.add_argument(
+        "--opset",
+        type=int,
+        choices=OPSETS,
+        metavar=f"{OPSETS[0]}..{OPSETS[-1]}",
+        help=f"version of the operators (default {OPSET})",
+    )
     weights = parser.add_argument_group("safetensors and state dicts")
     weights.add_argument(
         "--dialect", choices=sorted(DIALECTS), help="whose names and layout (default: our own)"
+    )
+    weights.add_argument(
+        "--module",
+        type=Path,
+        metavar="FILE.py",
+        help="with --dialect torch: write a PyTorch module too that the weights fit",
     )
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
@@ -57,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
     """Load, rewrite, write, say what was written."""
     suffix = args.out.suffix.lower()
     _check_options(args, suffix)
-    net, params = load_any(args.model)
+    net, params = model_of(args)
     if args.expanded and collapsed(net) == net:
         notice(f"{args.model} has no linear blocks: --expanded changes nothing")
-    if suffix == ".onnx":
+    onnx = suffix == ".onnx"
+    if onnx:
         net, params = _export_onnx(args, net, params)
     else:
         net, params = _export_weights(args, net, params, SAVERS[suffix])
@@ -72,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
         "parameters": sum(math.prod(shape) for shape in net.param_shapes().values()),
         "dtype": args.dtype,
         "bytes": args.out.stat().st_size,
-        **({"opset": OPSET, "size": args.size or "dynamic"} if suffix == ".onnx" else {}),
+        **({"opset": args.opset or OPSET, "size": args.size or "dynamic"} if onnx else {}),
+        **({"module": args.module} if args.module else {}),
     }
     if args.json:
         print_json(facts)
@@ -86,6 +103,8 @@ def _in_words(facts: dict[str, Any]) -> str:
         f"wrote {facts['file']}: {facts['network']}, x{facts['upscale']}, "
         f"{facts['parameters']} parameters, {facts['dtype']}, {facts['bytes']} bytes"
     )
+    if "module" in facts:
+        text += f", and the module {facts['module']}"
     if "opset" not in facts:
         return text
     size = facts["size"] if facts["size"] == "dynamic" else "{}x{}".format(*facts["size"])
@@ -93,16 +112,26 @@ def _in_words(facts: dict[str, Any]) -> str:
 
 
 def _check_options(args: argparse.Namespace, suffix: str) -> None:
-    if suffix not in FORMATS:
-        raise ValueError(f"{args.out}: the name must end in one of {', '.join(FORMATS)}")
-    if suffix != ".onnx" and (args.size or args.every_tensor):
-        raise ValueError("--size and --every-tensor are for ONNX")
-    if suffix in (".onnx", ".npz") and args.dialect:
-        raise ValueError(f"--dialect is for safetensors and state dicts, not {suffix}")
-    if suffix != ".onnx" and args.expanded and args.mode:
-        raise ValueError("--mode changes collapsed weights or ONNX: leave out --expanded")
-    if args.out.exists() and not args.overwrite:
-        raise ValueError(f"{args.out} exists already (--overwrite replaces it)")
+    """Raise ValueError for the first mistake."""
+    onnx = suffix == ".onnx"
+    fresh = [path for path in (args.out, args.module) if path is not None and not args.overwrite]
+    existing = next((path for path in fresh if path.exists()), None)
+    mistakes = {
+        f"{args.out}: the name must end in one of {', '.join(FORMATS)}": suffix not in FORMATS,
+        "--size, --every-tensor and --opset are for ONNX": not onnx
+        and bool(args.size or args.every_tensor or args.opset),
+        f"--dialect is for safetensors and state dicts, not {suffix}": bool(args.dialect)
+        and suffix in (".onnx", ".npz"),
+        "--mode changes collapsed weights or ONNX: leave out --expanded": not onnx
+        and bool(args.expanded and args.mode),
+        "--module needs --dialect torch": bool(args.module) and args.dialect != "torch",
+        f"{args.module}: the name must end in .py": bool(args.module)
+        and args.module.suffix != ".py",
+        f"{existing} exists already (--overwrite replaces it)": existing is not None,
+    }
+    for mistake, made in mistakes.items():
+        if made:
+            raise ValueError(mistake)
 
 
 def _export_onnx(args: argparse.Namespace, net: Network, params: Params) -> tuple[Network, Params]:
@@ -118,6 +147,7 @@ def _export_onnx(args: argparse.Namespace, net: Network, params: Params) -> tupl
         dtype=args.dtype,
         mode=args.mode,
         every_tensor=args.every_tensor,
+        opset=args.opset or OPSET,
         overwrite=args.overwrite,
     )
     return net, params
@@ -133,12 +163,14 @@ def _export_weights(
     if args.mode:
         net, params = with_shuffle_mode(net, params, args.mode)
     params = {name: rounded(name, array, args.dtype) for name, array in params.items()}
+    if args.module is not None:
+        save_module(args.module, net, args.overwrite)
     save(args.out, net, params, args.dialect or "sesr-ref", args.overwrite)
     return net, params
 
 
 def _check_dialect(name: str, expanded: bool) -> None:
-    if name == "sesr-ref" or DIALECTS[name].linear_blocks == expanded:  # our names fit both
+    if DIALECTS[name].write or DIALECTS[name].linear_blocks == expanded:  # some fit both
         return
     if expanded:
         raise ValueError(f"--dialect {name} names collapsed convolutions: leave out --expanded")

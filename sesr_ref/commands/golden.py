@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sesr_ref.collapse import expand_params, expanded
 from sesr_ref.commands.console import notice, print_json
-from sesr_ref.exchange import load_any
+from sesr_ref.commands.models import add_model_argument, model_of
 from sesr_ref.verify.comparison.inputs import read_input
 from sesr_ref.verify.golden.encodings import KINDS
 from sesr_ref.verify.golden.folder import check_target
@@ -24,7 +24,7 @@ NOTICE_BYTES = 50_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref golden``."""
-    parser.add_argument("model", metavar="MODEL", help="shipped name or file")
+    add_model_argument(parser, "shipped name or file")
     parser.add_argument("input", metavar="INPUT", help="image, or .npy of the network's input")
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="DIR", help="folder to create"
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the pack and print a summary."""
     _check_apart(args)
     check_target(args.out, args.overwrite)
-    net, params = load_any(args.model)
+    net, params = model_of(args)
     x = read_input(args.input, net)
     if args.expanded:
         net, params = expanded(net), expand_params(net, params)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sesr_ref.architectures import NAMES, architecture
 from sesr_ref.collapse import collapsed
 from sesr_ref.commands.console import print_json, print_table
-from sesr_ref.commands.models import network_named
+from sesr_ref.commands.models import add_model_argument, foreign, network_named
 from sesr_ref.counting import cost
 from sesr_ref.network import Layer, Network
 from sesr_ref.receptive import halo
@@ -25,10 +25,8 @@ COLOURS = {1: "Y", 3: "RGB"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref info``."""
-    parser.add_argument(
-        "model", metavar="MODEL", nargs="?",
-        help="shipped name, file, or an architecture such as sesr-m11-x4 or fsrcnn-x2",
-    )  # fmt: skip
+    text = "shipped name, file, or an architecture such as sesr-m11-x4 or fsrcnn-x2"
+    add_model_argument(parser, text, nargs="?")
     parser.add_argument("--collapsed", action="store_true", help="the network that is run")
     parser.add_argument(
         "--architectures", action="store_true", help="count all networks that are known by name"
@@ -46,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         return _list_architectures(args.json)
     if args.model is None:
         return _list_shipped(args.json)
-    net = network_named(args.model)
+    net = network_named(args.model, foreign(args))
     net = collapsed(net) if args.collapsed else net
     if args.json:
         print_json(_facts(net) | {"manifest": shipped().get(args.model.removesuffix(COLLAPSED))})

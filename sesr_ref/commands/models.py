@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from sesr_ref.architectures import architecture, is_architecture, sesr
 from sesr_ref.commands.console import notice
 from sesr_ref.engine import run
 from sesr_ref.exchange import load_any
+from sesr_ref.files import check_regular
 from sesr_ref.limits import check, naming
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
@@ -29,6 +31,49 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-s", "--upscale", type=int, metavar="N", help="enlargement, 2 or 4 (default: the model's)"
     )
+    add_foreign_options(parser)
+
+
+class Foreign(NamedTuple):
+    """What a file of another program does not state itself."""
+
+    output: str | None = None
+    architecture: Network | None = None
+
+
+PLAIN = Foreign()
+
+
+def add_model_argument(parser: argparse.ArgumentParser, text: str, **options: Any) -> None:
+    """``MODEL``, and the options for files of other programs."""
+    parser.add_argument("model", metavar="MODEL", help=text, **options)
+    add_foreign_options(parser)
+
+
+def add_foreign_options(parser: argparse.ArgumentParser) -> None:
+    """``--output`` and ``--as``."""
+    group = parser.add_argument_group("models of other programs")
+    group.add_argument("--output", metavar="NAME", help="output of an ONNX model that is the image")
+    group.add_argument(
+        "--as",
+        metavar="NAME|JSON",
+        dest="architecture",
+        help="network of a state dict: a name such as fsrcnn-x2, or the .json of a description",
+    )
+
+
+def foreign(args: argparse.Namespace) -> Foreign:
+    """Read both options."""
+    named = args.architecture
+    if named is None:
+        return Foreign(args.output)
+    found = described(Path(named)) if named.endswith(".json") else architecture(named)
+    return Foreign(args.output, found)
+
+
+def model_of(args: argparse.Namespace) -> tuple[Network, Params]:
+    """The network that ``MODEL`` stands for, and its parameters."""
+    return load_any(args.model, **foreign(args)._asdict())
 
 
 def add_engine_option(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +125,7 @@ def _trouble_with(ops: Ops) -> str:
 
 
 def load_model(
-    name: str | None, upscale: int | None = None, small: bool = True
+    name: str | None, upscale: int | None = None, small: bool = True, other: Foreign = PLAIN
 ) -> tuple[Network, Params]:
     """Load the network that ``-n`` and ``-s`` select.
 
@@ -93,6 +138,8 @@ def load_model(
     small : bool
         Whether to load a shipped network collapsed, as its scores were measured, or with its linear
         blocks.
+    other : Foreign
+        What a file of another program does not state itself.
 
     Returns
     -------
@@ -111,19 +158,25 @@ def load_model(
                 f"no network for x{upscale or 2} is shipped (shipped: {', '.join(shipped())}); "
                 "choose a file with -n"
             )
-    net, params = load_any(smallest(name) if small else name)
-    fits = upscale in (None, net.upscale)
-    check(fits, f"--upscale for {name}", f"{net.upscale}", upscale)
+    net, params = load_any(smallest(name) if small else name, **other._asdict())
+    check_upscale(name, net, upscale)
     return net, params
 
 
-def network_named(name: str) -> Network:
+def check_upscale(name: str, net: Network, upscale: int | None) -> None:
+    """Raise ValueError unless a network has the enlargement that was asked for, if any."""
+    check(upscale in (None, net.upscale), f"--upscale for {name}", f"{net.upscale}", upscale)
+
+
+def network_named(name: str, other: Foreign = PLAIN) -> Network:
     """Return the network of a shipped name, a file, or an architecture such as sesr-m11-x4.
 
     Parameters
     ----------
     name : str
         May also be the .json of a network description.
+    other : Foreign
+        What a file of another program does not state itself.
 
     Returns
     -------
@@ -139,6 +192,12 @@ def network_named(name: str) -> Network:
     if name not in shipped() and is_architecture(name):
         return architecture(name)
     if name.endswith(".json") and Path(name).is_file():
-        with naming(name):  # for text that is not UTF-8, too
-            return Network.from_json(Path(name).read_text("utf-8"))
-    return load_any(name)[0]
+        return described(Path(name))
+    return load_any(name, **other._asdict())[0]
+
+
+def described(path: Path) -> Network:
+    """Read a network description (.json); ValueError, naming the file, if it is none."""
+    check_regular(path)
+    with naming(path):  # for text that is not UTF-8, too
+        return Network.from_json(path.read_text("utf-8"))

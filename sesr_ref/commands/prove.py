@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 
 from sesr_ref.commands.console import print_json, print_table
-from sesr_ref.exchange import load_any
+from sesr_ref.commands.models import add_model_argument, model_of
 from sesr_ref.verify.proof import Check, prove
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref prove``."""
-    parser.add_argument("model", metavar="MODEL", help="shipped name or file, with linear blocks")
+    add_model_argument(parser, "shipped name or file, with linear blocks")
     parser.add_argument(
         "--seed", type=_seed, default=0, metavar="N", help="seed of the random image (default 0)"
     )
@@ -31,7 +31,7 @@ def _seed(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Print the checks, or the worst of each kind."""
-    net, params = load_any(args.model)
+    net, params = model_of(args)
     checks = prove(net, params, args.seed)
     failed = [check for check in checks if not check.passed]
     if args.json:

@@ -1,36 +1,34 @@
 """Train a network on a folder of images.
 
-Writes OUT/weights.npz at the end, OUT/best.npz whenever --val improves, OUT/checkpoint.npz to go
-on from with --resume, and OUT/log.jsonl.  The defaults are the paper's.
+A network on one channel learns Y, one on three RGB, and --val scores Y of either, by protocol "y"
+of `sesr-ref evaluate`: 8-bit images, a network on RGB by the Y of its 8-bit result.  Writes
+OUT/weights.npz at the end, OUT/best.npz whenever --val improves, OUT/checkpoint.npz to go on from
+with --resume, and OUT/log.jsonl.  The defaults are the paper's.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import sys
-import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from sesr_ref.commands.console import duration, notice, progress
+from sesr_ref.commands.console import notice, progress
 from sesr_ref.commands.models import engine_named
 from sesr_ref.commands.run_record import note_other_engine, recorded
 from sesr_ref.commands.train_options import add_arguments, network_for, recipe_for
 from sesr_ref.commands.train_resume import finish, other_length, steps_for, with_stored
-from sesr_ref.evaluate import find_high, validation_psnr
+from sesr_ref.commands.training import pairs_of, reporter, threads
+from sesr_ref.evaluate import PROTOCOLS, find_high, validation_psnr
+from sesr_ref.evaluate.validation import VALIDATION
 from sesr_ref.exchange import load_any
-from sesr_ref.extras import need
 from sesr_ref.files import sha256_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
-from sesr_ref.train import Progress, check_folder, prepared, train
+from sesr_ref.train import Progress, check_folder, train
 from sesr_ref.train.checkpoint import described
-from sesr_ref.train.data import Pairs, find_images, training_pairs
+from sesr_ref.train.data import find_images
 from sesr_ref.train.optimiser import Recipe
 from sesr_ref.train.warm_start import Fit, Misfit, fit, transfer
 
@@ -57,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         find_high(args.val)
     ops = engine_named(args.engine)
     note_other_engine(args.out, ops.name)
-    with _threads(args.threads, ops):
+    with threads(args.threads, ops):
         _train(args, net, recipe, ops, start, other_length(before, recipe))
     print(f"{recipe.steps} steps done: {args.out / 'weights.npz'}")
     return 0
@@ -67,12 +65,15 @@ def _train(
     args: argparse.Namespace, net: Network, recipe: Recipe, ops: Ops, start: Params | None,
     length: dict[str, int],
 ) -> None:  # fmt: skip
-    validation, pairs = _validation(args.val, net, ops), _pairs(args)
+    validation, pairs = (
+        _validation(args.val, net, ops),
+        pairs_of(args.data, net, args.crop, args.low, args.cache, args.out),
+    )
     with (
         recorded(args.out, ops.name, args.words, length) as tick,
         progress(recipe.steps, "training") as update,
     ):
-        show = _reporter(update)
+        show = reporter(update)
 
         def report(now: Progress) -> None:
             tick()
@@ -110,38 +111,6 @@ def _way_out(misfit: Misfit) -> str:
     return " (--no-short-residuals leaves them out, --short-residuals has them)"
 
 
-def _pairs(args: argparse.Namespace) -> Pairs:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        with progress(1, "preparing") as update:
-
-            def report(done: int, total: int, name: str) -> None:
-                update(0, f"image {done} of {total}: {name}")
-
-            flags = args.data, args.upscale, args.crop
-            pairs = training_pairs(*flags, _cache(args), report, args.low)
-    prepared.prune()
-    for warning in caught:
-        notice(f"warning: {warning.message}")
-    return pairs
-
-
-def _cache(args: argparse.Namespace) -> Path:
-    """``--cache``, what an older run has in OUT, or the data set's own in the user's folder."""
-    own: Path = args.out / "cache"
-    if args.cache or own.is_dir():
-        return args.cache or own
-    shared = prepared.folder_for(args.data)
-    try:
-        shared.mkdir(parents=True, exist_ok=True)
-        if os.access(shared, os.W_OK):
-            return shared
-    except OSError:  # no home, or a full disk
-        pass
-    notice(f"{shared} cannot be written: the prepared images go to {own}")
-    return own
-
-
 def _validation(folder: Path | None, net: Network, ops: Ops) -> dict[str, Any]:
     """What `train` takes: a function that scores, and on what."""
     if not folder:
@@ -150,40 +119,13 @@ def _validation(folder: Path | None, net: Network, ops: Ops) -> dict[str, Any]:
     for path in paths:
         digest.update(f"{path.name} {sha256_of(path)}\n".encode())
     images = f"{len(paths)} image{'s' * (len(paths) > 1)}"
-    validated_on = {"what": f"{images} of {folder}", "sha256": digest.hexdigest()}
+    protocol = PROTOCOLS[VALIDATION]
+    text = f"{protocol.name}: {protocol.text}; {protocol.colours}"
+    what = f"{images} of {folder}"
+    validated_on = {"what": what, "sha256": digest.hexdigest(), "protocol": text}
+    if net.channels > 1:
+        notice(f"{net.name} learns RGB; --val scores Y, protocol {text}")
     return {
         "validate": validation_psnr(folder, net.upscale, ops),
         "validated_on": validated_on,
     }
-
-
-def _reporter(update: Callable[[int, str], None]) -> Callable[[Progress], None]:
-    """A moving line on a terminal; a line for each validation elsewhere."""
-    # the loss shown is the mean since the log's last line: at its next line, what that states
-    total, count, psnr_db = 0.0, 0, None
-
-    def report(now: Progress) -> None:
-        nonlocal total, count, psnr_db
-        total, count = total + now.loss, count + 1
-        loss = total / count if now.logged_loss is None else now.logged_loss
-        score = f"  {psnr_db:.3f} dB" if (psnr_db := now.psnr_db or psnr_db) else ""
-        note = f"loss {loss:.5f}{score}  {now.steps_per_second:.1f} steps/s"
-        update(now.step, note)
-        if not sys.stderr.isatty() and (now.psnr_db is not None or now.step == now.steps):
-            print(f"step {now.step}  {note}  {duration(now.seconds_left)} left", flush=True)
-        if now.logged_loss is not None:
-            total, count = 0.0, 0
-
-    return report
-
-
-def _threads(count: int | None, ops: Ops) -> Any:
-    """Limit the threads of NumPy's BLAS and of the kernels while the block runs."""
-    if count is None:
-        return nullcontext()
-    if count < 1:
-        raise ValueError(f"--threads must be at least 1, got {count}")
-    threadpool_limits = need("threadpoolctl", "fast", "--threads").threadpool_limits
-    if ops.set_threads is not None:
-        ops.set_threads(count)
-    return threadpool_limits(count)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.architectures import architecture, fsrcnn, is_architecture, options_of, sesr
+from sesr_ref.architectures.blocks import BLOCKS
 from sesr_ref.architectures.options import ACTIVATIONS
-from sesr_ref.commands.models import add_engine_option
+from sesr_ref.commands.models import add_engine_option, described
+from sesr_ref.evaluate.enlarge import SPACES
+from sesr_ref.limits import check
 from sesr_ref.network import Network
 from sesr_ref.train.optimiser import CHOICES, Recipe
 
@@ -40,23 +45,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_recipe_options(parser.add_argument_group("recipe"))
 
 
-SESR_OPTIONS = (
-    "blocks", "features", "expand", "block_bias", "input_residual", "short_residuals",
-    "linear_blocks",
+NETWORK_OPTIONS = (
+    "blocks", "features", "expand", "block", "activation", "block_bias", "input_residual",
+    "short_residuals", "linear_blocks",
 )  # fmt: skip
-"""None unless given, so that what FSRCNN does not have is not ignored in silence."""
+"""None unless given, so that what an architecture does not have is not ignored in silence."""
+FAMILIES: dict[str, Callable[..., Network]] = {"sesr": sesr, "fsrcnn": fsrcnn}
 
 
 def _add_network_options(group: Any) -> None:
-    group.add_argument("--architecture", choices=("sesr", "fsrcnn"), default="sesr")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--network", metavar="NAME|FILE.json",
+        help="architecture by name (sesr-ref info --architectures) or a network description; one "
+        "on RGB learns from RGB, others from Y",
+    )  # fmt: skip
+    which.add_argument("--architecture", choices=FAMILIES, default="sesr", help="(sesr)")
     group.add_argument("--blocks", type=int, help="3 x 3 blocks, the paper's m (5)")
     group.add_argument("--features", type=int, help="channels, the paper's f (16)")
     group.add_argument(
-        "--upscale", type=int, default=2,
-        help="2 (default), 4, 8 or another power of two; FSRCNN: 1 to 9",
+        "--upscale", type=int,
+        help="2 (default), 4, 8 or another power of two; FSRCNN: 1 to 9; --network states its own",
     )  # fmt: skip
     group.add_argument("--expand", type=int, help="channels in a block, p (256)")
-    group.add_argument("--activation", choices=sorted(ACTIVATIONS), default="prelu")
+    group.add_argument(
+        "--block", choices=("sesr", *BLOCKS), help="what SESR's 3 x 3 blocks are trained as (sesr)"
+    )
+    group.add_argument("--activation", choices=sorted(ACTIVATIONS), help="(prelu)")
     group.add_argument("--block-bias", choices=("none", "true"), help="biases of blocks (none)")
     for name, text in (
         ("input-residual", "the input is added to the output (default)"),
@@ -115,7 +130,7 @@ def _factor(text: str) -> tuple[str, float]:
 
 def recipe_for(args: argparse.Namespace, steps: int) -> Recipe:
     """The recipe that the options ask for, of so many steps."""
-    own = {"steps", "lr_factors"}
+    own = {"steps", "lr_factors", "weight_bits"}  # the last is for sesr-ref quantize
     values = {f.name: getattr(args, f.name) for f in fields(Recipe) if f.name not in own}
     factors = tuple(sorted(dict(args.lr_factor).items()))
     return Recipe(steps=steps, lr_factors=factors, **values)
@@ -132,18 +147,43 @@ def network_for(args: argparse.Namespace) -> Network:
     Returns
     -------
     Network
+        On Y (one channel) or RGB (three).
 
     Raises
     ------
+    OSError
+        If a description cannot be read.
     ValueError
-        If options do not go together.
+        If options do not go together, or a description is none or of other channels.
     """
-    given = {key: value for key in SESR_OPTIONS if (value := getattr(args, key)) is not None}
-    if args.architecture == "sesr":
-        if args.linear_blocks is False and args.expand is not None:
-            raise ValueError("--expand does not apply to --no-linear-blocks")
-        return sesr(upscale=args.upscale, activation=args.activation, **given)
+    given = {key: value for key in NETWORK_OPTIONS if (value := getattr(args, key)) is not None}
+    if args.linear_blocks is False and args.expand is not None:
+        raise ValueError("--expand does not apply to --no-linear-blocks")
+    if args.network is not None:
+        return _named(args.network, args.upscale, given)
+    family = FAMILIES[args.architecture]
+    _check_applies(
+        f"--architecture {args.architecture}", given, inspect.signature(family).parameters
+    )
+    return family(upscale=2 if args.upscale is None else args.upscale, **given)
+
+
+def _named(name: str, upscale: int | None, given: dict[str, Any]) -> Network:
+    """What ``--network`` asks for."""
+    by_name = is_architecture(name)
+    if not by_name and not name.endswith(".json"):
+        needed = "an architecture (sesr-ref info --architectures) or a description (.json)"
+        raise ValueError(f"--network must name {needed}, got {name!r:.200}")
+    _check_applies(f"--network {name:.200}", given, options_of(name) if by_name else ())
+    net = architecture(name, **given) if by_name else described(Path(name))
+    check(upscale in {None, net.upscale}, f"--upscale for {name:.200}", f"{net.upscale}", upscale)
+    known = net.channels in SPACES
+    check(known, f"{net.name}: the number of channels", "1 (Y) or 3 (RGB)", net.channels)
+    return net
+
+
+def _check_applies(what: str, given: dict[str, Any], known: Collection[str]) -> None:
     for key, value in given.items():
-        option = f"--{'no-' if value is False else ''}{key.replace('_', '-')}"
-        raise ValueError(f"{option} does not apply to --architecture {args.architecture}")
-    return fsrcnn(args.upscale, args.activation)
+        if key not in known:
+            option = f"--{'no-' if value is False else ''}{key.replace('_', '-')}"
+            raise ValueError(f"{option} does not apply to {what}")

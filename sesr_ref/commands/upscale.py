@@ -21,14 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from sesr_ref.commands.console import notice, one_line, print_json, print_line, progress
+from sesr_ref.commands.integers import add_arithmetic_option, load_runnable
 from sesr_ref.commands.jobs import Job, plan
-from sesr_ref.commands.models import (
-    add_engine_option,
-    add_model_option,
-    engine_named,
-    load_model,
-)
-from sesr_ref.evaluate import upscale_image
+from sesr_ref.commands.models import add_engine_option, add_model_option, foreign
+from sesr_ref.evaluate import Model, enlarge_image
 from sesr_ref.files import check_free
 from sesr_ref.images import (
     DEFAULT_MAX_PIXELS,
@@ -41,9 +37,6 @@ from sesr_ref.images import (
     write_image,
 )
 from sesr_ref.limits import check, listed
-from sesr_ref.network import Network
-from sesr_ref.ops.arrays import Params
-from sesr_ref.ops.table import Ops
 
 HAVE_QUALITY = {"jpeg", "webp"}
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -78,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"largest input, width x height (default {DEFAULT_MAX_PIXELS})",
     )
     add_engine_option(parser)
+    add_arithmetic_option(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -91,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
     without = {format_of(job.target) for job in jobs} - HAVE_QUALITY
     if args.quality is not None and without:
         notice(f"--quality has no effect for {', '.join(sorted(without))}")
-    net, params = load_model(args.model, args.upscale)
-    work = Work(net, params, engine_named(args.engine), args, ignored)
+    model = load_runnable(args.model, args.upscale, args.engine, args.arithmetic, foreign(args))
+    work = Work(model, args, ignored)
     if ignored:
         names = listed([path.name for path in ignored], 5)
         notice(f"skipped, since the format is not supported: {names}")
@@ -120,11 +114,9 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 @dataclass
 class Work:
-    """A network, its options, and the results so far."""
+    """A model, the options, and the results so far."""
 
-    net: Network
-    params: Params
-    ops: Ops
+    model: Model
     args: argparse.Namespace
     ignored: list[Path]
     written: list[dict[str, Any]] = field(default_factory=list)
@@ -162,16 +154,12 @@ class Work:
         start = time.perf_counter()
         image = read_image(job.source, self.args.max_pixels)
         height, width, *channels = image.pixels.shape
-        enlarged = (height * self.net.upscale, width * self.net.upscale, *channels)
+        upscale = self.model.net.upscale
+        enlarged = (height * upscale, width * upscale, *channels)
         check_storable(job.target, enlarged)
         _make_folder(job.target.parent, self.args.out)
-        pixels = upscale_image(
-            image.pixels,
-            self.net,
-            self.params,
-            self.ops,
-            self.args.tile,
-            lambda done: show(done / (height * width)),
+        pixels = enlarge_image(
+            image.pixels, self.model, self.args.tile, lambda done: show(done / (height * width))
         )
         options = {"quality": self.args.quality, "overwrite": self.args.overwrite}
         profile, exif = image.icc_profile, image.exif
@@ -193,9 +181,9 @@ class Work:
         if self.args.json:
             print_json(
                 {
-                    "model": self.net.name,
-                    "upscale": self.net.upscale,
-                    "engine": self.ops.name,
+                    "model": self.model.label,
+                    "upscale": self.model.net.upscale,
+                    "engine": self.model.ops.name,
                     "written": self.written,
                     "skipped": self.skipped,
                     "failed": self.failed,

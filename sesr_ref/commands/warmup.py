@@ -8,7 +8,13 @@ import time
 import numpy as np
 
 from sesr_ref.commands.console import print_line
-from sesr_ref.commands.models import DEFAULT_MODEL, compiled_before, network_named
+from sesr_ref.commands.models import (
+    DEFAULT_MODEL,
+    add_model_argument,
+    compiled_before,
+    foreign,
+    network_named,
+)
 from sesr_ref.engine import loss_and_grads
 from sesr_ref.engine import run as run_network
 from sesr_ref.network import Network
@@ -18,13 +24,8 @@ from sesr_ref.params import initialise
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref warmup``."""
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        nargs="?",
-        default=DEFAULT_MODEL,
-        help=f"network for which to compile the kernels (default {DEFAULT_MODEL})",
-    )
+    text = f"network for which to compile the kernels (default {DEFAULT_MODEL})"
+    add_model_argument(parser, text, nargs="?", default=DEFAULT_MODEL)
     parser.add_argument(
         "--no-training", action="store_true", help="compile only the kernels for enlarging"
     )
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one tiny image and one tiny training step."""
-    net, ops = network_named(args.model), fast(threads=1)
+    net, ops = network_named(args.model, foreign(args)), fast(threads=1)
     jobs = {"enlarging": _enlarge} | ({} if args.no_training else {"training": _train})
     for name, job in jobs.items():
         print_line(f"{name}: compiling, up to 20 s the first time ...")

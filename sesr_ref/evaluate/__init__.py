@@ -1,6 +1,7 @@
 """Apply networks to images: enlarge them, score folders of them."""
 
-from sesr_ref.evaluate.enlarge import upscale_image
+from sesr_ref.evaluate.enlarge import enlarge_image, upscale_image
+from sesr_ref.evaluate.models import IntegerModel, Model, RealModel
 from sesr_ref.evaluate.scores import (
     PROTOCOLS,
     FolderScores,
@@ -8,6 +9,7 @@ from sesr_ref.evaluate.scores import (
     Protocol,
     Score,
     bicubic,
+    model_method,
     network,
     score_folder,
 )
@@ -17,11 +19,16 @@ from sesr_ref.evaluate.validation import validation_psnr
 __all__ = [
     "PROTOCOLS",
     "FolderScores",
+    "IntegerModel",
     "Method",
+    "Model",
     "Protocol",
+    "RealModel",
     "Score",
     "bicubic",
+    "enlarge_image",
     "find_high",
+    "model_method",
     "network",
     "score_folder",
     "upscale_image",

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sesr_ref.collapse import collapse_params, collapsed
-from sesr_ref.engine import run
+from sesr_ref.evaluate.models import Model, RealModel
 from sesr_ref.evaluate.transparency import visible_colours
 from sesr_ref.images.colour import (
     Pixels,
@@ -29,7 +28,7 @@ from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params, check_finite
 from sesr_ref.ops.resampling import Resampling, resample_matrix
 from sesr_ref.ops.table import REFERENCE, Ops
-from sesr_ref.tiles import Span, Tile, cuts, exact_margin, scaled
+from sesr_ref.tiles import Span, Tile, cuts, scaled
 
 BLACK, WHITE = 16 / 255, 235 / 255
 BAND_PIXELS = 1 << 16
@@ -90,16 +89,45 @@ def upscale_image(
     _check(rgb, net)
     if rgb.dtype == np.float64:  # then the collapse is in float64 too
         params = {name: array.astype(np.float64) for name, array in params.items()}
-    small = _Enlarger(collapsed(net), collapse_params(net, params), ops)
+    return enlarge_image(rgb, RealModel.of(net, params, ops), tile, progress)
+
+
+def enlarge_image(
+    rgb: Pixels,
+    model: Model,
+    tile: Tile | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Pixels:
+    """`upscale_image` by any model, one in integers for instance.
+
+    Parameters
+    ----------
+    rgb, tile, progress
+        As for `upscale_image`.
+    model : Model
+        With one channel (Y) or three (RGB).
+
+    Returns
+    -------
+    array
+        As `upscale_image` returns it.
+
+    Raises
+    ------
+    ValueError
+        As `upscale_image` does.
+    """
+    _check(rgb, model.net)
+    upscale, enlarger = model.net.upscale, _Enlarger(model)
     height, width = rgb.shape[:2]
     image = rgb.reshape(height, width, -1)
-    enlarged = np.empty((height * net.upscale, width * net.upscale, image.shape[2]), rgb.dtype)
+    enlarged = np.empty((height * upscale, width * upscale, image.shape[2]), rgb.dtype)
     done = 0
     tile_height, tile_width = (None, None) if tile is None else tile_shape(tile)
     for rows in cuts(height, tile_height or _even(height)):
         for columns in cuts(width, tile_width or _even(width)):
-            place = scaled(rows, net.upscale), scaled(columns, net.upscale)
-            enlarged[place] = small.tile(image, rows, columns)
+            place = scaled(rows, upscale), scaled(columns, upscale)
+            enlarged[place] = enlarger.tile(image, rows, columns)
             done += (rows.stop - rows.start) * (columns.stop - columns.start)
             if progress is not None:
                 progress(done)
@@ -130,19 +158,17 @@ def _check(image: Pixels, net: Network) -> None:
 
 @dataclass(frozen=True)
 class _Enlarger:
-    net: Network
-    params: Params
-    ops: Ops
+    model: Model
 
     def tile(self, image: Pixels, rows: slice, columns: slice) -> Pixels:
         """Enlarge a part of a (height, width, channels) image, reading its halo too."""
-        own, step = exact_margin(self.net, self.ops)
-        margin, upscale = max(own, BICUBIC_REACH), self.net.upscale
+        own, step = self.model.margin()
+        margin, upscale = max(own, BICUBIC_REACH), self.model.net.upscale
         height, width = image.shape[:2]
         down = Span.around(rows, margin, height, step)
         across = Span.around(columns, margin, width, step)
         planes = _planes(image, down.seen, across.seen, margin + BICUBIC_REACH, self.space)
-        count = self.net.channels
+        count = self.model.net.channels
         high = self._run(planes[..., :count])[down.inside(upscale), across.inside(upscale)]
         axes = _bicubic(down, height, upscale), _bicubic(across, width, upscale)
         colours = 1 if image.shape[2] < 3 else 3
@@ -150,11 +176,11 @@ class _Enlarger:
 
     @property
     def space(self) -> _Space:
-        return SPACES[self.net.channels]
+        return SPACES[self.model.net.channels]
 
     def _run(self, planes: Array) -> Array:
-        high: Array = run(self.net, self.params, np.ascontiguousarray(planes)[None], self.ops)[0]
-        with naming(self.net.name):
+        high: Array = self.model.run(np.ascontiguousarray(planes)[None])[0]
+        with naming(self.model.net.name):
             check_finite("the enlarged image", high)
         return high
 

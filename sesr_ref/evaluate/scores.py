@@ -9,9 +9,9 @@ from statistics import fmean
 
 import numpy as np
 
-from sesr_ref.engine import run
 from sesr_ref.evaluate.enlarge import BLACK, SPACES, WHITE
 from sesr_ref.evaluate.metrics import psnr, ssim
+from sesr_ref.evaluate.models import Model, RealModel
 from sesr_ref.evaluate.sets import find_high, read_low
 from sesr_ref.images import DEFAULT_MAX_PIXELS, from_float, imresize, luma_of, modcrop
 from sesr_ref.images.colour import PEAKS, Pixels
@@ -74,12 +74,24 @@ def bicubic(upscale: int) -> Method:
 
 
 def network(net: Network, params: Params, ops: Ops = REFERENCE, tile: Tile | None = None) -> Method:
-    """Enlarge by a network; its output is clipped to the codes that images of the kind have.
+    """`model_method` of a network in floating point; the arguments are those of `sesr_ref.run`."""
+    return model_method(RealModel.of(net, params, ops), tile)
+
+
+def model_method(model: Model, tile: Tile | None = None) -> Method:
+    """Enlarge by a model; its output is clipped to the codes that images of the kind have.
 
     Those are 16..235 for Y of colours, and 0..255 for grey files, whose one channel is taken for Y.
     A network on RGB sees and makes colours in 0..255, grey files as three equal channels whose mean
     comes back; what is scored is the Y of its result, rounded as an image where the protocol rounds
     images.
+
+    Parameters
+    ----------
+    model : Model
+        With one channel (Y) or three (RGB).
+    tile : int or (int, int), optional
+        As for `sesr_ref.run`.
 
     Returns
     -------
@@ -90,6 +102,7 @@ def network(net: Network, params: Params, ops: Ops = REFERENCE, tile: Tile | Non
     ValueError
         For a network that is neither on Y nor on RGB.
     """
+    net = model.net
     if net.channels not in SPACES:
         raise ValueError(
             f"scores are of Y: {net.name} works on {net.channels} channels; needed is 1 (Y) or "
@@ -98,14 +111,14 @@ def network(net: Network, params: Params, ops: Ops = REFERENCE, tile: Tile | Non
 
     def on_luma(low: Pixels, protocol: Protocol) -> Array:
         luma = _stored(luma_float64(low), protocol).astype(np.float32)
-        high = run(net, params, luma[None, ..., None], ops, tile)[0, ..., 0]
+        high = model.run(luma[None, ..., None], tile)[0, ..., 0]
         black, white = (0.0, 1.0) if low.ndim == 2 or low.shape[2] == 1 else (BLACK, WHITE)
         return np.clip(high.astype(np.float64), black, white)
 
     def on_colours(low: Pixels, protocol: Protocol) -> Array:
         space, image = SPACES[3], low.reshape(*low.shape[:2], -1)
         planes = space.encode(image / PEAKS[low.dtype]).astype(np.float32)
-        high = run(net, params, planes[None], ops, tile)[0].astype(np.float64)
+        high = model.run(planes[None], tile)[0].astype(np.float64)
         shown = space.decode(np.clip(high, space.black, space.white), image.shape[2])
         pixels = from_float(shown, low.dtype) if protocol.rounded_images else shown
         return luma_float64(pixels)

@@ -52,6 +52,8 @@ def find_linear_blocks(net: Network, params: Params) -> tuple[Network, Params]:
     """
     steps = dict(net.steps())
     pairs = list(_pairs(net, steps))
+    if not pairs:
+        return net, params
     blocks = {pair.output: _block(pair, steps[pair.expand]) for pair in pairs}
     gone = {layer.name for pair in pairs for layer in pair if layer}
     layers = [

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from sesr_ref import network as nw
 from sesr_ref.architectures import sesr
 from sesr_ref.collapse import collapsed
+from sesr_ref.exchange.torch.names import to_torch
+from sesr_ref.ops.arrays import Params
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of the parameters found, under our names and in our layout."""
-
-LAYOUTS: dict[str, tuple[int, ...] | None] = {"as is": None, "OIHW": (2, 3, 1, 0)}
-"""How to transpose a stored array into ours (HWIO); None leaves it."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,17 @@ class Dialect:
         The table.
     network : function
         The network that the parameters belong to, given their shapes.
-    prefixes : tuple of str
-        What may stand ahead of all their names; the first is written.
+    prefix : str
+        What is written ahead of all their names; reading takes any of the usual ones.
+    write : function, optional
+        How the parameters of any network are written; without it only what the table describes is.
     """
 
     title: str
     names: tuple[Name, ...]
     network: Callable[[Shapes], nw.Network]
-    prefixes: tuple[str, ...] = ("", "module.")
+    prefix: str = ""
+    write: Callable[[nw.Network, Params], Params] | None = None
 
     @property
     def linear_blocks(self) -> bool:
@@ -165,16 +165,26 @@ def _torch() -> tuple[Name, ...]:
     return (*weights, *biases, Name("act{i}.slope", "act{i}.weight", optional=True))
 
 
+def _torch_collapsed() -> tuple[Name, ...]:
+    weights = _blocks(_OURS, (".weight",), (".weight",))
+    biases = [Name(f"{b}.bias", f"{b}.bias", optional=True) for b in _OURS]
+    return (*weights, *biases, Name("act{i}.slope", "act{i}.weight", optional=True))
+
+
 DIALECTS: dict[str, Dialect] = {
     "sesr-ref": Dialect(
         "sesr-ref's own names",
         _own("expand", "project", optional=("expand_bias", "project_bias")),
         _sesr,
+        write=lambda net, params: dict(params),
     ),
     "sesr-ref-collapsed": Dialect(
         "sesr-ref's own names, collapsed", _own("weight", optional=("bias",)), _sesr_collapsed
     ),
-    "torch": Dialect("a PyTorch module with sesr-ref's names", _torch(), _sesr),
+    "torch": Dialect("a PyTorch module with sesr-ref's names", _torch(), _sesr, write=to_torch),
+    "torch-collapsed": Dialect(
+        "a PyTorch module with sesr-ref's names, collapsed", _torch_collapsed(), _sesr_collapsed
+    ),
     "aimet": Dialect(
         "AIMET / AI Hub",
         (
@@ -186,7 +196,7 @@ DIALECTS: dict[str, Dialect] = {
             *_AIMET_REST,
         ),
         _aimet,
-        prefixes=("model.", "", "module."),
+        prefix="model.",
     ),
     "aimet-collapsed": Dialect(
         "AIMET / AI Hub, collapsed",
@@ -195,43 +205,7 @@ DIALECTS: dict[str, Dialect] = {
             *_AIMET_REST,
         ),
         _aimet_collapsed,
-        prefixes=("model.", "", "module."),
+        prefix="model.",
     ),
 }
 """Every layout that is recognised; a new one is a new entry."""
-
-
-def first_difference(net: nw.Network, dialect: nw.Network) -> str | None:
-    """The first layer in which a network is not the one that a dialect has, in words.
-
-    Parameters
-    ----------
-    net, dialect : Network
-        Their names, and how their layers' inputs are written, do not matter.
-
-    Returns
-    -------
-    str or None
-        Layer, field and both values; None if they are the same.
-    """
-    nothing: dict[str, Any] = {}
-    pairs = itertools.zip_longest(_outline(net), _outline(dialect), fillvalue=nothing)
-    return next((_in_words(ours, theirs) for ours, theirs in pairs if ours != theirs), None)
-
-
-def _outline(net: nw.Network) -> list[dict[str, Any]]:
-    return [
-        {"name": layer.name, "kind": type(layer).__name__, **asdict(layer), "inputs": inputs}
-        for layer, inputs in net.steps()
-    ]
-
-
-def _in_words(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
-    """The first difference of two descriptions of a layer, one of which may be empty."""
-    if not ours:
-        return f"it has no {theirs['name']!r}, the dialect has"
-    if not theirs:
-        return f"it has {ours['name']!r}, the dialect has not"
-    key = next(key for key in (*ours, *theirs) if ours.get(key) != theirs.get(key))
-    own, other = (entry.get(key, "not there") for entry in (ours, theirs))
-    return f"{ours['name']}: {key} is {own!r}, the dialect has {other!r}"

@@ -9,7 +9,7 @@ from sesr_ref.images.colour import (
     to_float,
     ycbcr_to_rgb,
 )
-from sesr_ref.images.files import luma_of, read_image, read_luma, write_image
+from sesr_ref.images.files import luma_of, read_image, read_luma, rgb_of, write_image
 from sesr_ref.images.formats import (
     DEFAULT_MAX_PIXELS,
     SUFFIXES,
@@ -34,6 +34,7 @@ __all__ = [
     "modcrop",
     "read_image",
     "read_luma",
+    "rgb_of",
     "rgb_to_luma",
     "rgb_to_ycbcr",
     "stored_dtype",

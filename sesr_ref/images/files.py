@@ -90,6 +90,13 @@ def luma_of(pixels: Pixels) -> Array:
     return to_float(colours) if colours.ndim == 2 else rgb_to_luma(colours)
 
 
+def rgb_of(pixels: Pixels) -> Array:
+    """RGB in [0, 1] of an image; one channel stands for three equal ones; dtypes as `luma_of`."""
+    check_image(pixels)
+    colours = to_float(opaque(pixels))
+    return np.repeat(colours[..., None], 3, axis=2) if colours.ndim == 2 else colours
+
+
 def opaque(pixels: Pixels) -> Pixels:
     """Grey (height, width) or RGB of an image; ValueError if it has transparent pixels."""
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):

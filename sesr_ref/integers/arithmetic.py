@@ -18,10 +18,20 @@ from sesr_ref.integers.grid import Grid, Integers
 from sesr_ref.integers.rounding import (
     HALVED,
     NO_SHIFT,
+    SHIFTED,
+    Apply,
     Scaling,
     fixed_point,
+    nearest_product,
+    nearest_quotient,
+    once_rounded,
+    real_product,
     scaled_by_floats,
+    sixteen_bits,
+    twice_rounded,
+    twice_rounded_up,
 )
+from sesr_ref.limits import check
 
 F32 = np.float32
 Slopes = tuple[Integers, Grid]
@@ -97,14 +107,13 @@ class _Scaled:
 class FixedPoint(_Scaled):
     """Integers throughout: multipliers and shifts, applied by one rounding rule or two.
 
-    `conv` rounds a convolution's sums, `other` everything else, by their names in `ROUNDINGS`.
-    Quotients of scales are doubles for convolutions and additions, float32 for PReLU, as TFLite's
-    kernels compute them.
+    `conv` rounds a convolution's sums, `other` everything else.  Quotients of scales are doubles
+    for convolutions and additions, float32 for PReLU, as TFLite's kernels compute them.
     """
 
     name: str
-    conv: str
-    other: str
+    conv: Apply
+    other: Apply
     bits: int = 31
 
     def scaling(self, source: npt.NDArray[np.float64], target: Grid) -> Scaling:
@@ -154,7 +163,7 @@ class FloatScale(_Scaled):
     builtin_prelu: FixedPoint | None = None
 
     def scaling(self, source: npt.NDArray[np.float64], target: Grid) -> Scaling:
-        return scaled_by_floats("nearest", source.astype(F32) / target.scales)
+        return scaled_by_floats(nearest_product, source.astype(F32) / target.scales)
 
     def prelu(self, x: Integers, grid: Grid, slopes: Slopes, target: Grid) -> Integers:
         if self.builtin_prelu is not None:  # XNNPACK's delegate leaves it to TFLite's own kernel
@@ -164,16 +173,21 @@ class FloatScale(_Scaled):
         keep = grid.scales / target.scales
         below = F32(grid.scales * own.scales) / target.scales
         product = np.where(v < 0, v * (values - own.zero_point), v)
-        scaled = scaled_by_floats("nearest", np.where(v < 0, below, keep))
+        scaled = scaled_by_floats(nearest_product, np.where(v < 0, below, keep))
         return scaled.apply(product) + target.zero_point
 
     def addition(self, grids: Sequence[Grid], target: Grid) -> Addition:
         """XNNPACK's: 21-bit multipliers from float32 quotients, one shift, half up."""
+        for grid in grids:
+            needed = "on one scale (calibrate without fused additions)"
+            check(grid.axis is None, f"arithmetic {self.name!r} adds tensors, which", needed, grid)
         quotients = [F32(grid.scales.max() / target.scales) for grid in grids]
         shift = 20 - (math.frexp(float(max(quotients)))[1] - 1)
         whole = [round(float(quotient) * 2.0**shift) for quotient in quotients]
-        parts = tuple(Scaling("half-up", np.asarray(w, np.int64), NO_SHIFT) for w in whole)
-        return Addition(0, parts, Scaling("half-up", np.ones((), np.int64), np.asarray(shift)))
+        parts = tuple(Scaling(SHIFTED["half-up"], np.asarray(w, np.int64), NO_SHIFT) for w in whole)
+        return Addition(
+            0, parts, Scaling(SHIFTED["half-up"], np.ones((), np.int64), np.asarray(shift))
+        )
 
 
 @dataclass(frozen=True)
@@ -190,12 +204,12 @@ class Dequantised(_Scaled):
         values, own = slopes
         real = (x - grid.zero_point).astype(F32) * grid.scales
         slope = (values - own.zero_point).astype(F32) * own.scales
-        divided = scaled_by_floats("divided", target.scales)
+        divided = scaled_by_floats(nearest_quotient, target.scales)
         return divided.apply(np.where(real < 0, real * slope, real)) + target.zero_point
 
     def addition(self, grids: Sequence[Grid], target: Grid) -> Addition:
-        parts = tuple(scaled_by_floats("real", grid.scales) for grid in grids)
-        return Addition(0, parts, scaled_by_floats("divided", target.scales))
+        parts = tuple(scaled_by_floats(real_product, grid.scales) for grid in grids)
+        return Addition(0, parts, scaled_by_floats(nearest_quotient, target.scales))
 
 
 @dataclass(frozen=True)
@@ -230,7 +244,7 @@ class Shift(_Scaled):
     def _by(self, factor: npt.NDArray[np.float64]) -> Scaling:
         shift = -_exponent(factor)
         left = np.left_shift(np.int64(1), np.maximum(-shift, 0))
-        return Scaling(self.mode, left, np.maximum(shift, 0))
+        return Scaling(SHIFTED[self.mode], left, np.maximum(shift, 0))
 
 
 def _exponent(factor: npt.NDArray[np.float64]) -> Integers:
@@ -245,15 +259,15 @@ def _exponent(factor: npt.NDArray[np.float64]) -> Integers:
     return exponent.astype(np.int64) - 1
 
 
-TFLITE = FixedPoint("tflite", "twice", "twice")
+TFLITE = FixedPoint("tflite", twice_rounded, twice_rounded)
 ARITHMETICS: dict[str, Arithmetic] = {
     "tflite": TFLITE,
-    "tflite-single": FixedPoint("tflite-single", "once", "once"),
-    "ruy": FixedPoint("ruy", "twice-up", "twice"),
+    "tflite-single": FixedPoint("tflite-single", once_rounded, once_rounded),
+    "ruy": FixedPoint("ruy", twice_rounded_up, twice_rounded),
     "litert": FloatScale("litert", TFLITE),
     "float": FloatScale("float"),
     "qdq": Dequantised("qdq"),
-    "ethos": FixedPoint("ethos", "once-16", "once-16", 16),
+    "ethos": FixedPoint("ethos", sixteen_bits, sixteen_bits, 16),
     **{f"shift-{mode}": Shift(f"shift-{mode}", mode) for mode in HALVED},
 }
 """By the name of what computes so: TFLite's reference kernels, TFLite Micro and CMSIS-NN

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from sesr_ref import network as nw
 from sesr_ref.checks import check_input
+from sesr_ref.integers.fusing import fused_tensors
 from sesr_ref.integers.grid import BITS, Grid, Quantization, grid_of_range, symmetric_grid
 from sesr_ref.integers.model import collapsed_exactly
 from sesr_ref.integers.observe import METHODS, Observed, observe, with_flats
+from sesr_ref.limits import one_of
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.table import REFERENCE, Ops
 
@@ -38,10 +40,11 @@ def calibrate(
     images: Sequence[Array],
     method: str = "mse",
     io: str = "codes",
-    bits: int = 8,
+    bits: int | Mapping[str, int] = 8,
     weight_bits: int = 8,
     power_of_two: bool = False,
     ops: Ops = REFERENCE,
+    fused: Collection[str] = (),
 ) -> Quantization:
     """Find a grid for every tensor and parameter.
 
@@ -56,14 +59,16 @@ def calibrate(
     io : {"codes", "observed"}
         Whether input and output are 8-bit pictures (scale 1/255, zero point -128), or on grids of
         their own.
-    bits : {8, 16}
-        Of tensors; 16 are symmetric.
+    bits : {8, 16} or dict
+        Of tensors, or of some by name while the others have 8; 16 are symmetric.
     weight_bits : {4, 8}
         Of weights, one scale for each output channel.
     power_of_two : bool
         Whether every scale is a power of two and every zero point 0, as designs in HDL want them.
     ops : Ops
         The implementation that runs the network.
+    fused : collection of {"activations", "additions"}
+        Layers that read a convolution's sums before they are rounded; see `FUSED`.
 
     Returns
     -------
@@ -75,30 +80,42 @@ def calibrate(
     ValueError
         For an unknown method or io, another width, or images that do not fit.
     """
-    _check(method, io, bits, weight_bits)
+    _check(method, io, weight_bits)
     small, exact = collapsed_exactly(net, params)
+    widths = _widths(small, bits)
     for x in images:
         check_input(small, x)
     used = {name: value.astype(np.float32) for name, value in exact.items()}
     pictures = [np.asarray(x, np.float32) for x in with_flats(images, small.channels)]
     seen = observe(small, used, pictures, ops)
-    tensors = {name: _grid(found, method, bits, power_of_two) for name, found in seen.items()}
+    tensors = {
+        name: _grid(found, method, widths[name], power_of_two) for name, found in seen.items()
+    }
     if io == "codes":
         codes = SHIFTED_CODES if power_of_two else CODES
         tensors |= {"input": codes, small.output: codes}
     tensors = tied(small, tensors)
-    return Quantization(tensors, param_grids(small, exact, tensors, weight_bits, power_of_two))
+    own = param_grids(small, exact, tensors, weight_bits, power_of_two)
+    return Quantization(fused_tensors(small, tensors, own, fused), own)
 
 
-def _check(method: str, io: str, bits: int, weight_bits: int) -> None:
+def _widths(net: nw.Network, bits: int | Mapping[str, int]) -> dict[str, int]:
+    """Bits of every tensor."""
+    names = ["input", *(layer.name for layer in net.layers)]
+    given = dict(bits) if isinstance(bits, Mapping) else dict.fromkeys(names, bits)
+    for name, width in given.items():
+        one_of("bits: a tensor", name, names)
+        one_of(f"bits of {name}", width, (8, 16))
+    return dict.fromkeys(names, 8) | given
+
+
+def _check(method: str, io: str, weight_bits: int) -> None:
     for name, value, known in (
         ("method", method, tuple(METHODS)),
         ("io", io, IO),
-        ("bits", bits, (8, 16)),
         ("weight_bits", weight_bits, BITS[:2]),
     ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {known}, got {value!r:.40}")
+        one_of(name, value, known)
 
 
 def _grid(seen: Observed, method: str, bits: int, power_of_two: bool) -> Grid:

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_ref.limits import is_int
+from sesr_ref.network import Network
+from sesr_ref.ops.arrays import Params
 
 Integers = npt.NDArray[Any]
 """int64 while they are computed with."""
@@ -197,6 +199,12 @@ class Quantization:
     def with_tensors(self, **changes: Grid) -> Quantization:
         """The same with other grids of some tensors."""
         return replace(self, tensors={**self.tensors, **changes})
+
+    def faked(self, net: Network, params: Params) -> tuple[Network, Params]:
+        """Round every tensor and parameter of a collapsed network, for `loss_and_grads`."""
+        from sesr_ref.integers.fake import faked
+
+        return faked(net, params, self)
 
     def to_json(self, indent: int | None = None) -> str:
         """Write as JSON; `from_json` reads it back."""

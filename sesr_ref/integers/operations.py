@@ -16,13 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_ref import network as nw
-from sesr_ref.checks import layer_params
 from sesr_ref.integers.arithmetic import Addition, Arithmetic
 from sesr_ref.integers.grid import Grid, Integers, Quantization
 from sesr_ref.integers.parameters import IntegerParams
 from sesr_ref.integers.rounding import Scaling
-from sesr_ref.integers.rules import RULES, Site, source_scales
-from sesr_ref.ops.table import REFERENCE
+from sesr_ref.integers.rules import Site, codes_of, site_of, source_scales
 
 NARROW = (4, 8)
 """Bits of tensors that fit a byte."""
@@ -125,16 +123,7 @@ class Writer:
 
     def site(self, layer: nw.Layer, inputs: tuple[str, ...], x: list[Integers]) -> Site:
         """Of a layer that reads `x`."""
-        owner, q = layer.shares or layer.name, self.q
-        return Site(
-            x,
-            [q.tensors[name] for name in inputs],
-            dict(layer_params(layer, self.wide)),
-            {key: q.params[f"{owner}.{key}"] for key in layer.param_shapes(1)},
-            q.tensors[layer.name],
-            self.arithmetic,
-            REFERENCE,
-        )
+        return site_of(layer, inputs, x, self.wide, self.q, self.arithmetic)
 
     def write(self, operation: Operation, grid: Grid) -> None:
         """Append an operation whose output is on `grid`."""
@@ -196,8 +185,8 @@ def _convolution(w: Writer, layer: nw.Conv | nw.ConvTranspose, inputs: tuple[str
 def _each_value(w: Writer, layer: nw.Layer, inputs: tuple[str, ...]) -> None:
     source = narrow_grid(inputs[0], w.q.tensors[inputs[0]])
     site = w.site(layer, inputs, [every_code(source, w.channels[inputs[0]])])
-    codes = site.target.clip(RULES[type(layer)](layer, site))
-    w.write(Lookup(layer.name, inputs, table(codes)), site.target)
+    codes = table(codes_of(layer, site))
+    w.write(Lookup(layer.name, inputs, codes), site.target)
 
 
 def _sum(w: Writer, layer: nw.Add, inputs: tuple[str, ...]) -> None:

@@ -120,17 +120,17 @@ HALVED: dict[str, Callable[[Integers, Integers], Integers]] = {
 """Roundings of a shift to the right."""
 
 
-def _real(x: Integers, scale: npt.NDArray[np.float32], _: Integers) -> npt.NDArray[Any]:
+def real_product(x: Integers, scale: npt.NDArray[np.float32], _: Integers) -> npt.NDArray[Any]:
     """A float32 product, not rounded to an integer."""
     return x.astype(np.float32) * scale
 
 
-def _nearest(x: Integers, scale: npt.NDArray[np.float32], _: Integers) -> Integers:
+def nearest_product(x: Integers, scale: npt.NDArray[np.float32], _: Integers) -> Integers:
     """XNNPACK's: the float32 product, half to even."""
-    return _even(_real(x, scale, _))
+    return _even(real_product(x, scale, _))
 
 
-def _divided(x: npt.NDArray[Any], scale: npt.NDArray[np.float32], _: Integers) -> Integers:
+def nearest_quotient(x: npt.NDArray[Any], scale: npt.NDArray[np.float32], _: Integers) -> Integers:
     """ONNX Runtime's: the float32 quotient, half to even."""
     return _even(x / scale)
 
@@ -144,37 +144,42 @@ def _by_shift(mode: str) -> Apply:
     return lambda x, multiplier, shift: HALVED[mode](x * multiplier, shift)
 
 
+SHIFTED = {mode: _by_shift(mode) for mode in HALVED}
+"""Integer factors and shifts to the right."""
 ROUNDINGS: dict[str, Apply] = {
     "twice": twice_rounded,
     "twice-up": twice_rounded_up,
     "once": once_rounded,
     "once-16": sixteen_bits,
-    "nearest": _nearest,
-    "real": _real,
-    "divided": _divided,
-    **{mode: _by_shift(mode) for mode in HALVED},
+    "nearest": nearest_product,
+    "real": real_product,
+    "divided": nearest_quotient,
+    **SHIFTED,
 }
 """Name: how a multiplier and a shift (a float32 scale and nothing) are applied."""
+_NAMES = {rule: name for name, rule in ROUNDINGS.items()}
 
 
 class Scaling(NamedTuple):
-    """Real factors, one or one a channel, as an arithmetic applies them to integers.
+    """Real factors, one or one a channel, as an arithmetic applies them to integers."""
 
-    `rounding` is a key of `ROUNDINGS`, which says what the numbers mean to it.
-    """
-
-    rounding: str
+    rule: Apply
     multiplier: npt.NDArray[Any]
     shift: Integers
 
+    @property
+    def rounding(self) -> str:
+        """Name of the rule in `ROUNDINGS`; "" if it is none of them."""
+        return _NAMES.get(self.rule, "")
+
     def apply(self, x: npt.NDArray[Any]) -> Integers:
         """Multiply and round."""
-        return ROUNDINGS[self.rounding](x, self.multiplier, self.shift)
+        return self.rule(x, self.multiplier, self.shift)
 
 
 NO_SHIFT = np.zeros((), np.int64)
 
 
-def scaled_by_floats(rounding: str, scale: npt.NDArray[Any]) -> Scaling:
+def scaled_by_floats(rule: Apply, scale: npt.NDArray[Any]) -> Scaling:
     """A scaling by float32 numbers."""
-    return Scaling(rounding, np.asarray(scale, np.float32), NO_SHIFT)
+    return Scaling(rule, np.asarray(scale, np.float32), NO_SHIFT)

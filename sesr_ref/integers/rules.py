@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sesr_ref import network as nw
+from sesr_ref.checks import layer_params
 from sesr_ref.execute import RULES as REAL_RULES
 from sesr_ref.integers.arithmetic import Arithmetic
-from sesr_ref.integers.grid import Grid, Integers
+from sesr_ref.integers.grid import Grid, Integers, Quantization
 from sesr_ref.ops.rearrange import depth_to_space
 from sesr_ref.ops.table import REFERENCE, Ops
 
@@ -70,7 +71,12 @@ def source_scales(site: Site, features: int) -> npt.NDArray[np.float64]:
 
 
 def _convolution(layer: nw.Conv | nw.ConvTranspose, site: Site) -> Integers:
-    made, target = sums(layer, site), site.target
+    return requantized(sums(layer, site), site)
+
+
+def requantized(made: Integers, site: Site) -> Integers:
+    """A convolution's accumulators on its output's grid, not yet clipped."""
+    target = site.target
     if target.bits == 32:  # what reads it has the convolution fused into it
         return made
     return site.arithmetic.rescale(made, source_scales(site, made.shape[-1]), target)
@@ -146,3 +152,47 @@ RULES: nw.Rules[Rule] = nw.Rules(
     }
 )
 """What each kind does to integers, before they are clipped to the output's grid."""
+
+
+def site_of(
+    layer: nw.Layer,
+    inputs: Sequence[str],
+    x: Sequence[Integers],
+    wide: Mapping[str, Integers],
+    q: Quantization,
+    arithmetic: Arithmetic,
+    ops: Ops = REFERENCE,
+) -> Site:
+    """A layer at work.
+
+    Parameters
+    ----------
+    layer : Layer
+        Of a collapsed network.
+    inputs : sequence of str
+        Names of the tensors that it reads.
+    x : sequence of int64 arrays
+        Their codes.
+    wide : mapping of int64 arrays
+        All parameters of the network.
+    q : Quantization
+        All grids.
+    arithmetic : Arithmetic
+        Whose rounding.
+    ops : Ops
+        The implementation of exact sums.
+
+    Returns
+    -------
+    Site
+    """
+    owner = layer.shares or layer.name
+    grids = {key: q.params[f"{owner}.{key}"] for key in layer.param_shapes(1)}
+    own = dict(layer_params(layer, dict(wide)))
+    read = [q.tensors[name] for name in inputs]
+    return Site(x, read, own, grids, q.tensors[layer.name], arithmetic, ops)
+
+
+def codes_of(layer: nw.Layer, site: Site) -> Integers:
+    """What a layer makes, on its output's grid."""
+    return site.target.clip(RULES[type(layer)](layer, site))

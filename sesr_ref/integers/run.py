@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sesr_ref import network as nw
-from sesr_ref.checks import check_primitive, layer_params
+from sesr_ref.checks import check_primitive
 from sesr_ref.collapse import collapsed
 from sesr_ref.integers.arithmetic import Arithmetic, arithmetic_named
 from sesr_ref.integers.grid import Integers, Quantization
 from sesr_ref.integers.operations import kept_operations
 from sesr_ref.integers.parameters import IntegerParams, check_integer_params
-from sesr_ref.integers.rules import RULES, Site
+from sesr_ref.integers.rules import codes_of, site_of
 from sesr_ref.limits import tile_shape
 from sesr_ref.ops.table import REFERENCE, Ops
 from sesr_ref.receptive import halo
@@ -97,17 +97,9 @@ def _compute(
     wide: dict[str, Any] = {name: value.astype(np.int64) for name, value in iparams.items()}
     tensors: dict[str, Integers] = {"input": x.astype(np.int64)}
     for layer, inputs in net.steps():
-        owner, target = layer.shares or layer.name, q.tensors[layer.name]
-        site = Site(
-            [tensors[name] for name in inputs],
-            [q.tensors[name] for name in inputs],
-            dict(layer_params(layer, wide)),
-            {key: q.params[f"{owner}.{key}"] for key in layer.param_shapes(1)},
-            target,
-            arithmetic,
-            ops,
-        )
-        tensors[layer.name] = target.clip(RULES[type(layer)](layer, site))
+        read = [tensors[name] for name in inputs]
+        site = site_of(layer, inputs, read, wide, q, arithmetic, ops)
+        tensors[layer.name] = codes_of(layer, site)
         for name in () if keep else set(inputs):
             if last[name] == layer.name:
                 del tensors[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sesr_ref.layers.base import Pointwise
-from sesr_ref.limits import check_finite, require
+from sesr_ref.limits import check_finite, is_int, require
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,37 @@ class Clip(Pointwise):
         super().__post_init__()
         check_finite(self, "low", "high")
         require(self, self.low < self.high, "high", f"above low {self.low}")
+
+
+@dataclass(frozen=True)
+class FakeQuantize(Pointwise):
+    """Round to a grid and stay real: ``(clip(round(x / s) + z) - z) * s``, halves to even.
+
+    ``s = exp(log_scale)`` is learned, one for the tensor; `zero_point` is z; integers have `bits`
+    bits and a sign.  The gradient passes straight through, 0 for values beyond the ends.
+    """
+
+    zero_point: int
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, self.bits in (8, 16), "bits", "8 or 16")
+        within = is_int(self.zero_point) and self.low <= self.zero_point <= self.high
+        require(self, within, "zero_point", f"an integer from {self.low} to {self.high}")
+
+    @property
+    def low(self) -> int:
+        """Smallest integer."""
+        return -(1 << (self.bits - 1))
+
+    @property
+    def high(self) -> int:
+        """Largest integer."""
+        return (1 << (self.bits - 1)) - 1
+
+    def param_shapes(self, *in_channels: int) -> dict[str, tuple[int, ...]]:
+        return {"log_scale": (1,)}
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,66 @@ def _gated(dy: Array, x: Array, slope: Array) -> Array:
     return dx
 
 
+def fake_quantize(x: Array, log_scale: Array, zero_point: int, low: int, high: int) -> Array:
+    """Round to a grid and stay real: ``(clip(round(x / s) + z, low, high) - z) * s``.
+
+    Parameters
+    ----------
+    x : (n, height, width, channels) float array
+        Its dtype is also the result's.
+    log_scale : (1,) float array
+        Natural logarithm of the scale s.
+    zero_point : int
+        z, the integer that stands for 0.
+    low, high : int
+        Smallest and largest integer.
+
+    Returns
+    -------
+    (n, height, width, channels) float array
+
+    Raises
+    ------
+    ValueError
+        If `log_scale` is not one number.
+    """
+    scale = _scale_of(x, log_scale)
+    codes = np.clip(np.rint(x / scale), low - zero_point, high - zero_point)
+    y: Array = codes * scale
+    return y
+
+
+def fake_quantize_vjp(
+    dy: Array, x: Array, log_scale: Array, zero_point: int, low: int, high: int
+) -> tuple[Array, Array]:
+    """Gradients of `fake_quantize` with respect to `x`, straight through, and `log_scale`.
+
+    Returns
+    -------
+    dx : array
+        Shaped as `x`; 0 for values beyond the grid's ends.
+    dlog_scale : (1,) array
+
+    Notes
+    -----
+    Esser et al. (ICLR 2020), equation 3, for the scale's logarithm.
+    """
+    check_same_dtype(dy, x.shape, x)
+    scale = _scale_of(x, log_scale)
+    codes = np.rint(x / scale)
+    clipped = np.clip(codes, low - zero_point, high - zero_point)
+    inside = codes == clipped
+    slope = clipped * scale - np.where(inside, x, 0)
+    return dy * inside, np.sum(dy * slope, dtype=x.dtype).reshape(1)
+
+
+def _scale_of(x: Array, log_scale: Array) -> Array:
+    check_images(x)
+    check_shape("log_scale", log_scale, (1,))
+    scale: Array = np.exp(log_scale.astype(x.dtype, copy=False))
+    return scale
+
+
 def relu(x: Array) -> Array:
     """``max(x, 0)``."""
     check_images(x)

@@ -1,4 +1,4 @@
-"""Training pairs: luma of a folder's images and their reductions, made once; random batches."""
+"""Training pairs: a folder's images, as luma or RGB, and their reductions; random batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sesr_ref.images import SUFFIXES, from_float, imresize, luma_of, modcrop, read_image
+from sesr_ref.images import SUFFIXES, from_float, imresize, luma_of, modcrop, read_image, rgb_of
 from sesr_ref.images.colour import PEAKS
 from sesr_ref.ops.arrays import Array
 from sesr_ref.train import prepared
@@ -28,21 +28,30 @@ Report = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Luma (BT.601 studio range) of images, small and large, in one order.
+    """Luma (BT.601 studio range) or RGB of images, small and large, in one order.
 
-    `low` holds (height, width) arrays of 8 bit or of float32 in [0, 1], `high` their originals in
-    8 bit, `upscale` times as large.
+    `low` holds (height, width) arrays, or (height, width, 3) ones of RGB, of 8 bit or of float32 in
+    [0, 1]; `high` their originals in 8 bit, `upscale` times as large.
     """
 
     upscale: int
     low: Sequence[Samples]
     high: Sequence[Bytes]
 
+    @property
+    def channels(self) -> int:
+        """1 for luma, 3 for RGB."""
+        return 1 if self.low[0].ndim == 2 else self.low[0].shape[2]
+
     def summary(self) -> dict[str, int | str]:
         """How much there is and a SHA-256 of it; a resumed run must find the same."""
-        pixels = sum(high.size for high in self.high)
-        counts = {"upscale": self.upscale, "images": len(self.low), "pixels": pixels}
-        return counts | {"sha256": self._sha256()}
+        return {
+            "upscale": self.upscale,
+            "channels": self.channels,
+            "images": len(self.low),
+            "pixels": sum(high.shape[0] * high.shape[1] for high in self.high),
+            "sha256": self._sha256(),
+        }
 
     def _sha256(self) -> str:
         """Of the samples, not of the files: those may be moved and touched between two parts."""
@@ -66,18 +75,18 @@ class Pairs:
 
         Returns
         -------
-        x : (count, crop, crop, 1) float32 array
+        x : (count, crop, crop, channels) float32 array
             In [0, 1].
-        target : (count, upscale * crop, upscale * crop, 1) float32 array
+        target : (count, upscale * crop, upscale * crop, channels) float32 array
             In [0, 1].
         """
         places = np.array([(h - crop + 1) * (w - crop + 1) for h, w in self._sizes()])
-        size = crop * self.upscale
-        x = np.empty((count, crop, crop), self.low[0].dtype)
-        target = np.empty((count, size, size), np.uint8)
+        size, colours = crop * self.upscale, self.low[0].shape[2:]
+        x = np.empty((count, crop, crop, *colours), self.low[0].dtype)
+        target = np.empty((count, size, size, *colours), np.uint8)
         chosen = rng.choice(len(places), count, p=places / places.sum())
         for i, image in enumerate(chosen):
-            height, width = self.low[image].shape
+            height, width = self.low[image].shape[:2]
             top = int(rng.integers(height - crop + 1))
             left = int(rng.integers(width - crop + 1))
             turn = int(rng.integers(8))
@@ -85,8 +94,9 @@ class Pairs:
             x[i] = turned(self.low[image][top : top + crop, left : left + crop], turn)
             target[i] = turned(self.high[image][up : up + size, along : along + size], turn)
         scale = np.float32(1 / 255)
-        small = x if x.dtype == np.float32 else x * scale
-        return small[..., None], target[..., None] * scale
+        small, large = x if x.dtype == np.float32 else x * scale, target * scale
+        shape = (count, crop, crop, self.channels), (count, size, size, self.channels)
+        return small.reshape(shape[0]), large.reshape(shape[1])
 
     def _sizes(self) -> list[tuple[int, int]]:
         return [(low.shape[0], low.shape[1]) for low in self.low]
@@ -154,13 +164,14 @@ def training_pairs(
     cache: Path,
     report: Report | None = None,
     low: str = "8bit",
+    channels: int = 1,
 ) -> Pairs:
-    """Luma pairs of every image in a folder that is as large as a crop.
+    """Luma or RGB pairs of every image in a folder that is as large as a crop.
 
     Parameters
     ----------
     folder : Path
-        Searched with `find_images`; a one-channel image *is* luma.
+        Searched with `find_images`.
     upscale : int
         Images are cut to a multiple of it and reduced by it with `imresize`.
     crop : int
@@ -170,8 +181,11 @@ def training_pairs(
     report : function, optional
         Told how far the work is.
     low : {"8bit", "float"}
-        Whether low-resolution images and their luma are rounded, as files hold them, or the luma is
-        reduced in float and kept so.
+        Whether low-resolution images and their luma are rounded, as files hold them, or the samples
+        are reduced in float and kept so.
+    channels : {1, 3}
+        1 for luma, which a one-channel image *is*; 3 for RGB, of which such an image has three
+        equal channels.
 
     Returns
     -------
@@ -185,13 +199,13 @@ def training_pairs(
         If none is as large as a crop, or one cannot be read.
     """
     paths = find_images(folder)
-    flat = cache / f"pairs-{_cache_key(paths, folder, upscale, low)}.npy"
+    flat = cache / f"pairs-{_cache_key(paths, folder, upscale, low, channels)}.npy"
     couples = prepared.mapped(flat, LOW_DTYPES[low])
     if couples is None:
         cache.mkdir(parents=True, exist_ok=True)
-        prepared.write(flat, _couples(paths, upscale, low, report))
+        prepared.write(flat, _couples(paths, upscale, low, channels, report))
         couples = prepared.mapped(flat, LOW_DTYPES[low]) or []
-    large = [couple for couple in couples if min(couple[0].shape) >= crop]
+    large = [couple for couple in couples if min(couple[0].shape[:2]) >= crop]
     if not large:
         raise ValueError(
             f"{folder}: none of its {len(paths)} images has {crop * upscale} pixels a side, "
@@ -214,24 +228,31 @@ LOW_DTYPES: dict[str, npt.DTypeLike] = {"8bit": np.uint8, "float": np.float32}
 """Of small images, by the name of their kind."""
 
 
-def _cache_key(paths: Sequence[Path], folder: Path, upscale: int, low: str) -> str:
+PLANES = {1: luma_of, 3: rgb_of}
+"""Number of a network's channels: what it sees of an image, as floats."""
+
+
+def _cache_key(paths: Sequence[Path], folder: Path, upscale: int, low: str, channels: int) -> str:
     stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
-    kind = [] if low == "8bit" else [low]
+    # 8-bit luma has the key that it had before there were others
+    kind = [low] * (low != "8bit") + ["rgb"] * (channels == 3)
     text = json.dumps([str(folder.resolve()), upscale, stats, *kind])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _couples(
-    paths: Sequence[Path], upscale: int, low: str, report: Report | None
+    paths: Sequence[Path], upscale: int, low: str, channels: int, report: Report | None
 ) -> Iterator[tuple[Samples, Bytes]]:
     for done, path in enumerate(paths):
         if report:
             report(done, len(paths), path.name)
-        yield luma_pair(path, upscale, low)
+        yield image_pair(path, upscale, low, channels)
 
 
-def luma_pair(path: Path, upscale: int, low: str = "8bit") -> tuple[Samples, Bytes]:
-    """One image's luma, cut to a multiple of `upscale`, and its reduction ahead of it.
+def image_pair(
+    path: Path, upscale: int, low: str = "8bit", channels: int = 1
+) -> tuple[Samples, Bytes]:
+    """One image's luma or RGB, cut to a multiple of `upscale`, and its reduction ahead of it.
 
     Parameters
     ----------
@@ -239,29 +260,30 @@ def luma_pair(path: Path, upscale: int, low: str = "8bit") -> tuple[Samples, Byt
         Of an image.
     upscale : int
         The reduction.
-    low : {"8bit", "float"}
-        As `training_pairs` takes it.
+    low, channels
+        As `training_pairs` takes them.
 
     Returns
     -------
-    low : (height, width) uint8 or float32 array
+    low : (height, width) or (height, width, 3) uint8 or float32 array
         Floats are in [0, 1].
-    high : (upscale * height, upscale * width) uint8 array
+    high : uint8 array
+        `upscale` times as high and wide.
 
     Raises
     ------
     ValueError
         If the image cannot be read or is transparent.
     """
-    pixels = read_image(path).pixels
+    pixels, planes = read_image(path).pixels, PLANES[channels]
     if min(pixels.shape[:2]) < upscale:
         return np.empty((0, 0), LOW_DTYPES[low]), np.empty((0, 0), np.uint8)
     pixels = modcrop(pixels, upscale)
     try:
-        high = from_float(luma_of(pixels), np.uint8)
+        high = from_float(planes(pixels), np.uint8)
         if low == "float":
-            luma = luma_of(pixels / PEAKS[pixels.dtype])
-            return imresize(luma, 1 / upscale).astype(np.float32), high
-        return from_float(luma_of(imresize(pixels, 1 / upscale)), np.uint8), high
+            small = imresize(planes(pixels / PEAKS[pixels.dtype]), 1 / upscale)
+            return small.astype(np.float32), high
+        return from_float(planes(imresize(pixels, 1 / upscale)), np.uint8), high
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -68,6 +68,8 @@ class Recipe:
         luma in float gives it.
     lr_factors : tuple of (str, float)
         Layers whose learning rate is so many times that of the others.
+    weight_bits : int
+        Collapsed weights are rounded to so many bits at every step; 0: to none.
     """
 
     steps: int = 480_000
@@ -88,6 +90,7 @@ class Recipe:
     log_share: float = 0.0
     low: str = "8bit"
     lr_factors: tuple[tuple[str, float], ...] = ()
+    weight_bits: int = 0
 
     def __post_init__(self) -> None:
         for key in ("steps", "batch", "crop"):
@@ -104,6 +107,8 @@ class Recipe:
             raise ValueError(f"average must be in [0, 1), got {self.average}")
         if not 0 <= self.log_share < math.inf:
             raise ValueError(f"log_share must be finite and not negative, got {self.log_share}")
+        if self.weight_bits not in (0, 4, 8):
+            raise ValueError(f"weight_bits must be 0, 4 or 8, got {self.weight_bits}")
         for layer, factor in self.lr_factors:
             if not 0 <= factor < math.inf:
                 raise ValueError(f"lr_factors of {layer} must not be negative, got {factor}")

@@ -13,6 +13,7 @@ import numpy as np
 
 from sesr_ref.engine import loss_and_grads
 from sesr_ref.files import atomic_write
+from sesr_ref.integers.fake import WeightRounding
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.table import Ops
@@ -40,6 +41,7 @@ class Run:
     ) -> None:
         self.net, self.out, self.recipe, self.adam, self.ops = net, out, recipe, adam, ops
         self.data, self.validation = data, validation
+        self.rounding = WeightRounding(recipe.weight_bits) if recipe.weight_bits else None
         self.step = 0
         self.best: float | None = None
         self.losses: list[float] = []
@@ -65,8 +67,9 @@ class Run:
         if self.recipe.collapse_dtype != "float32":
             params = {k: v.astype(self.recipe.collapse_dtype) for k, v in params.items()}
         with np.errstate(over="ignore", invalid="ignore"):  # the loss will tell
+            recipe = self.recipe
             loss, dparams = loss_and_grads(
-                self.net, params, x, target, self.ops, self.recipe.loss, self.recipe.log_share
+                self.net, params, x, target, self.ops, recipe.loss, recipe.log_share, self.rounding
             )
         if not math.isfinite(loss):
             raise self._diverged(f"the loss is {loss} at step {self.step}")

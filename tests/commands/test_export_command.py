@@ -1,4 +1,4 @@
-"""sesr-ref export: what it writes, what it says, what it refuses."""
+"""sesr-ref export: what it writes, what it says, what it rejects."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import pytest
 import sesr_ref as sr
 from sesr_ref import cli
 from sesr_ref.exchange.formats import LOADERS, SAVERS
+from sesr_ref.exchange.state import to_state
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("safetensors", reason="needs the extra onnx")
 
 Capture = pytest.CaptureFixture[str]
+WRITTEN = (*SAVERS, ".onnx")
 
 
 @pytest.fixture
@@ -37,10 +39,10 @@ def outputs(path: Path, x: Any) -> Any:
 
 
 def test_every_format_that_is_written_is_read() -> None:
-    assert set(SAVERS) | {".onnx"} == set(LOADERS)
+    assert set(WRITTEN) < set(LOADERS)
 
 
-@pytest.mark.parametrize("suffix", LOADERS)
+@pytest.mark.parametrize("suffix", WRITTEN)
 @pytest.mark.parametrize("expanded", [True, False])
 def test_every_format_holds_the_same_network(
     suffix: str, expanded: bool, model: Path, tmp_path: Path, rng: np.random.Generator
@@ -98,7 +100,7 @@ def test_what_cannot_be_expanded_any_more_is_said(
     assert capsys.readouterr().err == f"{small} has no linear blocks: --expanded changes nothing\n"
 
 
-@pytest.mark.parametrize("suffix", LOADERS)
+@pytest.mark.parametrize("suffix", WRITTEN)
 def test_float16_and_the_order_of_channels(
     suffix: str, model: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -135,16 +137,79 @@ def test_a_dialect_is_written_for_those_who_read_it(model: Path, tmp_path: Path)
     assert load_file(out)["head.expand.weight"].shape == (20, 1, 5, 5)
 
 
+def test_a_module_is_written_with_its_weights(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    out, module = tmp_path / "m.pth", tmp_path / "m.py"
+    argv: list[str | Path] = ["-o", out, "--dialect", "torch", "--module", module]
+    assert export(model, *argv, "--expanded", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["module"] == str(module)
+    assert '"expand": nn.Conv2d(1, 20, 5, padding=2),' in module.read_text()
+    assert export(model, *argv, "--overwrite") == 0
+    assert capsys.readouterr().out.endswith(f", and the module {module}\n")
+    assert "self.head = nn.Conv2d(1, 4, 5, padding=2)" in module.read_text()
+    assert sr.load_any(out)[0] == sr.collapsed(sr.load(model)[0])
+
+
+def test_the_opset_may_be_chosen(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "m.onnx"
+    assert export(model, "-o", out, "--opset", "11") == 0
+    assert ", opset 11, " in capsys.readouterr().out
+    assert [o.version for o in onnx.load(out).opset_import] == [11]
+    with pytest.raises(SystemExit):
+        export(model, "-o", out, "--opset", "10")
+
+
+def test_one_of_several_outputs_is_chosen(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    out, small = tmp_path / "m.onnx", tmp_path / "small.npz"
+    assert export(model, "-o", out, "--every-tensor") == 0
+    proto = onnx.load(out)
+    proto.producer_name = "somebody"
+    out.write_bytes(proto.SerializeToString())
+    assert export(out, "-o", small) == 2
+    assert "say which one is the image (--output NAME)" in capsys.readouterr().err
+    assert export(out, "-o", small, "--output", "shuffle1") == 0
+    assert sr.load(small)[0].output == "shuffle1"
+
+
+@pytest.mark.parametrize("by", ["name", "file"])
+def test_a_state_dict_is_read_as_the_network_that_is_asked_for(
+    by: str, tmp_path: Path, capsys: Capture, rng: np.random.Generator
+) -> None:
+    net = sr.fsrcnn(2)
+    params: Any = {k: rng.normal(0, 0.2, s).astype("f4") for k, s in net.param_shapes().items()}
+    stems = {name.rpartition(".")[0]: i for i, name in enumerate(params)}
+    state: Any = {
+        f"{stems[name.rpartition('.')[0]]}.weight": array
+        for name, array in to_state(net, params, "torch").items()
+    }
+    np.savez(tmp_path / "m.npz", **state)
+    out, described = tmp_path / "out.npz", tmp_path / "net.json"
+    assert export(tmp_path / "m.npz", "-o", out) == 2
+    assert "say which one with --as (fsrcnn-x2, fsrcnn-x3, fsrcnn-x4)" in capsys.readouterr().err
+    described.write_text(net.to_json())
+    asked = "fsrcnn-x2" if by == "name" else described
+    assert export(tmp_path / "m.npz", "-o", out, "--as", asked) == 0
+    x = rng.random((1, 6, 5, 1), dtype=np.float32)
+    np.testing.assert_allclose(outputs(out, x), sr.run(net, params, x), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["-o", "m.xyz"], "m.xyz: the name must end in one of .onnx, .npz"),
-        (["-o", "m.npz", "--size", "4x4"], "--size and --every-tensor are for ONNX"),
-        (["-o", "m.pth", "--every-tensor"], "--size and --every-tensor are for ONNX"),
+        (["-o", "m.npz", "--size", "4x4"], "--size, --every-tensor and --opset are for ONNX"),
+        (["-o", "m.pth", "--every-tensor"], "--size, --every-tensor and --opset are for ONNX"),
         (["-o", "m.onnx", "--dialect", "aimet"], "--dialect is for safetensors"),
         (["-o", "m.pth", "--mode", "CRD", "--expanded"], "leave out --expanded"),
         (["-o", "m.pth", "--dialect", "aimet", "--expanded"], "is not the network that AIMET"),
-        (["-o", "m.pth", "--dialect", "torch"], "parameters of linear blocks: add --expanded"),
+        (["-o", "m.pth", "--dialect", "aimet"], "parameters of linear blocks: add --expanded"),
+        (["-o", "m.pth", "--opset", "12"], "--size, --every-tensor and --opset are for ONNX"),
+        (["-o", "m.pth", "--module", "m.py"], "--module needs --dialect torch"),
+        (["-o", "m.pth", "--dialect", "torch", "--module", "m.txt"], "must end in .py"),
+        (["-o", "m.pth", "--dialect", "torch", "--module", "kept.py"], "kept.py exists already"),
+        (["-o", "m.onnx", "--output", "y"], "a model with --output must be an ONNX model"),
+        (["-o", "m.onnx", "--as", "sesr-m2-x4"], "the file states its network: omit --as"),
+        (["-o", "m.onnx", "--as", "nothing"], "no architecture is called 'nothing'"),
+        (["-o", "m.onnx", "--as", "none.json"], "none.json"),
         (["-o", "m.pth", "--dialect", "aimet-collapsed", "--expanded"], "leave out --expanded"),
         (["-o", "m.onnx", "--size", "0x4"], "size must be height and width from 1 on"),
         (["-o", "kept.onnx"], "kept.onnx exists already (--overwrite replaces it)"),
@@ -155,16 +220,19 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
     argv: list[str], message: str, model: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(model.parent)
-    (model.parent / "kept.onnx").write_text("mine")
+    for name in ("kept.onnx", "kept.py"):
+        (model.parent / name).write_text("mine")
     assert export(model, *argv) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
-    assert sorted(p.name for p in model.parent.iterdir()) == ["kept.onnx", "model.npz"]
+    assert sorted(p.name for p in model.parent.iterdir()) == [
+        *("kept.onnx", "kept.py", "model.npz")
+    ]
     assert (model.parent / "kept.onnx").read_text() == "mine"
 
 
-def test_a_size_that_is_none_is_refused_by_the_parser(model: Path, capsys: Capture) -> None:
+def test_a_size_that_is_none_is_rejected_by_the_parser(model: Path, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stop:
         export(model, "-o", "m.onnx", "--size", "big")
     assert stop.value.code == 2

@@ -278,7 +278,7 @@ def test_an_output_that_another_program_writes_meanwhile_is_skipped(
         Path("out/a.png").write_bytes(b"theirs")
         return _pixels()
 
-    monkeypatch.setattr("sesr_ref.commands.upscale.upscale_image", slow)
+    monkeypatch.setattr("sesr_ref.commands.upscale.enlarge_image", slow)
     assert upscale("a.png", "b.png", "-o", "out") == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("1 written, 1 skipped")
     assert Path("out/a.png").read_bytes() == b"theirs"
@@ -358,7 +358,7 @@ module.{function} = wait
 @pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl-C")
 @pytest.mark.parametrize(
     ("module", "function"),
-    [("sesr_ref.commands.upscale", "upscale_image"), ("sesr_ref.images.encode", "encode")],
+    [("sesr_ref.commands.upscale", "enlarge_image"), ("sesr_ref.images.encode", "encode")],
 )
 def test_ctrl_c_leaves_no_half_file(here: Path, module: str, function: str) -> None:
     sr.write_image("a.png", _pixels())

@@ -32,7 +32,7 @@ def refusal(path: Path) -> str:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_a_truncated_file_is_refused(share: float, tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(share: float, tmp_path: Path) -> None:
     net = sr.sesr(1, 4, 2, expand=5)
     sr.to_onnx(tmp_path / "m.onnx", net, sr.initialise(net))
     data = (tmp_path / "m.onnx").read_bytes()
@@ -41,7 +41,7 @@ def test_a_truncated_file_is_refused(share: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"not onnx at all", b"\x00" * 64, b"\xff" * 64])
-def test_another_format_is_refused(data: bytes, tmp_path: Path) -> None:
+def test_another_format_is_rejected(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(data)
     assert "ONNX" in refusal(tmp_path / "m.onnx")
 
@@ -66,7 +66,7 @@ def test_a_damaged_file_never_ends_in_anything_but_an_error_or_a_network(
 
 
 @pytest.mark.parametrize("name", ["/deep/Relu", "deep", "graph"])
-def test_text_that_is_not_utf_8_is_refused(name: str, tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_is_rejected(name: str, tmp_path: Path) -> None:
     proto = tools.model([node("Relu", "x", "deep"), node("Relu", "deep", "y")], {})
     data = proto.SerializeToString()
     (tmp_path / "m.onnx").write_bytes(data.replace(name.encode(), b"\xff" * len(name)))
@@ -90,7 +90,7 @@ def test_a_node_that_reads_its_own_output_is_a_cycle(tmp_path: Path) -> None:
     "location",
     ["../secret.bin", "/etc/hostname", "sub/../../secret.bin", "link.bin", "C:\\x.bin", ""],
 )
-def test_external_data_outside_the_folder_is_refused(location: str, tmp_path: Path) -> None:
+def test_external_data_outside_the_folder_is_rejected(location: str, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "sub").mkdir()
@@ -126,7 +126,7 @@ def test_external_data_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dims", [[1 << 40], [1 << 30, 1 << 30], [-1, 9], [1, 1, 3, 4]])
-def test_sizes_that_are_not_the_datas_are_refused(dims: list[int], tmp_path: Path) -> None:
+def test_sizes_that_are_not_the_datas_are_rejected(dims: list[int], tmp_path: Path) -> None:
     proto = tools.model([conv("x w", "y", 3)], {"w": W})
     del proto.graph.initializer[0].dims[:]
     proto.graph.initializer[0].dims.extend(dims)
@@ -282,7 +282,7 @@ def test_an_input_must_state_four_axes_and_its_channels(shape: Any, tmp_path: Pa
     assert "axes instead of 4" in message or "does not state 1 to 65536 channels" in message
 
 
-def test_a_graph_of_too_many_nodes_is_refused(
+def test_a_graph_of_too_many_nodes_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_file, "MAX_NODES", 1)
@@ -301,7 +301,7 @@ def test_without_onnx_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         sr.from_onnx(tmp_path / "m.onnx")
 
 
-def test_an_opset_before_7_is_refused(tmp_path: Path) -> None:
+def test_an_opset_before_7_is_rejected(tmp_path: Path) -> None:
     proto = tools.model([node("Relu", "x", "y")], {}, opset=6)
     message = refusal(tools.saved(tmp_path / "m.onnx", proto))
     assert "needs opset 7 or newer, got 6" in message

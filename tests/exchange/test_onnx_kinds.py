@@ -30,6 +30,7 @@ ALL = nw.Network(
         nw.Tanh("tanh"),
         nw.GELU("gelu"),
         nw.GELU("curve", "tanh"),
+        nw.FakeQuantize("grid", -3),
         nw.Gain("gain"),
         nw.BatchNorm("norm"),
         nw.Stencil("edge", ((1.0, 0.0, -1.0), (0.5, 2.0, 0.25), (0.0, 1.0, 0.0)), True, True),

@@ -130,7 +130,9 @@ def test_transposed_convolutions_agree_whatever_their_padding(
     np.testing.assert_allclose(y, sr.run(net, params, x), rtol=0, atol=2e-6)
 
 
-def test_a_transposed_convolution_that_onnx_cannot_state_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_transposed_convolution_that_onnx_cannot_state_is_rejected(
+    tmp_path: Path,
+) -> None:
     net = nw.Network("up", 2, 1, (nw.ConvTranspose("up", 1, 3, 2, padding=2),))
     with pytest.raises(ValueError, match=r"up: ONNX has no transposed convolution with padding 2"):
         sr.to_onnx(tmp_path / "m.onnx", net, {"up.weight": np.ones((3, 3, 1, 1), np.float32)})
@@ -169,7 +171,7 @@ def test_float16_export_is_float16_throughout_and_near(
     np.testing.assert_allclose(y, sr.run(net, params, x), rtol=0, atol=0.02)
 
 
-def test_a_weight_beyond_float16_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_weight_beyond_float16_is_rejected_by_name(tmp_path: Path) -> None:
     net = nw.Network("one", 1, 1, (nw.Conv("conv", 1, 1),))
     params = {"conv.weight": np.full((1, 1, 1, 1), 7e4, np.float32)}
     with pytest.raises(ValueError, match=r"conv\.weight does not fit float16: at most 65504"):
@@ -223,7 +225,7 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path, rng: np.random.Ge
         ({"size": (0, 5)}, r"size must be height and width from 1 on, got \(0, 5\)"),
     ],
 )
-def test_unknown_options_are_refused(
+def test_unknown_options_are_rejected(
     options: dict[str, Any], message: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     net = sr.sesr(1, 4, 2, expand=5)
@@ -231,7 +233,7 @@ def test_unknown_options_are_refused(
         sr.to_onnx(tmp_path / "m.onnx", net, tools.random_params(net, rng), **options)
 
 
-def test_a_layer_called_like_a_parameter_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_layer_called_like_a_parameter_is_rejected_in_one_line(tmp_path: Path) -> None:
     net = nw.Network("clash", 1, 1, (nw.Conv("a", 1, 1), nw.ReLU("a.weight")))
     with pytest.raises(ValueError, match=r"^clash makes no valid ONNX: [^\n]*a\.weight[^\n]*$"):
         sr.to_onnx(tmp_path / "m.onnx", net, sr.initialise(net))

@@ -1,4 +1,4 @@
-"""safetensors: ours back unchanged, other people's recognised, damaged ones refused."""
+"""safetensors: ours back unchanged, other people's recognised, damaged ones rejected."""
 
 from __future__ import annotations
 
@@ -96,16 +96,16 @@ ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 @pytest.mark.parametrize(
     ("header", "data", "message"),
     [
-        (b"{", b"", "not a safetensors file, or a damaged one"),
-        ({"a": ONE}, b"\0\0", "not a safetensors file, or a damaged one"),
+        (b"{", b"", "not a safetensors file, or damaged"),
+        ({"a": ONE}, b"\0\0", "not a safetensors file, or damaged"),
         ({"a": {**ONE, "shape": [1 << 40]}}, b"\0" * 4, "not a safetensors file"),
         ({"a": {**ONE, "data_offsets": [4, 8]}}, b"\0" * 8, "not a safetensors file"),
-        ({"a": {**ONE, "dtype": "I32"}}, b"\0" * 4, "a holds I32; supported are F16, F32"),
-        ({"a": ONE}, b"\0" * 4, "no layout fits: found a"),
+        ({"a": {**ONE, "dtype": "I32"}}, b"\0" * 4, "a: the dtype must be one of F16, F32"),
+        ({"a": ONE}, b"\0" * 4, r"a of shape \(1,\) is part of no convolution"),
         ({"__metadata__": {"network.json": "[]"}, "a": ONE}, b"\0" * 4, "network description"),
     ],
 )
-def test_a_damaged_file_is_refused_in_one_line(
+def test_a_damaged_file_is_rejected_in_one_line(
     header: object, data: bytes, message: str, tmp_path: Path
 ) -> None:
     path = raw(tmp_path / "m.safetensors", header, data)
@@ -116,9 +116,9 @@ def test_a_damaged_file_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("data", [b"", b"\x10", struct.pack("<Q", 1 << 60) + b"{}"])
-def test_a_truncated_file_is_refused(data: bytes, tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.safetensors").write_bytes(data)
-    with pytest.raises(ValueError, match="not a safetensors file, or a damaged one"):
+    with pytest.raises(ValueError, match="not a safetensors file"):
         load_safetensors(tmp_path / "m.safetensors")
 
 

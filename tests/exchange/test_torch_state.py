@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
-import io
+import datetime
 import pickle
+import struct
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ import pytest
 import sesr_ref as sr
 from aimet import aimet_state
 from sesr_ref.exchange import load_state_dict, save_state_dict
-from sesr_ref.exchange.torch.pickle import Storage, Tensor, read_pickle
+from sesr_ref.exchange.torch.pickle import read_pickle
+from sesr_ref.exchange.torch.plain import Storage, Tensor
 from sesr_ref.exchange.torch.state_dict import read_state_dict
+from sesr_ref.exchange.torch.tensors import WRAPPERS
 
 Array = npt.NDArray[Any]
 
@@ -52,6 +56,63 @@ def test_a_tensor_is_read_from_its_storage(tmp_path: Path) -> None:
     got = read_state_dict(archive(tmp_path / "m.pth", STATE))
     assert list(got) == ["w"]
     np.testing.assert_array_equal(got["w"], NUMBERS.reshape(2, 3))
+
+
+BODY = STATE.removeprefix(b"\x80\x02").removesuffix(b".")
+
+
+def keyed(**values: bytes) -> bytes:
+    """A dictionary of pickled values."""
+    items = (b"X" + struct.pack("<I", len(k)) + k.encode() + v for k, v in values.items())
+    return b"}(" + b"".join(items) + b"u"
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_state_below_a_usual_key_is_found(wrapper: str, tmp_path: Path) -> None:
+    for content in (
+        keyed(**{wrapper: BODY}),
+        keyed(epoch=b"K\x07", best=TENSOR, optimizer=keyed(), **{wrapper: BODY}),
+        keyed(checkpoint=b"N", model=keyed(**{wrapper: BODY})),
+        keyed(**({"params_ema": keyed(rate=b"K\x01")} | {wrapper: BODY})),
+    ):
+        got = read_state_dict(archive(tmp_path / "m.pth", b"\x80\x02" + content + b"."))
+        assert list(got) == ["w"]
+
+
+def test_averaged_weights_come_first(tmp_path: Path) -> None:
+    other = BODY.replace(b"\x01\x00\x00\x00w", b"\x01\x00\x00\x00v")
+    content = keyed(params=other, params_ema=BODY)
+    assert list(read_state_dict(archive(tmp_path / "m.pth", b"\x80\x02" + content + b"."))) == ["w"]
+
+
+def test_counters_beside_tensors_are_left_out(tmp_path: Path) -> None:
+    content = keyed(w=TENSOR, epoch=b"K\x07", name=b"X\x01\x00\x00\x00a", none=b"N")
+    path = archive(tmp_path / "m.pth", b"\x80\x02" + content + b".")
+    assert list(read_state_dict(path)) == ["w"]
+    content = keyed(w=TENSOR, groups=b"]")
+    path = archive(tmp_path / "m.pth", b"\x80\x02" + content + b".")
+    assert "its entry 'groups' is a list, not a tensor" in refusal(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_scores_and_options_in_a_checkpoint_hold_no_code(protocol: int, tmp_path: Path) -> None:
+    beside = {
+        "args": argparse.Namespace(lr=0.1, sizes=[1, 2]),
+        "best": np.float64(31.5),
+        "counts": collections.Counter("abba"),
+        "logs": collections.defaultdict(int, {"a": 1}),
+        "state": np.random.RandomState(1).get_state(),
+        "begun": datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc),
+        "folder": PurePosixPath("runs/a"),
+    }
+    for value in beside.values():
+        content = pickle.dumps(value, protocol)
+        if protocol > 2:  # older ones call other functions for the same
+            read_pickle(content)
+    if protocol == 2:
+        inner = pickle.dumps(beside["best"], 2).removeprefix(b"\x80\x02").removesuffix(b".")
+        data = b"\x80\x02" + keyed(best=inner, state_dict=BODY) + b"."
+        assert list(read_state_dict(archive(tmp_path / "m.pth", data))) == ["w"]
 
 
 def test_strides_offsets_and_byte_order_are_honoured(tmp_path: Path) -> None:
@@ -139,7 +200,7 @@ def test_code_is_named_and_not_executed(protocol: int, tmp_path: Path) -> None:
     target = tmp_path / "executed"
     content = pickle.dumps({"w": Attack(target)}, protocol)
     message = refusal(archive(tmp_path / "m.pth", content))
-    assert "refused: the pickle names" in message
+    assert "rejected: the pickle names" in message
     assert "getattr" in message or "Path" in message
     assert not target.exists()
     pickle.loads(content)  # it is an attack indeed
@@ -155,7 +216,7 @@ GLOBAL = b"\x80\x02c%s\n%s\n(X\x02\x00\x00\x00idtR."
         (GLOBAL % (b"os", b"system"), "the pickle names os.system"),
         (GLOBAL % (b"builtins", b"eval"), "the pickle names builtins.eval"),
         (GLOBAL % (b"torch", b"load"), "the pickle names torch.load"),
-        (GLOBAL % (b"torch._utils", b"_rebuild_tensor"), "names torch._utils._rebuild_tensor"),
+        (GLOBAL % (b"torch._utils", b"_rebuild_qtensor"), "names torch._utils._rebuild_qtensor"),
         (GLOBAL % (b"torch", b"FloatStorage"), "the pickle calls torch.FloatStorage"),
         (GLOBAL % (b"collections", b"OrderedDict"), "an OrderedDict made of something"),
         (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "the pickle names os.system"),
@@ -169,11 +230,11 @@ GLOBAL = b"\x80\x02c%s\n%s\n(X\x02\x00\x00\x00idtR."
         (b"\x80\x02K\x01K\x02R.", "the pickle calls something that is no allowed name"),
         (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b.", "sets the state of an object"),
         (b"\x80\x02K\x01}b.", "sets the state of an object"),
-        (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.", "_rebuild_tensor"),
+        (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.", "a tensor made of 0 value(s)"),
         (b"\x80\x02ctorch._utils\n_rebuild_parameter\nK\x01\x85R.", "a parameter that is"),
         (b"\x80\x02K\x01K\x02s.", "takes more values than there are"),
         (b"\x80\x02}(K\x01u.", "sets items of something"),
-        (b"\x80\x02}]K\x01s.", "key [] is neither text nor a number"),
+        (b"\x80\x02}]K\x01s.", "is a list of 0, neither text nor a number"),
         (b"\x80\x02K\x01K\x02a.", "appends to something that is no list"),
         (b"\x80\x02t.", "has no mark"),
         (b"\x80\x02h\x07.", "BINGET"),
@@ -181,18 +242,18 @@ GLOBAL = b"\x80\x02c%s\n%s\n(X\x02\x00\x00\x00idtR."
         (b"\x80\x02}", "pickle exhausted before seeing STOP"),
         (b"\x80\x02X\xff\xff\xff\x7fab.", "expected 2147483647 bytes"),
         (b"", "pickle exhausted before seeing STOP"),
-        (b"\x80\x02K\x01.", "holds a int, not a state dict"),
+        (b"\x80\x02K\x01.", "holds 1, not a state dict"),
         (b"\x80\x02}X\x01\x00\x00\x00wK\x01s.", "its entry 'w' is a int, not a tensor"),
-        (b"\x80\x02}.", "no layout fits: found no arrays"),
+        (b"\x80\x02}.", "the file has no parameters"),
         (STATE.replace(b"K\x02K\x03\x86K\x03K\x01", b"K\x03K\x03\x86K\x03K\x01"), "reaches beyond"),
-        (STATE.replace(b"K\x02K\x03\x86K\x03", b"J\xff\xff\xff\x7fK\x03\x86K\x00"), "more than"),
+        (STATE.replace(b"K\x02K\x03\x86K\x03", b"J\xff\xff\xff\x7fK\x03\x86K\x00"), "made of 6"),
         (STATE.replace(b"K\x02K\x03\x86K\x03", b"J\xff\xff\xff\xffK\x03\x86K\x00"), "a tensor of"),
         (STATE.replace(b"K\x06tQ", b"K\x07tQ"), "has 24 bytes, not 7 numbers"),
         (STATE.replace(b"\x00\x00\x000X", b"\x00\x00\x001X"), "no 'archive/data/1'"),
         (STATE.replace(b"storage", b"STORAGE"), "that is no storage"),
     ],
 )
-def test_hostile_and_damaged_pickles_are_refused(
+def test_hostile_and_damaged_pickles_are_rejected(
     content: bytes, message: str, tmp_path: Path
 ) -> None:
     assert message in refusal(archive(tmp_path / "m.pth", content))
@@ -219,14 +280,20 @@ def test_a_pickle_is_read_into_plain_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\0" * 100]
+    ("data", "message"),
+    [
+        (b"", "not a PyTorch file but an empty file"),
+        (b"PK\x03\x04", "not a PyTorch file, or truncated"),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "pickle exhausted before seeing STOP"),
+        (b"\0" * 100, "not a PyTorch file, or truncated"),
+    ],
 )
-def test_other_files_are_refused(data: bytes, tmp_path: Path) -> None:
+def test_other_files_are_rejected(data: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "m.pth").write_bytes(data)
-    assert "not a PyTorch file, a truncated one, or one from before" in refusal(tmp_path / "m.pth")
+    assert message in refusal(tmp_path / "m.pth")
 
 
-def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(tmp_path: Path) -> None:
     net = sr.sesr(1, 3, expand=4)
     save_state_dict(tmp_path / "m.pth", net, sr.initialise(net))
     data = (tmp_path / "m.pth").read_bytes()
@@ -235,7 +302,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
         assert "truncated" in refusal(tmp_path / "m.pth")
 
 
-def test_a_damaged_member_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_member_is_rejected(tmp_path: Path) -> None:
     path = archive(tmp_path / "m.pth", STATE)
     data = path.read_bytes()
     at = data.index(NUMBERS.tobytes())
@@ -248,27 +315,23 @@ def test_few_numbers_are_not_repeated_into_many(tmp_path: Path) -> None:
     names = (b"X\x01\x00\x00\x00" + name + repeated for name in (b"a", b"b", b"c"))
     content = b"\x80\x02}(" + b"".join(names) + b"u."
     message = refusal(archive(tmp_path / "m.pth", content))
-    assert f"its tensors have {3 << 27} numbers, more than {1 << 28}" in message
+    assert f"a: {1 << 27} numbers made of 6 stored ones" in message
 
 
-def test_compressed_members_are_refused(tmp_path: Path) -> None:
+def test_compressed_members_are_rejected(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.pth", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("archive/data.pkl", STATE)
     assert "holds compressed members" in refusal(tmp_path / "m.pth")
 
 
-@pytest.mark.parametrize("members", [{}, {"data.pkl": 2}])
-def test_there_must_be_one_pickle(members: dict[str, int], tmp_path: Path) -> None:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as file:
-        file.writestr("readme", b"")
-        for i in range(members.get("data.pkl", 0)):
+def test_there_must_be_one_pickle(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.pth", "w") as file:
+        for i in range(2):
             file.writestr(f"archive{i}/data.pkl", STATE)
-    (tmp_path / "m.pth").write_bytes(stream.getvalue())
-    assert f"has one data.pkl, this has {members.get('data.pkl', 0)}" in refusal(tmp_path / "m.pth")
+    assert "has one data.pkl, this has 2" in refusal(tmp_path / "m.pth")
 
 
-def test_a_byte_order_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_byte_order_that_is_none_is_rejected(tmp_path: Path) -> None:
     path = archive(tmp_path / "m.pth", STATE, byteorder=b"middle")
     assert "byte order b'middle' is neither" in refusal(path)
 

@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_rejected_in_words(case: Any) -> None:
         (lambda: run_int(net, iparams, q, codes[..., 0]), "codes must be"),
         (lambda: run_int(net, iparams, q, codes, "gpu"), "arithmetic must be one of"),
         (lambda: calibrate(net, params, [], method="best"), "method must be one of"),
-        (lambda: calibrate(net, params, [], bits=4), "bits must be one of"),
+        (lambda: calibrate(net, params, [], bits=4), "bits of input must be one of 8, 16"),
         (lambda: calibrate(net, params, [np.zeros((1, 4, 4, 3), np.float32)]), "height, width, 1"),
         (lambda: quantize(net, params, Quantization({}, {})), "has no grid"),
         (

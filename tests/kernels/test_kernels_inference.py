@@ -225,7 +225,8 @@ def test_the_engine_s_layers_have_what_the_kernels_read() -> None:
     net: read.Network = sr.sesr(1)
     found = (conv, up, leaky, *numbers, clip, *moved, nw.PReLU("a"), nw.ReLU("a"), nw.Add("a"))
     protocols = {kind.__name__: kind for kind in read.KINDS}
-    for layer in (*found, nw.Concat("a")):
+    grid: read.FakeQuantize = nw.FakeQuantize("a", 0)
+    for layer in (*found, grid, nw.Concat("a")):
         protocol = protocols.pop(type(layer).__name__)
         assert all(hasattr(layer, name) for name in read.read_of(protocol))
     assert not protocols

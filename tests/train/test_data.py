@@ -91,7 +91,49 @@ def test_one_channel_is_luma_and_colour_is_converted(tmp_path: Path) -> None:
     assert [low.shape for low in pairs.low] == [(10, 9), (10, 12)]
     summary = pairs.summary()
     assert len(str(summary.pop("sha256"))) == 64
-    assert summary == {"upscale": 2, "images": 2, "pixels": 360 + 480}
+    assert summary == {"upscale": 2, "channels": 1, "images": 2, "pixels": 360 + 480}
+
+
+@pytest.mark.parametrize("low", ["8bit", "float"])
+def test_rgb_pairs_hold_colours_and_three_equal_channels_of_grey(tmp_path: Path, low: str) -> None:
+    grey = write(tmp_path / "in/a.png", (21, 19))
+    rgb = write(tmp_path / "in/b.png", (20, 25, 3))
+    opaque = np.concatenate([rgb, np.full((20, 25, 1), 255, np.uint8)], axis=2)
+    write_image(tmp_path / "in/c.png", opaque)
+    pairs = training_pairs(tmp_path / "in", 2, 4, tmp_path / "cache", low=low, channels=3)
+    assert pairs.channels == pairs.summary()["channels"] == 3
+    assert pairs.summary()["pixels"] == 360 + 480 + 480
+    cut = rgb[:, :24]
+    np.testing.assert_array_equal(pairs.high[0], np.stack([grey[:20, :18]] * 3, axis=2))
+    for i in (1, 2):
+        np.testing.assert_array_equal(pairs.high[i], cut)
+        if low == "8bit":  # as a file of it would hold it
+            np.testing.assert_array_equal(pairs.low[i], imresize(cut, 0.5))
+        else:
+            np.testing.assert_array_equal(pairs.low[i], imresize(cut / 255, 0.5).astype("f4"))
+    x, target = pairs.batch(np.random.default_rng(0), 5, 4)
+    assert x.shape == (5, 4, 4, 3)
+    assert target.shape == (5, 8, 8, 3)
+    assert x.dtype == target.dtype == np.float32
+
+
+def test_rgb_and_luma_of_one_folder_share_a_cache_without_mixing(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.png", (20, 24, 3))
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        assert training_pairs(tmp_path / "in", 2, 4, cache).channels == 1
+        assert training_pairs(tmp_path / "in", 2, 4, cache, channels=3).channels == 3
+    assert len(list(cache.glob("*.npy"))) == 2
+
+
+def test_a_batch_of_rgb_turns_pixels_and_keeps_their_channels() -> None:
+    low = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+    pairs = Pairs(2, [low], [np.kron(low, np.ones((2, 2, 1), np.uint8))])
+    x, target = pairs.batch(np.random.default_rng(1), 16, 4)
+    np.testing.assert_array_equal(x, target[:, ::2, ::2])
+    samples = np.rint(x * 255)
+    np.testing.assert_array_equal(samples[..., 1], samples[..., 0] + 1)  # channels stay in order
+    assert len({sample.tobytes() for sample in samples}) > 4  # and crops are turned
 
 
 def test_a_summary_depends_on_every_pixel_and_not_on_where_it_lies(tmp_path: Path) -> None:

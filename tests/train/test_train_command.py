@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 
 import sesr_ref.commands.train as command
-from sesr_ref.architectures import fsrcnn, sesr
+from sesr_ref.architectures import architecture, architectures, ecbsr, fsrcnn, sesr, xlsr
 from sesr_ref.cli import main
 from sesr_ref.commands import run_record
+from sesr_ref.evaluate import network as by_network
+from sesr_ref.evaluate import score_folder
 from sesr_ref.images import write_image
-from sesr_ref.network import Network
+from sesr_ref.network import Conv, DepthToSpace, Network
 from sesr_ref.ops.table import REFERENCE
 from sesr_ref.params import load
 from sesr_ref.train import Progress
+from sesr_ref.train.checkpoint import described
 from sesr_ref.train.optimiser import Recipe
 
 RUN = ["--blocks", "1", "--features", "3", "--expand", "4", "--engine", "reference"]
@@ -146,7 +149,7 @@ def test_folders_that_are_needed_are_asked_for(
 def cut(data: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     """A run that is interrupted ahead of its second step's end."""
     with monkeypatch.context() as patch:
-        patch.setattr(command, "_reporter", lambda update: stopping)
+        patch.setattr(command, "reporter", lambda update: stopping)
         assert trained(data, out, *options) == 130
 
 
@@ -232,7 +235,7 @@ def test_a_run_that_is_killed_is_on_record_up_to_a_minute_before(
     def show(now: Progress) -> None:
         seen.append(json.loads((out / "run.json").read_text()))
 
-    monkeypatch.setattr(command, "_reporter", lambda update: show)
+    monkeypatch.setattr(command, "reporter", lambda update: show)
     monkeypatch.setattr(run_record, "EVERY_SECONDS", 0.0)
     assert trained(data, out, "--checkpoint-every", "1") == 0
     assert [facts["runs"][0]["steps"] for facts in seen] == [1, 2, 3]  # type: ignore[index]
@@ -321,6 +324,96 @@ def test_a_network_is_the_papers_unless_told_otherwise(
     assert main([*common, "--out", str(tmp_path / "a")]) == 0
     assert main([*common, "--out", str(tmp_path / "b"), "--no-input-residual"]) == 0
     assert seen == [sesr(), sesr(input_residual=False)]
+
+
+ONCE = ["--steps", "1", "--batch", "1", "--crop", "8", "--engine", "reference"]
+
+
+def test_any_network_that_is_known_by_name_is_trained(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Network, int]] = []
+    monkeypatch.setattr(command, "train", lambda n, p, *_, **__: seen.append((n, p.channels)))
+    for i, name in enumerate(architectures()):
+        out = str(tmp_path / str(i))
+        assert main(["train", "--data", str(data), "--out", out, *ONCE, "--network", name]) == 0
+    nets = [architecture(name) for name in architectures()]
+    assert seen == [(net, net.channels) for net in nets]
+
+
+def test_a_named_network_takes_the_options_that_its_name_leaves_open(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Network] = []
+    monkeypatch.setattr(command, "train", lambda net, *_, **__: seen.append(net))
+    common = ["train", "--data", str(data), *ONCE]
+    words = (
+        ["--network", "sesr-m3-x2", "--block", "dbb", "--expand", "8"],
+        ["--block", "dbb", "--expand", "8", "--blocks", "3"],
+        ["--network", "xlsr-x4", "--features", "8", "--upscale", "4"],
+        ["--network", "ecbsr-m4c8-x2", "--activation", "relu"],
+        ["--architecture", "fsrcnn", "--features", "9"],
+    )
+    for i, options in enumerate(words):
+        assert main([*common, "--out", str(tmp_path / str(i)), *options]) == 0
+    dbb = sesr(3, block="dbb", expand=8)
+    relu = ecbsr(2, 4, 8, "relu")
+    assert seen == [dbb, dbb, xlsr(4, 8), relu, fsrcnn(2, features=9)]
+
+
+def test_a_description_is_trained_on_rgb_and_scored_by_the_luma_of_its_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out, path = tmp_path / "rgb", tmp_path / "out", tmp_path / "own.json"
+    folder.mkdir()
+    for i in range(2):
+        pixels = np.random.default_rng(i).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        write_image(folder / f"{i}.png", pixels)
+    net = xlsr(2, 4, 1, 2)
+    path.write_text(net.to_json(indent=1))
+    options = ["--data", str(folder), "--val", str(folder), "--out", str(out), *ONCE]
+    assert main(["train", *options, "--network", str(path)]) == 0
+    assert "learns RGB; --val scores Y, protocol y: 8-bit images" in capsys.readouterr().err
+    assert described(out / "checkpoint.npz")["validation"]["protocol"].endswith(
+        "a network on RGB by the Y of its 8-bit result"
+    )
+    trained_net, params = load(out / "weights.npz")
+    assert trained_net == net
+    (row,) = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    methods = {"net": by_network(net, params)}
+    assert row["psnr_db"] == score_folder(folder, methods, 2).mean()["net"].psnr_db
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--network", "sesr-m5"], "--network must name an architecture"),
+        (["--network", "none.json"], "none.json: No such file"),
+        (["--network", "DATA/a.json"], "a.json: not a network description"),
+        (["--network", "DATA/two.json"], "two: the number of channels must be 1 (Y) or 3 (RGB)"),
+        (["--network", "DATA/two.json", "--block", "ecb"], "--block does not apply to --network"),
+        (["--network", "sesr-m5-x2", "--blocks", "3"], "--blocks does not apply to --network"),
+        (["--network", "etds-s-x2", "--features", "9"], "--features does not apply to --network"),
+        (["--network", "xlsr-x2", "--activation", "relu"], "--activation does not apply to"),
+        (["--network", "xlsr-x2", "--upscale", "4"], "--upscale for xlsr-x2 must be 2, got 4"),
+        (
+            ["--architecture", "fsrcnn", "--block", "ecb"],
+            "--block does not apply to --architecture",
+        ),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_before_any_work(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    (data / "a.json").write_text("no description")
+    two = Network("two", 2, 2, (Conv("a", 8, 1), DepthToSpace("b", 2)))
+    (data / "two.json").write_text(two.to_json())
+    given = [word.replace("DATA", str(data)) for word in options]
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "out"), *given]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_part_of_a_run_is_recorded_and_another_engine_told(

@@ -26,7 +26,7 @@ def stopping_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         if now.step == step:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(command, "_reporter", lambda update: report)
+    monkeypatch.setattr(command, "reporter", lambda update: report)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def prelu_vjp(e: Emitter, dy: Value, x: Value, slope: Value, _: Value = None) ->
     return e.b.select(e.above(x, e.constant(0.0)), dy, e.b.fmul(dy, slope))
 
 
-def below_zero(e: Emitter, x: Value) -> Value:
+def below_zero(e: Emitter, x: Value, _: Value = None, __: Value = None) -> Value:
     """Derivative of `prelu` with respect to its slope."""
     zero = e.constant(0.0)
     return e.b.select(e.above(x, zero), zero, x)
@@ -55,16 +55,56 @@ def _clip_vjp(e: Emitter, dy: Value, x: Value, low: Value, high: Value) -> Value
     return e.b.select(inside, dy, e.constant(0.0))
 
 
+TO_INTEGERS = 1.5 * 2.0**23
+"""Added and taken away again, it leaves the nearest integer, halves to even."""
+
+
+class _Grid:
+    """Rounding to integers of so many bits: the first number is the scale, the second the zero."""
+
+    def __init__(self, bits: int) -> None:
+        self.low, self.high = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
+
+    def _codes(self, e: Emitter, x: Value, scale: Value, zero: Value) -> tuple[Value, Value]:
+        """The nearest integer of the grid less the zero, and the same before it is clipped."""
+        one, large = e.constant(1.0), e.constant(TO_INTEGERS)
+        low, high = (e.b.fsub(e.constant(end), zero) for end in (self.low, self.high))
+        # at most one beyond the ends, where the sum with a large number is still exact
+        near = _clip(e, e.b.fdiv(x, scale), e.b.fsub(low, one), e.b.fadd(high, one))
+        rounded = e.b.fsub(e.b.fadd(near, large), large)
+        return _clip(e, rounded, low, high), rounded
+
+    def forward(self, e: Emitter, x: Value, scale: Value, zero: Value) -> Value:
+        """The value that the integer stands for."""
+        return e.b.fmul(self._codes(e, x, scale, zero)[0], scale)
+
+    def vjp(self, e: Emitter, dy: Value, x: Value, scale: Value, zero: Value) -> Value:
+        """Straight through, but for what is beyond the ends."""
+        code, rounded = self._codes(e, x, scale, zero)
+        return e.b.select(e.b.fcmp_ordered("==", code, rounded), dy, e.constant(0.0))
+
+    def by_log_scale(self, e: Emitter, x: Value, scale: Value, zero: Value) -> Value:
+        """How far rounding moves a value; of one beyond the ends, the end itself."""
+        code, rounded = self._codes(e, x, scale, zero)
+        inside = e.b.fcmp_ordered("==", code, rounded)
+        return e.b.fsub(e.b.fmul(code, scale), e.b.select(inside, x, e.constant(0.0)))
+
+    def function(self) -> Function:
+        """Its row."""
+        return Function(self.forward, self.vjp, self.by_log_scale)
+
+
 class Function(NamedTuple):
     """A function of a value and two numbers of its channel.
 
     ``forward(e, x, first, second)``; ``vjp(e, dy, x, first, second)`` is the gradient of `x`;
-    ``by_first(e, x)`` the derivative with respect to the first number, where that may be learnt.
+    ``by_first(e, x, first, second)`` the derivative with respect to what is learnt of the first
+    number, where anything is.
     """
 
     forward: Callable[..., Value]
     vjp: Callable[..., Value]
-    by_first: Callable[[Emitter, Value], Value] | None = None
+    by_first: Callable[..., Value] | None = None
 
 
 FUNCTIONS: dict[str, Function] = {
@@ -72,6 +112,8 @@ FUNCTIONS: dict[str, Function] = {
     "relu": Function(relu, prelu_vjp, below_zero),  # gradients as of a slope of 0
     "affine": Function(_affine, _affine_vjp),
     "clip": Function(_clip, _clip_vjp),
+    "grid8": _Grid(8).function(),
+    "grid16": _Grid(16).function(),
 }
 """Name, as `description.pointwise` has it: the function."""
 NUMBER = {name: i for i, name in enumerate(FUNCTIONS)}
@@ -114,7 +156,9 @@ def _pointwise_vjp(e: Emitter, **a: Value) -> None:
             offset = e.b.mul(i, I64(VECTOR_BYTES))
             dy, x = (e.load(e.b.add(a[name], offset)) for name in ("dy", "x"))
             e.store(function.vjp(e, dy, x, *numbers), e.b.add(a["dx"], offset))
-            return [e.fma(dy, by_first(e, x), total) for total in totals] if by_first else []
+            return (
+                [e.fma(dy, by_first(e, x, *numbers), total) for total in totals] if by_first else []
+            )
 
         # nothing is learnt of the other functions: they have no sums, and `sums` is no address
         for total in e.repeat(a["count"], [e.load(a["sums"])] if by_first else [], step):

@@ -90,6 +90,15 @@ class Clip(Layer, Protocol):
     def high(self) -> float: ...
 
 
+class FakeQuantize(Layer, Protocol):
+    """``(clip(round(x / s) + zero_point) - zero_point) * s``, s = exp(log_scale), `bits` wide."""
+
+    @property
+    def zero_point(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+
+
 class Add(Layer, Protocol):
     """Sum of tensors; one channel is repeated over those of the first."""
 
@@ -153,6 +162,7 @@ KINDS: tuple[type[Any], ...] = (
     Shift,
     Scale,
     Clip,
+    FakeQuantize,
     Add,
     Concat,
     DepthToSpace,

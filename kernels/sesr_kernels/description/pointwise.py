@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sesr_kernels.description.layers import (
     Clip,
+    FakeQuantize,
     Layer,
     LeakyReLU,
     PReLU,
@@ -29,7 +30,10 @@ Number = float | Floats
 
 
 class Pointwise(NamedTuple):
-    """A kind of layer: the function's name, its two numbers, and which parameter is learnt."""
+    """A kind of layer: the function's name, its two numbers, and which parameter is learnt.
+
+    The name may depend on the layer's fields, in braces.
+    """
 
     function: str
     numbers: Callable[[Any, Params], tuple[Number, Number]]
@@ -62,6 +66,11 @@ def _clip(layer: Clip, params: Params) -> tuple[Number, Number]:
     return layer.low, layer.high
 
 
+def _grid(layer: FakeQuantize, params: Params) -> tuple[Number, Number]:
+    scale = np.exp(params[parameter(layer, "log_scale")].astype(np.float32))
+    return float(scale[0]), layer.zero_point
+
+
 POINTWISE: dict[str, Pointwise] = {
     "PReLU": Pointwise("prelu", _prelu, learnt="slope", per_channel=True),
     "ReLU": Pointwise("relu", _none),
@@ -69,13 +78,15 @@ POINTWISE: dict[str, Pointwise] = {
     "Shift": Pointwise("affine", _shift),
     "Scale": Pointwise("affine", _scale),
     "Clip": Pointwise("clip", _clip),
+    "FakeQuantize": Pointwise("grid{layer.bits}", _grid, learnt="log_scale"),
 }
 """Kind of layer: what it computes."""
 
 
 def pointwise_of(layer: Layer) -> Pointwise | None:
     """What a layer computes of each value alone; None for other layers."""
-    return POINTWISE.get(type(layer).__name__)
+    row = POINTWISE.get(type(layer).__name__)
+    return row and row._replace(function=row.function.format(layer=layer))
 
 
 def numbers_of(layer: Layer, params: Params, channels: int) -> Floats:

@@ -13,7 +13,7 @@ from sesr_kernels.blocks.pointwise import NUMBER
 from sesr_kernels.blocks.winograd_points import GROUP, packed_points
 from sesr_kernels.description.layers import Layer
 from sesr_kernels.description.packing import round_up
-from sesr_kernels.description.pointwise import POINTWISE, numbers_of
+from sesr_kernels.description.pointwise import numbers_of, pointwise_of
 from sesr_kernels.description.shuffles import Place, combined
 from sesr_kernels.inference.operands import (
     WINOGRAD,
@@ -136,7 +136,9 @@ class Writer:
 
     def _pointwise(self, layer: Layer, channels: int) -> PointwiseOperands:
         first, second = self._numbers(layer, channels)
-        function = NUMBER[POINTWISE[type(layer).__name__].function]
+        pointwise = pointwise_of(layer)
+        assert pointwise is not None
+        function = NUMBER[pointwise.function]
         return PointwiseOperands(function=function, first=first, second=second)
 
     def _numbers(self, layer: Layer, channels: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from sesr_kernels.blocks.convolve import OUTS
 from sesr_kernels.blocks.pointwise import FUNCTIONS
 from sesr_kernels.description.layers import Layer, parameter
 from sesr_kernels.description.packing import round_up
-from sesr_kernels.description.pointwise import POINTWISE, numbers_of
+from sesr_kernels.description.pointwise import Floats, numbers_of, pointwise_of
 from sesr_kernels.training.program import Program
 
 
@@ -20,11 +20,15 @@ def place_numbers(p: Program, layer: Layer, channels: int) -> tuple[int, int]:
 
 def place_sums(p: Program, layer: Layer, channels: int) -> int:
     """Place of the partial sums of the first number's gradients; -1 where none are made."""
-    own = POINTWISE[type(layer).__name__]
+    own = pointwise_of(layer)
+    assert own is not None
     if FUNCTIONS[own.function].by_first is None:
         return -1
     name = parameter(layer, own.learnt)
+
+    def gradients(values: Floats) -> dict[str, Floats]:
+        sums = values[:channels]
+        return {name: sums if own.per_channel else sums.sum(keepdims=True)}
+
     # a fixed slope's sums are made as well, and not read
-    return p.plan.reserve(
-        round_up(channels, OUTS), lambda values: {name: values[:channels]} if own.learnt else {}
-    )
+    return p.plan.reserve(round_up(channels, OUTS), gradients if own.learnt else lambda values: {})

@@ -108,7 +108,9 @@ def _pointwise_vjp(p: Program, layer: Layer, inputs: tuple[str, ...]) -> None:
 
 
 def _function(layer: Layer) -> int:
-    return NUMBER[POINTWISE[type(layer).__name__].function]
+    pointwise = pointwise_of(layer)
+    assert pointwise is not None
+    return NUMBER[pointwise.function]
 
 
 def _add(p: Program, layer: Add, inputs: tuple[str, ...]) -> None:

@@ -10,30 +10,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sesr_ref.exchange.onnx.file import tensor_array
 from sesr_ref.exchange.onnx.search import Found, Search
 from sesr_ref.exchange.onnx.writer import Graph
+from sesr_ref.exchange.phases import MIRROR, TAPS, phase_weights
 from sesr_ref.network import Resize
-from sesr_ref.ops.resampling import resample_matrix
 
-MIRROR = 2
-"""Pixels read beyond the edge."""
-TAPS = 2 * MIRROR + 1
 FROM_START = -(2**31)
 ENDS = {"first": (MIRROR - 1, FROM_START), "last": (-1, -1 - MIRROR)}
 """Start and stop of the slices, by steps of -1, that stand mirrored beside the image."""
-
-
-def phase_weights(upscale: int) -> npt.NDArray[np.float64]:
-    """(upscale**2, 1, 5, 5): what each output pixel takes of the 5 x 5 pixels around its own."""
-    middle = resample_matrix(TAPS, upscale, "bicubic")
-    along = np.zeros((upscale, TAPS))
-    for phase, row in enumerate(range(MIRROR * upscale, (MIRROR + 1) * upscale)):
-        np.add.at(along[phase], middle.taps[row], middle.weights[row])
-    phases: npt.NDArray[np.float64] = np.einsum("ai,bj->abij", along, along)
-    return phases.reshape(upscale**2, 1, TAPS, TAPS)
 
 
 def write_bicubic(graph: Graph, name: str, upscale: int, x: str, channels: int) -> None:

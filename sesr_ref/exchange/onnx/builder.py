@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sesr_ref.exchange.onnx import axes as ax
 from sesr_ref.exchange.onnx.emit import Layers
 from sesr_ref.exchange.onnx.graph import NCHW, NO_MARGINS, Constant, Image, Node, Value, View
+from sesr_ref.exchange.onnx.repeats import repeat_of
 from sesr_ref.exchange.onnx.settle import settled
 from sesr_ref.exchange.values import MAX_WEIGHT, parameter
 from sesr_ref.ops.arrays import Array
@@ -18,13 +20,15 @@ class Builder(Layers):
     """The layers so far, the value of each of the graph's names and how often each is read.
 
     `tail` are the tensors that only the output depends on, `bytes` is the layer that stands for an
-    input of bytes, `folded_bytes` what the constants computed so far take.
+    input of bytes, `codes` the grids of the tensors that hold integers, `folded_bytes` what the
+    constants computed so far take.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
     readers: Counter[str] = field(default_factory=Counter)
     tail: frozenset[str] = frozenset()
     bytes: str = ""
+    codes: dict[str, Any] = field(default_factory=dict)
     folded_bytes: int = 0
 
     def value(self, node: Node, index: int) -> Value | None:
@@ -88,6 +92,9 @@ class Builder(Layers):
         value = self.value(node, index)
         if not isinstance(value, View):
             raise node.error(f"input {index} must depend on the image")
+        integers = node.inputs[index] in self.codes and node.kind != "DequantizeLinear"
+        why = f"input {index} holds integers: only DequantizeLinear reads them"
+        node.require(not integers, why)
         return value
 
     def image(self, node: Node, index: int) -> Image:
@@ -105,7 +112,7 @@ class Builder(Layers):
     def once(self, node: Node, index: int) -> Image:
         """As `image`, but one channel that is repeated comes once."""
         view = self.view(node, index)
-        found = ax.repeat_of(view.axes, view.shape) if view.shape[1] == 1 else None
+        found = repeat_of(view.axes, view.shape) if view.shape[1] == 1 else None
         if found is not None and found.upscale == 1:
             plain = ax.transposed(ax.image_axes(view.shape), found.order)
             view = replace(view, axes=plain)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from sesr_ref.files import broken_link
+
 
 def load_external(path: Path, model: Any, limit: int) -> None:
     """Take external data into the model.
@@ -68,13 +70,15 @@ def _found(path: Path, tensor: str, location: str) -> Path:
     stated = Path(location)
     leaves = stated.is_absolute() or PureWindowsPath(location).drive or ".." in stated.parts
     folders = [path.parent, path.resolve().parent]
-    targets = [folder / location for folder in folders if (folder / location).is_file()]
-    inside = [t for t in targets if any(t.resolve().is_relative_to(f.resolve()) for f in folders)]
-    if not location or leaves or (targets and not inside):
+    places = [folder / location for folder in folders]
+    files = [place for place in places if place.is_file()]
+    inside = [f for f in files if any(f.resolve().is_relative_to(d.resolve()) for d in folders)]
+    if not location or leaves or (files and not inside):
         raise ValueError(
             f"tensor {tensor!r} wants external data from {location!r}, outside the model's "
-            "folder: refused"
+            "folder: rejected"
         )
     if not inside:
-        raise ValueError(f"tensor {tensor!r}: there is no file {location!r}")
+        broken = next(filter(None, map(broken_link, places)), "")
+        raise ValueError(f"tensor {tensor!r}: {broken or f'there is no file {location!r}'}")
     return inside[0]

@@ -90,6 +90,18 @@ def _gain(graph: Graph, layer: nw.Gain, inputs: Names, p: Params, channels: int)
     graph.node("Mul", (*inputs, gain), layer.name)
 
 
+def _fake_quantize(
+    graph: Graph, layer: nw.FakeQuantize, inputs: Names, p: Params, channels: int
+) -> None:
+    dtype = np.int8 if layer.bits == 8 else np.int16
+    grid = (
+        graph.number(f"{layer.name}.scale", np.exp(p["log_scale"][0])),
+        graph.constant(f"{layer.name}.zero_point", np.array(layer.zero_point, dtype)),
+    )
+    codes = graph.node("QuantizeLinear", (*inputs, *grid), f"{layer.name}.codes")
+    graph.node("DequantizeLinear", (codes, *grid), layer.name)
+
+
 def _norm(graph: Graph, layer: nw.BatchNorm, inputs: Names, p: Params, channels: int) -> None:
     keys = ("scale", "offset", "mean", "var")
     numbers = [graph.number(f"{layer.name}.{key}", p[key]) for key in keys]
@@ -168,6 +180,7 @@ RULES: nw.Rules[Rule] = nw.Rules(
         nw.GELU: lambda graph, layer, inputs, p, c: write_gelu(
             graph, layer.name, inputs[0], layer.approximate
         ),
+        nw.FakeQuantize: _fake_quantize,
         nw.Gain: _gain,
         nw.BatchNorm: _norm,
         nw.Multiply: lambda graph, layer, inputs, p, c: graph.node("Mul", inputs, layer.name),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sesr_ref import network as nw
-from sesr_ref.exchange.onnx import arithmetic, conv, pointwise, rearrange
+from sesr_ref.exchange.onnx import arithmetic, conv, cuts, grids, pointwise, rearrange
 from sesr_ref.exchange.onnx.builder import Builder
 from sesr_ref.exchange.onnx.graph import Node, Value, View
 
@@ -20,6 +20,7 @@ RULES: dict[str, Rule] = {
     "Conv": conv.conv,
     "ConvTranspose": conv.conv_transpose,
     "DepthToSpace": rearrange.depth_to_space,
+    "DequantizeLinear": grids.dequantize_linear,
     "Div": arithmetic.div,
     "Dropout": rearrange.same,
     "Expand": rearrange.expand,
@@ -31,14 +32,15 @@ RULES: dict[str, Rule] = {
     "Mul": arithmetic.mul,
     "Neg": arithmetic.neg,
     "PRelu": arithmetic.prelu,
-    "Pad": rearrange.pad,
+    "Pad": cuts.pad,
+    "QuantizeLinear": grids.quantize_linear,
     "Relu": pointwise.plain(nw.ReLU),
     "Reshape": rearrange.reshape,
     "Resize": rearrange.resize,
     "Round": rearrange.rounding,
     "Sigmoid": pointwise.plain(nw.Sigmoid),
-    "Slice": rearrange.slices,
-    "Split": rearrange.split,
+    "Slice": cuts.slices,
+    "Split": cuts.split,
     "Squeeze": rearrange.squeeze,
     "Sub": arithmetic.sub,
     "Sum": arithmetic.add,

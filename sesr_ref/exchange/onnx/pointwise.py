@@ -10,10 +10,9 @@ import numpy as np
 from sesr_ref import network as nw
 from sesr_ref.exchange.onnx.builder import Builder
 from sesr_ref.exchange.onnx.graph import Node, View
-from sesr_ref.exchange.values import MAX_WEIGHT
+from sesr_ref.exchange.values import MAX_VARIANCE, MAX_WEIGHT
 
 Rule = Callable[[Node, Builder], View]
-MAX_VARIANCE = MAX_WEIGHT**2
 
 
 def plain(kind: type[nw.Pointwise]) -> Rule:

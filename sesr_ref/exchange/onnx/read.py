@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sesr_ref.checks import check_params
 from sesr_ref.exchange.blocks import find_linear_blocks
+from sesr_ref.exchange.kinds import ONNX, check_kind
 from sesr_ref.exchange.onnx.bicubic import find_bicubic
 from sesr_ref.exchange.onnx.builder import Builder
-from sesr_ref.exchange.onnx.file import PRODUCER, opset_of, read_model, tensor_array
+from sesr_ref.exchange.onnx.ends import (
+    enlarged_image,
+    finishing_tensors,
+    input_image,
+    output_of,
+)
+from sesr_ref.exchange.onnx.file import PRODUCER, opset_of, read_model, require_onnx, tensor_array
 from sesr_ref.exchange.onnx.fold import folded
 from sesr_ref.exchange.onnx.gelu import find_gelu
-from sesr_ref.exchange.onnx.graph import NCHW, NHWC, PROBE, Image, Node, Value, View, clean_name
+from sesr_ref.exchange.onnx.graph import NCHW, Node, Value, View, clean_name
 from sesr_ref.exchange.onnx.operators import RULES
 from sesr_ref.exchange.onnx.order import needed_nodes
-from sesr_ref.exchange.onnx.rearrange import BYTES, FINISHING, FLOAT_TYPES
 from sesr_ref.exchange.onnx.search import Found
 from sesr_ref.exchange.onnx.settle import settled
-from sesr_ref.files import check_regular
-from sesr_ref.network import MAX_SIZE, Layer, Network, Scale
+from sesr_ref.limits import naming
+from sesr_ref.network import Layer, Network
 from sesr_ref.ops.arrays import Params
 
 
@@ -62,13 +67,12 @@ def from_onnx(
         When onnx is not installed, with the extra's name.
     """
     path = Path(path)
-    check_regular(path)
-    try:
+    require_onnx()
+    with naming(path):
+        check_kind(path, ONNX)
         model = read_model(path)
         name = model.graph.name if model.producer_name == PRODUCER else path.stem
         net, params = _network_of(model, clean_name(name) or "network", output)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
     return find_linear_blocks(net, params) if find_blocks else (net, params)
 
 
@@ -76,11 +80,11 @@ def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Par
     graph = model.graph
     if output is None and model.producer_name == PRODUCER and graph.output:
         output = str(graph.output[0].name)  # to_onnx lists the image ahead of other tensors
-    wanted = _output_of(graph, output)
-    builder = Builder(readers=_readers(graph), tail=_tail(graph, wanted.name))
-    image = _input(graph, builder)
+    wanted = output_of(graph, output)
+    builder = Builder(readers=_readers(graph), tail=finishing_tensors(graph, wanted.name))
+    image = input_image(graph, builder)
     last = _walk(graph, builder, opset_of(model), wanted.name)
-    enlarged = _enlarged(builder, last, wanted)
+    enlarged = enlarged_image(builder, last, wanted)
     layers = _needed(builder, enlarged.source)
     if not layers:
         raise ValueError(f"the output {wanted.name!r} is the input itself")
@@ -133,76 +137,6 @@ def _values_of(node: Node, builder: Builder) -> Sequence[Value]:
     except ValueError as error:
         raise error if str(error).startswith(node.place) else node.error(str(error)) from None
     return made if isinstance(made, list) else [made]
-
-
-def _input(graph: Any, builder: Builder) -> Image:
-    """The image that the graph takes."""
-    constants = {t.name for t in graph.initializer}
-    inputs = [i for i in graph.input if i.name not in constants]
-    if len(inputs) != 1:
-        raise ValueError(f"must have one input, got {[i.name for i in inputs]!r:.300}")
-    source = inputs[0]
-    kind = source.type.tensor_type
-    if kind.elem_type not in (*FLOAT_TYPES, BYTES):
-        raise ValueError(
-            f"input {source.name!r} has ONNX type {kind.elem_type}; "
-            f"supported are {', '.join(FLOAT_TYPES.values())} and uint8"
-        )
-    sizes = [max(int(d.dim_value), 0) for d in kind.shape.dim]  # 0 for a dynamic one
-    if len(sizes) != 4:
-        raise ValueError(f"input {source.name!r} has {len(sizes)} axes instead of 4")
-    last = sizes[3] in (1, 3) and sizes[1] not in (1, 3)
-    n, channels, height, width = [sizes[i] for i in (0, 3, 1, 2)] if last else sizes
-    if not 1 <= channels <= MAX_SIZE:
-        raise ValueError(f"input {source.name!r} does not state 1 to {MAX_SIZE} channels: {sizes}")
-    shape = (max(n, 1), channels, height or PROBE[0], width or PROBE[1])
-    image = Image("input", shape, NHWC if last else NCHW)
-    if kind.elem_type == BYTES:
-        image = _bytes(builder, source.name, image)
-    builder.values[source.name] = image.view
-    return image
-
-
-def _bytes(builder: Builder, name: str, image: Image) -> Image:
-    """An input of bytes is the image times 255; what divides by 255 takes that away again."""
-    builder.bytes = builder.fresh("bytes")
-    builder.layers[builder.bytes] = Scale(builder.bytes, 255.0, inputs=("input",))
-    builder.tensors[builder.bytes] = name
-    return replace(image, source=builder.bytes)
-
-
-def _output_of(graph: Any, output: str | None) -> Any:
-    outputs = {o.name: o for o in graph.output}
-    names = f"{list(outputs)!r:.500}"
-    if output is None and len(outputs) > 1:
-        raise ValueError(f"has the outputs {names}; say which one is the image (output=...)")
-    if output is not None and output not in outputs:
-        raise ValueError(f"has no output {output!r:.200}, only {names}")
-    return outputs[output or next(iter(outputs))]
-
-
-def _tail(graph: Any, name: str) -> frozenset[str]:
-    """The tensors between the network and an output that finishing operators make."""
-    makers = {out: node for node in graph.node for out in node.output}
-    found: list[str] = []
-    while (node := makers.get(name)) is not None and node.op_type in FINISHING:
-        found.append(name)
-        name = node.input[0]
-    return frozenset(found)
-
-
-def _enlarged(builder: Builder, last: Node, output: Any) -> Image:
-    value = builder.values.get(output.name)
-    if not isinstance(value, View):
-        raise ValueError(f"the output {output.name!r} does not depend on the image")
-    image = settled(builder, last, value)
-    if image.order not in (NCHW, NHWC):
-        raise ValueError(f"the output {output.name!r} has its axes in the order {image.order}")
-    if output.type.tensor_type.elem_type != BYTES:
-        return image
-    layer = Scale(builder.fresh("unit"), 1 / 255, inputs=(image.source,))
-    made = builder.emit(last, layer, image.shape)
-    return replace(image, source=made.source)
 
 
 def _needed(builder: Builder, output: str) -> tuple[Layer, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sesr_ref.exchange.onnx import axes as ax
 from sesr_ref.exchange.onnx.emit import Layers
 from sesr_ref.exchange.onnx.graph import NO_MARGINS, Image, Node, View
+from sesr_ref.exchange.onnx.repeats import Repeat, parts_of, repeat_of
 from sesr_ref.network import Concat, DepthToSpace, Pad, Resize, Slice
 
 MAX_PARTS = 1024
@@ -65,7 +66,7 @@ def _settled(layers: Layers, node: Node, view: View) -> Image:
         layer = DepthToSpace(name, block, mode, inputs=(view.source,))
         made = layers.emit(node, layer, view.shape)
         return Image(made.source, made.shape, order)
-    if (repeat := ax.repeat_of(view.axes, view.shape)) is not None:
+    if (repeat := repeat_of(view.axes, view.shape)) is not None:
         made = _enlarged(layers, node, _gathered(layers, node, view, repeat), repeat)
         return Image(made.source, made.shape, repeat.order)
     raise node.error(
@@ -74,10 +75,10 @@ def _settled(layers: Layers, node: Node, view: View) -> Image:
     )
 
 
-def _gathered(layers: Layers, node: Node, view: View, repeat: ax.Repeat) -> View:
+def _gathered(layers: Layers, node: Node, view: View, repeat: Repeat) -> View:
     """Channels repeated or in another order are a Concat of Slices, without any weight."""
     whole = (0, view.shape[1])
-    parts = ax.parts_of(repeat.channels)
+    parts = parts_of(repeat.channels)
     node.require(len(parts) <= MAX_PARTS, f"joins {len(parts)} slices, more than {MAX_PARTS}")
     made = {whole: View(view.source, view.shape, view.axes)}
     for start, stop in parts:
@@ -93,7 +94,7 @@ def _gathered(layers: Layers, node: Node, view: View, repeat: ax.Repeat) -> View
     return layers.emit(node, joined, *(each.shape for each in views))
 
 
-def _enlarged(layers: Layers, node: Node, view: View, repeat: ax.Repeat) -> View:
+def _enlarged(layers: Layers, node: Node, view: View, repeat: Repeat) -> View:
     """Pixels repeated are the nearest ones of an enlargement."""
     if repeat.upscale == 1:
         return view

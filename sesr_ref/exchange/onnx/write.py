@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sesr_ref.checks import layer_params
-from sesr_ref.exchange.onnx.bicubic import MIRROR
 from sesr_ref.exchange.onnx.file import PRODUCER, require_onnx
 from sesr_ref.exchange.onnx.layers import RULES
 from sesr_ref.exchange.onnx.words import first_line
 from sesr_ref.exchange.onnx.writer import Graph
+from sesr_ref.exchange.phases import MIRROR
 from sesr_ref.exchange.rounding import DTYPES, collapsed_exactly
 from sesr_ref.exchange.shuffle_order import with_shuffle_mode
 from sesr_ref.files import atomic_write

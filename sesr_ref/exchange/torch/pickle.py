@@ -1,7 +1,9 @@
 """Reading the pickle inside a PyTorch file without unpickling it.
 
 A pickle is a program.  This reads the few instructions that tensors in dictionaries need, on a
-stack of plain values: it imports nothing, calls nothing that the file names, and refuses the rest.
+stack of plain values: it imports nothing, calls nothing that the file names, and rejects the rest.
+Each instruction takes about as long as its own bytes, and no value is looked into before it is
+known to be small: a few bytes can nest a tuple so that writing it out would take for ever.
 """
 
 from __future__ import annotations
@@ -9,69 +11,39 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from io import BytesIO
+from typing import IO, Any
+
+from sesr_ref.exchange.rejection import require
+from sesr_ref.exchange.torch.plain import (
+    ALLOWED,
+    CALLS,
+    HARMLESS,
+    STORAGES,
+    Global,
+    Inert,
+    Storage,
+    each_of,
+    short,
+)
 
 MAX_PICKLE_BYTES = 16 << 20
-
-STORAGES = {
-    "DoubleStorage": "f8",
-    "FloatStorage": "f4",
-    "HalfStorage": "f2",
-    "BFloat16Storage": "bf16",
-    "LongStorage": "i8",
-    "IntStorage": "i4",
-    "ShortStorage": "i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "b1",
-}
-"""PyTorch's storages and the numbers they hold."""
-
-
-class Global(NamedTuple):
-    """A name that the pickle refers to; never looked up."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        """Write it as in an import."""
-        return f"{self.module}.{self.name}"
-
-
-class Storage(NamedTuple):
-    """Where a tensor's numbers are: the archive's member ``data/<key>``."""
-
-    key: str
-    dtype: str
-    length: int
-
-
-class Tensor(NamedTuple):
-    """What torch._utils._rebuild_tensor_v2 would be given."""
-
-    storage: Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
+MAX_STEPS = 1 << 21
+"""Most instructions of a pickle: some 200 for each of 10 000 tensors."""
+MAX_KEY = 1 << 60
+"""Largest integer that may be a dictionary's key: Python hashes these to themselves."""
 
 _MARK = object()
-_ORDERED_DICT = Global("collections", "OrderedDict")
-_TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
-_PARAMETER = Global("torch._utils", "_rebuild_parameter")
-ALLOWED = {_ORDERED_DICT, _TENSOR, _PARAMETER, *(Global("torch", name) for name in STORAGES)}
-"""Everything that a pickle may name."""
 
 
 @dataclass
 class _Machine:
     stack: list[Any] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
+    storages: dict[str, Storage] = field(default_factory=dict)
 
     def pop(self, count: int = 1) -> list[Any]:
-        if len(self.stack) < count:
-            raise ValueError("takes more values than there are")
+        require(len(self.stack) >= count, "takes more values than there are")
         values = self.stack[len(self.stack) - count :]
         del self.stack[len(self.stack) - count :]
         return values
@@ -85,13 +57,15 @@ class _Machine:
         raise ValueError("has no mark to go back to")
 
 
-def read_pickle(data: bytes) -> Any:
+def read_pickle(data: bytes | IO[bytes], storages: dict[str, Storage] | None = None) -> Any:
     """Read a pickle of dictionaries, lists, numbers, text and tensors.
 
     Parameters
     ----------
-    data : bytes
-        What torch.save wrote into data.pkl.
+    data : bytes or binary file
+        What torch.save wrote into data.pkl; a file is left behind the pickle's end.
+    storages : dict, optional
+        Takes every storage that is named, by its key.
 
     Returns
     -------
@@ -103,22 +77,28 @@ def read_pickle(data: bytes) -> Any:
     ValueError
         Naming the class or function that the pickle wants to use, or the instruction, and where.
     """
-    if len(data) > MAX_PICKLE_BYTES:
-        raise ValueError(f"a pickle of {len(data)} bytes, more than {MAX_PICKLE_BYTES}")
-    machine = _Machine()
+    if isinstance(data, bytes):
+        require(
+            len(data) <= MAX_PICKLE_BYTES,
+            f"a pickle of {len(data)} bytes, more than {MAX_PICKLE_BYTES}",
+        )
+        data = BytesIO(data)
+    machine = _Machine(storages={} if storages is None else storages)
     try:
-        for opcode, argument, position in pickletools.genops(data):
+        for step, (opcode, argument, position) in enumerate(pickletools.genops(data)):
             if opcode.name == "STOP":
                 return machine.pop()[0]
+            if step >= MAX_STEPS:
+                raise ValueError(f"a pickle of more than {MAX_STEPS} instructions")
             _step(machine, opcode.name, argument, position)
     except ValueError as error:
-        raise ValueError(" ".join(str(error).split())) from None
+        raise ValueError(" ".join(f"{error!s:.500}".split())) from None
     raise ValueError("the pickle does not end")
 
 
 def _step(machine: _Machine, name: str, argument: Any, position: int | None) -> None:
     if name not in RULES:
-        raise ValueError(f"refused: pickle opcode {name} at byte {position}")
+        raise ValueError(f"rejected: pickle opcode {name} at byte {position}")
     try:
         RULES[name](machine, argument)
     except (ValueError, TypeError, KeyError) as error:
@@ -129,92 +109,83 @@ def _push(machine: _Machine, value: Any) -> None:
     machine.stack.append(value)
 
 
-def _global(machine: _Machine, module: str, name: str) -> None:
-    found = Global(module, name)
-    if found not in ALLOWED:
-        raise ValueError(f"refused: the pickle names {found}, only plain tensors are read")
+def _global(machine: _Machine, module: object, name: object) -> None:
+    found = Global(module, name) if isinstance(module, str) and isinstance(name, str) else None
+    what = str(found) if found else f"{short(module)}.{short(name)}"
+    require(found in ALLOWED, f"rejected: the pickle names {what}, only plain tensors are read")
     _push(machine, found)
 
 
 def _stack_global(machine: _Machine, argument: None) -> None:
-    module, name = machine.pop(2)
-    _global(machine, str(module), str(name))
+    _global(machine, *machine.pop(2))
 
 
 def _reduce(machine: _Machine, argument: None) -> None:
     function, arguments = machine.pop(2)
-    if not isinstance(function, Global) or not isinstance(arguments, tuple):
-        raise ValueError("refused: the pickle calls something that is no allowed name")
-    if function not in CALLS:
-        raise ValueError(f"refused: the pickle calls {function}")
+    require(
+        isinstance(function, Global) and isinstance(arguments, tuple),
+        "rejected: the pickle calls something that is no allowed name",
+    )
+    if function in HARMLESS:
+        _push(machine, Inert(function))
+        return
+    require(function in CALLS, f"rejected: the pickle calls {function}")
+    require(len(arguments) <= 16, f"calls {function} with {len(arguments)} arguments")
     _push(machine, CALLS[function](*arguments))
 
 
-def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
-    if arguments:
-        raise ValueError("refused: an OrderedDict made of something")
-    return {}
-
-
-def _rebuild_tensor(
-    storage: Any, offset: Any, size: Any, stride: Any, *unused: Any
-) -> Tensor:  # requires_grad, hooks and metadata change no number
-    numbers = (offset, *size, *stride)
-    if not isinstance(storage, Storage) or not all(type(n) is int and n >= 0 for n in numbers):
-        raise ValueError(f"a tensor of {storage!r:.80} with {numbers!r:.80}")
-    if len(size) != len(stride) or len(size) > 32:
-        raise ValueError(f"a tensor with size {size} and stride {stride}")
-    return Tensor(storage, offset, tuple(size), tuple(stride))
-
-
-def _rebuild_parameter(data: Any, *unused: Any) -> Tensor:
-    if not isinstance(data, Tensor):
-        raise ValueError("a parameter that is no tensor")
-    return data
-
-
-CALLS: dict[Global, Callable[..., Any]] = {
-    _ORDERED_DICT: _ordered_dict,
-    _TENSOR: _rebuild_tensor,
-    _PARAMETER: _rebuild_parameter,
-}
-"""What stands for the functions that a pickle may call."""
+def _new_object(machine: _Machine, argument: None) -> None:
+    kind, _ = machine.pop(2)
+    known = isinstance(kind, Global) and kind in HARMLESS
+    require(known, f"rejected: the pickle makes an object of {short(kind)}")
+    _push(machine, Inert(kind))
 
 
 def _persistent(machine: _Machine, argument: None) -> None:
+    """A storage; files from before PyTorch 1.6 state a view of it besides, which must be none."""
     (value,) = machine.pop()
-    if not isinstance(value, tuple) or len(value) != 5 or value[0] != "storage":
-        raise ValueError(f"refused: a persistent id {value!r:.80} that is no storage")
-    _, kind, key, _, count = value
+    whole = type(value) is tuple and (len(value) == 5 or (len(value) == 6 and value[5] is None))
+    if not whole or value[0] != "storage":
+        raise ValueError(f"rejected: a persistent id {each_of(value)} that is no storage")
+    _, kind, key, _, count = value[:5]
     named = isinstance(kind, Global) and kind.name in STORAGES and isinstance(key, str)
-    if not named or type(count) is not int or count < 0:
-        raise ValueError(f"a storage of {kind!s:.80}, {count!r:.80} numbers")
-    _push(machine, Storage(key, STORAGES[kind.name], count))
+    require(
+        named and type(count) is int and count >= 0,
+        f"a storage of {short(kind)}, {short(count)} numbers",
+    )
+    storage = Storage(key, STORAGES[kind.name], count)
+    known = machine.storages.setdefault(key, storage)
+    require(known == storage, f"states storage {short(key)} in two ways")
+    _push(machine, storage)
 
 
 def _set_items(machine: _Machine, pairs: list[Any]) -> None:
     (target,) = machine.pop()
-    if not isinstance(target, dict) or len(pairs) % 2:
-        raise ValueError("sets items of something that is no dictionary")
+    inert = isinstance(target, Inert)
+    require(
+        (inert or isinstance(target, dict)) and len(pairs) % 2 == 0,
+        "sets items of something that is no dictionary",
+    )
     for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-        if not isinstance(key, (str, int)):
-            raise ValueError(f"a dictionary's key {key!r:.80} is neither text nor a number")
-        target[key] = value
+        if not isinstance(key, str) and not (isinstance(key, int) and abs(key) < MAX_KEY):
+            raise ValueError(f"a key of a dictionary is {short(key)}, neither text nor a number")
+        if not inert:
+            target[key] = value
     _push(machine, target)
 
 
 def _append(machine: _Machine, values: list[Any]) -> None:
     (target,) = machine.pop()
-    if not isinstance(target, list):
-        raise ValueError("appends to something that is no list")
+    require(isinstance(target, list), "appends to something that is no list")
     target.extend(values)
     _push(machine, target)
 
 
 def _build(machine: _Machine, argument: None) -> None:
     target, _ = machine.pop(2)
-    if not isinstance(target, dict):  # a state dict's _metadata, which changes no number
-        raise ValueError("refused: the pickle sets the state of an object")
+    require(  # a state dict's _metadata, which changes no number
+        isinstance(target, (dict, Inert)), "rejected: the pickle sets the state of an object"
+    )
     _push(machine, target)
 
 
@@ -229,14 +200,9 @@ def _tuple(count: int) -> Callable[[_Machine, Any], None]:
 
 
 _LITERALS = (
-    "BININT",
-    "BININT1",
-    "BININT2",
-    "LONG1",
-    "BINFLOAT",
-    "BINUNICODE",
-    "SHORT_BINUNICODE",
-    "BINUNICODE8",
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BYTEARRAY8"),
 )
 RULES: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": lambda machine, _: None,
@@ -266,6 +232,7 @@ RULES: dict[str, Callable[[_Machine, Any], None]] = {
     "STACK_GLOBAL": _stack_global,
     "BINPERSID": _persistent,
     "REDUCE": _reduce,
+    "NEWOBJ": _new_object,
     "BUILD": _build,
 }
 """Every instruction that is read; STOP ends."""

@@ -284,6 +284,13 @@ def _resize_rounding(layer: nw.Resize, site: Site) -> tuple[int, Array]:
     return 2 * (taps + RESIZE_ROUNDINGS), terms
 
 
+def _no_bound(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
+    raise ValueError(
+        f"{layer.name}: a {type(layer).__name__} has no error bound, since the smallest error may "
+        "become a step of its grid: match integers instead (sesr-ref match)"
+    )
+
+
 RULES: nw.Rules[ErrorRule] = nw.Rules(
     {
         nw.Conv: _linear_rule(_conv, lambda layer, p: int(np.prod(p["weight"].shape[:3]))),
@@ -299,6 +306,7 @@ RULES: nw.Rules[ErrorRule] = nw.Rules(
         nw.SiLU: _smooth(_constant_slope(1.1)),
         nw.Tanh: _smooth(_tanh_slope),
         nw.GELU: _smooth(_constant_slope(1.13)),
+        nw.FakeQuantize: ErrorRule(_no_bound, _of_result),
         nw.Gain: ErrorRule(
             _gain_carry,
             _of_result,
