@@ -18,7 +18,7 @@ from sesr_ref.integers.operations import kept_operations
 from sesr_ref.integers.parameters import IntegerParams, check_integer_params
 from sesr_ref.integers.rules import codes_of, site_of
 from sesr_ref.limits import tile_shape
-from sesr_ref.ops.table import REFERENCE, Ops
+from sesr_ref.ops.table import REFERENCE, KernelsLeftOut, Ops
 from sesr_ref.receptive import halo
 from sesr_ref.tiles import Tile, assemble, windows
 
@@ -60,9 +60,9 @@ def forward_int(
 
     Notes
     -----
-    With `fast()` a RuntimeWarning says so, and why, where NumPy runs a network all the same:
-    tensors of 16 or 32 bits, layers that are computed in floating point and rounded once (`Resize`,
-    `Multiply`, `Stencil`, `Pad`, sums of three tensors), numbers that 32 bits do not hold.
+    With `fast()` a warning (`KernelsLeftOut`) says so, and why, where NumPy runs a network all the
+    same: tensors of 16 or 32 bits, layers that are computed in floating point and rounded once
+    (`Resize`, `Multiply`, `Stencil`, `Pad`, sums of three tensors), numbers beyond 32 bits.
     """
     small, rule = _checked(net, iparams, q, x), arithmetic_named(arithmetic)
     names = [layer.name for layer in small.layers]
@@ -123,7 +123,7 @@ def _by_kernels(
         return ops.integers(network, x.astype(np.int8, copy=False), outputs)
     except NotImplementedError as reason:
         message = f"{net.name}: NumPy runs these integers, the kernels do not: {reason}"
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        warnings.warn(message, KernelsLeftOut, stacklevel=3)
         return None
 
 

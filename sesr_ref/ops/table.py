@@ -52,6 +52,10 @@ class Ops:
     cache_folder: Callable[[], Path] | None = None
 
 
+class KernelsLeftOut(RuntimeWarning):
+    """NumPy computes what kernels were asked for, since they do not support it."""
+
+
 REFERENCE = Ops("reference")
 """NumPy only: the oracle."""
 
