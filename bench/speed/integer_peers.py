@@ -1,14 +1,22 @@
 """The runtimes with which `run_int_speed.py` compares integers, each given the same .tflite file.
 
-A candidate is built in a process of its own (see `worker`) as a function from int8 codes to int8
-codes.  LiteRT runs with its defaults, so that XNNPACK takes what it has (it leaves PRELU to the
-built-in kernel); OpenVINO reads the same file, with the latency hint and float32 for what it does
-not compute in integers.
+A candidate is a function from nothing to codes, built in a process of its own (`speed.worker`).
+
+* This engine: `run_int` in an arithmetic; its float32 kernels on the same images.
+* LiteRT: its defaults, so that XNNPACK takes what it has (PRELU it leaves to the built-in kernel).
+  Where the processor has AMX, XNNPACK takes a kernel for 64 outputs at a time, which is slow for
+  networks of 16: "LiteRT without AMX" is the same with AMX withheld from its process.
+* OpenVINO: reads the same file; the latency hint, float32 for what is not in integers.  It leaves
+  roundings out that the file states.
 """
 
 from __future__ import annotations
 
+import ctypes
+import platform
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +26,12 @@ import numpy.typing as npt
 
 import sesr_ref as sr
 
-Codes = npt.NDArray[np.int8]
-Run = Callable[[], Any]
+Codes = npt.NDArray[Any]
+Run = Callable[[], Codes]
 
 
 class Model(NamedTuple):
-    """A network in floating point and in integers, its file, and what it is run on."""
+    """A network in floating point and in integers, its file, and codes to run it on."""
 
     net: sr.Network
     params: dict[str, Any]
@@ -34,21 +42,21 @@ class Model(NamedTuple):
 
 
 def kernels(arithmetic: str, model: Model, threads: int) -> Run:
-    """Integers on the kernels of this engine."""
+    """The integer kernels."""
     ops = sr.fast(threads=threads)
     net, _, iparams, q, _, codes = model
     return lambda: sr.run_int(net, iparams, q, codes, arithmetic, ops)
 
 
 def real_kernels(model: Model, threads: int) -> Run:
-    """Float32 on the kernels of this engine."""
+    """The float32 kernels on the same images."""
     ops = sr.fast(threads=threads)
     x = model.q.tensors["input"].to_reals(model.codes).astype(np.float32)
     return lambda: sr.run(model.net, model.params, x, ops)
 
 
 def litert(model: Model, threads: int) -> Run:
-    """LiteRT with its default delegate."""
+    """LiteRT as it is."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model.file, num_threads=threads)
@@ -63,6 +71,40 @@ def litert(model: Model, threads: int) -> Run:
     return run
 
 
+def litert_without_amx(model: Model, threads: int) -> Run:
+    """LiteRT in a process that the system refuses AMX's registers."""
+    withhold_amx()
+    return litert(model, threads)
+
+
+class _SignalStack(ctypes.Structure):
+    _fields_ = [
+        ("start", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    ]
+
+
+_small_stack = ctypes.create_string_buffer(4096)
+
+
+def withhold_amx() -> None:
+    """Give this thread a stack for signals that is too small to save AMX's registers on.
+
+    Linux then refuses the permission to use them, and runtimes take other instructions.
+    """
+    stack = _SignalStack(ctypes.cast(_small_stack, ctypes.c_void_p), 0, len(_small_stack))
+    ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None)
+
+
+def has_amx() -> bool:
+    """Whether this processor has AMX's products of bytes."""
+    try:
+        return "amx_int8" in Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return False
+
+
 def openvino(model: Model, threads: int) -> Run:
     """OpenVINO's processor plug-in."""
     import openvino as ov
@@ -73,47 +115,44 @@ def openvino(model: Model, threads: int) -> Run:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    with _file(model.file) as path:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(model.file)
         compiled = core.compile_model(core.read_model(path), "CPU", config)
     request = compiled.create_infer_request()
-    return lambda: np.asarray(
-        request.infer({0: model.codes}, share_inputs=True, share_outputs=True)[0]
-    )
 
+    def run() -> Codes:
+        made = request.infer({0: model.codes}, share_inputs=True, share_outputs=True)
+        return np.asarray(made[0])
 
-class _file:
-    """A temporary file of some bytes."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def __enter__(self) -> Path:
-        import tempfile
-
-        self.folder = tempfile.TemporaryDirectory()
-        path = Path(self.folder.name) / "model.tflite"
-        path.write_bytes(self.content)
-        return path
-
-    def __exit__(self, *error: object) -> None:
-        self.folder.cleanup()
+    return run
 
 
 class Peer(NamedTuple):
-    """A runtime: the package it needs, how it is loaded, and the largest difference in codes."""
+    """A runtime: the package it needs, how it is loaded, and whether its bits are "litert"'s."""
 
     package: str
     load: Callable[[Model, int], Run]
-    differs: int
+    exact: bool
 
 
 PEERS = {
-    "LiteRT": Peer("ai_edge_litert", litert, 0),
-    "OpenVINO": Peer("openvino", openvino, 4),
+    "LiteRT": Peer("ai_edge_litert", litert, exact=True),
+    "LiteRT without AMX": Peer("ai_edge_litert", litert_without_amx, exact=True),
+    "OpenVINO": Peer("openvino", openvino, exact=False),
 }
-"""LiteRT has the bits of the arithmetic "litert"; OpenVINO rounds elsewhere."""
 
 
 def installed() -> dict[str, Peer]:
     """Those that can be run here."""
-    return {name: peer for name, peer in PEERS.items() if find_spec(peer.package)}
+    here = {name: peer for name, peer in PEERS.items() if find_spec(peer.package)}
+    if not has_amx() or platform.machine() != "x86_64":
+        here.pop("LiteRT without AMX", None)
+    return here
+
+
+def candidates(arithmetics: list[str], peers: list[str]) -> dict[str, Callable[..., Run]]:
+    """Functions that build a candidate, by name: of this engine first."""
+    ours = {f"sesr_ref {name}": partial(kernels, name) for name in arithmetics}
+    others = {name: peer.load for name, peer in installed().items() if name in peers}
+    return {**ours, "sesr_ref float32": real_kernels, **others}
