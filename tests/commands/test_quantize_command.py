@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from sesr_ref.cli import main
 from sesr_ref.images import write_image
 from sesr_ref.integers.calibration import CODES
@@ -62,6 +63,18 @@ def test_the_file_holds_what_the_functions_make(here: Path, capsys: Capture) -> 
     output = capsys.readouterr().out
     assert "zero point" in output
     assert output.splitlines()[-1].startswith("wrote small.npz: ")
+
+
+def test_a_model_that_the_kernels_leave_out_says_so_in_one_line(
+    here: Path, capsys: Capture
+) -> None:
+    need_kernels()
+    assert quantized("--bits", "16") == 0
+    capsys.readouterr()
+    options = ["--engine", "fast", "-n", "small.npz", "-o"]
+    assert main(["upscale", "images/0.png", "images/1.png", *options, "out"]) == 0
+    (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("notice"))
+    assert line.endswith("NumPy runs these integers, the kernels do not: head has 16 bits")
 
 
 def test_the_result_enlarges_pictures_as_its_integers_do(here: Path, capsys: Capture) -> None:

@@ -12,7 +12,7 @@ import pytest
 import sesr_ref as sr
 from sesr_ref import network as nw
 from sesr_ref.integers import ARITHMETICS, forward_int
-from sesr_ref.integers.run import codes_of, requantized, site_of, sums
+from sesr_ref.integers.rules import codes_of, requantized, site_of, sums
 from sesr_ref.verify.integers import PortVerdict, judge_port
 
 Codes = dict[str, Any]

@@ -14,8 +14,8 @@ from sesr_ref.exchange.c.rules import joined
 from sesr_ref.exchange.c.site import Rule, Site, each_value, line_at
 from sesr_ref.exchange.c.term import Slopes, plus
 from sesr_ref.integers.grid import Grid
-from sesr_ref.integers.run import RULES as REFERENCE_RULES
-from sesr_ref.integers.run import Site as ReferenceSite
+from sesr_ref.integers.rules import RULES as REFERENCE_RULES
+from sesr_ref.integers.rules import Site as ReferenceSite
 from sesr_ref.limits import check
 from sesr_ref.ops.table import REFERENCE
 

@@ -15,7 +15,7 @@ import numpy as np
 from sesr_ref import network as nw
 from sesr_ref.integers.arithmetic import FixedPoint
 from sesr_ref.integers.grid import Integers
-from sesr_ref.integers.run import RULES, Site, codes_of, requantized, sums
+from sesr_ref.integers.rules import RULES, Site, codes_of, requantized, sums
 
 Make = Callable[[Any, Site], Integers]
 

@@ -16,7 +16,7 @@ from sesr_ref.collapse import collapsed
 from sesr_ref.integers.arithmetic import ARITHMETICS
 from sesr_ref.integers.grid import Integers, Quantization
 from sesr_ref.integers.parameters import IntegerParams, check_integer_params
-from sesr_ref.integers.run import Site, codes_of, site_of
+from sesr_ref.integers.rules import Site, codes_of, site_of
 from sesr_ref.limits import check, listed, shown
 from sesr_ref.verify.integers.faults import codes_with
 
