@@ -73,13 +73,16 @@ def _number(value: float | None, sign: str = "") -> str:
 
 
 def main() -> int:
-    """Run the study; 2 if it fails."""
+    """Run the study; 2 if it fails, 130 after Ctrl-C."""
     args = parser(__doc__).parse_args()
     try:
         found = outcomes(args, BASE, VARIANTS)
     except (ValueError, OSError, RuntimeError) as error:
         notice(one_line(error))
         return 2
+    except KeyboardInterrupt:
+        notice("interrupted: the same command resumes")
+        return 130
     rows = rows_for(found)
     print_table(f"PSNR in dB; {BASE}", COLUMNS, rows)
     write(args.out, "ablations", markdown(COLUMNS, rows), found)

@@ -92,8 +92,11 @@ def training_figures() -> list[tuple[str, float, float]]:
 
 def full_hd_figures() -> list[tuple[str, float, float]]:
     """(what, MACs in Table 3, ours) for a 1920 x 1080 input."""
-    nets = (("FSRCNN x2, 4K", 54e9, sr.fsrcnn()), ("SESR-M5 x2, 4K", 28e9, sr.sesr()),
-            ("SESR-M5 x4, 8K", 38e9, sr.sesr(upscale=4)))  # fmt: skip
+    nets = (
+        ("FSRCNN x2, 4K", 54e9, sr.fsrcnn()),
+        ("SESR-M5 x2, 4K", 28e9, sr.sesr()),
+        ("SESR-M5 x4, 8K", 38e9, sr.sesr(upscale=4)),
+    )
     return [(name, stated, cost(net, 1080, 1920).macs) for name, stated, net in nets]
 
 
@@ -114,11 +117,16 @@ def print_fsrcnn() -> None:
         "FSRCNN's 9 x 9 transposed convolution, G MACs of the network by convention",
         ("", "at its output (the paper's)", "at its input"),
         [
-            (f"x{upscale}", *(f"{at_720p(sr.fsrcnn(upscale), where).macs / 1e9:.2f}"
-                              for where in ("output", "input")))
+            (
+                f"x{upscale}",
+                *(
+                    f"{at_720p(sr.fsrcnn(upscale), where).macs / 1e9:.2f}"
+                    for where in ("output", "input")
+                ),
+            )
             for upscale in (2, 4)
         ],
-    )  # fmt: skip
+    )
     print()
 
 

@@ -112,9 +112,10 @@ def scored(args: argparse.Namespace, sets: dict[str, Path], upscale: int) -> Res
         name: scores
         for method in results
         for name, scores in (
-            (method, results[method]), (f"{method}{FLOAT_LOW}", unrounded[method]),
+            (method, results[method]),
+            (f"{method}{FLOAT_LOW}", unrounded[method]),
         )
-    }  # fmt: skip
+    }
 
 
 def title_for(args: argparse.Namespace, upscale: int, sets: Sequence[str]) -> str:

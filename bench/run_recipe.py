@@ -198,7 +198,7 @@ def notes_for(found: Mapping[str, Outcome]) -> list[str]:
 
 
 def main() -> int:
-    """Run the study; 2 if it fails."""
+    """Run the study; 2 if it fails, 130 after Ctrl-C."""
     options = parser(__doc__)
     options.add_argument("--seeds", type=int, nargs="*", choices=SEEDS, default=SEEDS)
     args = options.parse_args()
@@ -207,6 +207,9 @@ def main() -> int:
     except (ValueError, OSError, RuntimeError) as error:
         notice(one_line(error))
         return 2
+    except KeyboardInterrupt:
+        notice("interrupted: the same command resumes")
+        return 130
     found = {outcome.name: outcome for outcome in everything}
     rows, notes = rows_for(found), notes_for(found)
     print_table(f"SESR-M5 x2: {BASE}", COLUMNS, rows)

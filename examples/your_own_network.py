@@ -144,9 +144,17 @@ sesr_ref("cost", "mine.json", "--height", "540", "--width", "960")
 # On an NPU; and the network that is run, from the file with its weights.
 
 sesr_ref(
-    "cost", "mine.json", "--height", "540", "--width", "960", "--npu", "ethos-n78-4tops",
-    "--model", "physical",
-)  # fmt: skip
+    "cost",
+    "mine.json",
+    "--height",
+    "540",
+    "--width",
+    "960",
+    "--npu",
+    "ethos-n78-4tops",
+    "--model",
+    "physical",
+)
 sesr_ref("info", "mine.npz", "--collapsed")
 
 temporary.cleanup()

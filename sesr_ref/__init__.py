@@ -33,6 +33,7 @@ from sesr_ref.train.warm_start import transfer
 
 if TYPE_CHECKING:
     from sesr_ref.exchange import from_onnx, load_any, to_onnx
+    from sesr_ref.exchange.c import to_c
     from sesr_ref.exchange.tflite import from_tflite, to_tflite
     from sesr_ref.integers import (
         Grid,
@@ -103,6 +104,7 @@ __all__ = [
     "save_quantized",
     "sesr",
     "ssim",
+    "to_c",
     "to_onnx",
     "to_tflite",
     "transfer",
@@ -115,6 +117,7 @@ __all__ = [
 # Imported on first use, so that `import sesr_ref` stays quick.
 _LATER = {
     **dict.fromkeys(("from_onnx", "load_any", "to_onnx"), "sesr_ref.exchange"),
+    "to_c": "sesr_ref.exchange.c",
     **dict.fromkeys(("from_tflite", "to_tflite"), "sesr_ref.exchange.tflite"),
     **dict.fromkeys(
         ("ETHOS_N78_4TOPS", "ETHOS_N78_4TOPS_1MB", "Npu", "estimate", "npu_named", "plan_tiles"),

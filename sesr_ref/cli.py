@@ -14,12 +14,14 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from sesr_ref.commands.console import one_line
+from sesr_ref.commands.console import notice, one_line
+from sesr_ref.ops.table import KernelsLeftOut
 
 # In the order of the help; each is a module of that name in sesr_ref.commands.
 COMMANDS = (
@@ -70,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         args.words = arguments
         _end_politely()
-        code = int(args.run(args))
+        with warnings.catch_warnings():
+            _show_warnings()
+            code = int(args.run(args))
         sys.stdout.flush()  # raises here, not at exit, if the reader of the output has gone
         return code
     except KeyboardInterrupt:
@@ -100,6 +104,23 @@ def _open_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  (for good)
+
+
+def _show_warnings() -> None:
+    """Print each reason why kernels are not used in one line, as long as this lasts."""
+    warnings.simplefilter("always", KernelsLeftOut)
+    show, shown = warnings.showwarning, set[str]()
+
+    def in_one_line(
+        message: Warning | str, category: type[Warning], *where: Any, **more: Any
+    ) -> None:
+        if not issubclass(category, KernelsLeftOut):
+            show(message, category, *where, **more)
+        elif str(message) not in shown:  # once, however many images there are
+            shown.add(str(message))
+            notice(f"notice: {message}")
+
+    warnings.showwarning = in_one_line
 
 
 def _end_politely() -> None:

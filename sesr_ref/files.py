@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import IO
 
 TEMPORARY = ".tmp"
+OPEN_FILES = Path("/proc/self/fd")
+"""Where Linux shows a process its open files, even those without a name."""
 
 
 @contextmanager
@@ -77,20 +81,69 @@ def check_free(path: Path, overwrite: bool, hint: str = "") -> None:
 
 @contextmanager
 def _temporary_beside(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
+    if (handle := _unnamed_in(path.parent)) is not None:
+        with os.fdopen(handle, "w+b") as stream:
+            yield stream
+            _flush(stream)
+            if not _linked(stream, path, overwrite):
+                with _named_beside(path, overwrite) as copy:
+                    stream.seek(0)
+                    shutil.copyfileobj(stream, copy)
+        return
+    with _named_beside(path, overwrite) as stream:
+        yield stream
+
+
+def _unnamed_in(folder: Path) -> int | None:
+    """Open a file that has no name, and so is gone with a process that is killed; None without."""
+    if not hasattr(os, "O_TMPFILE") or not OPEN_FILES.is_dir():
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
+    except OSError:  # the file system has no such files, or no file at all can be written there
+        return None
+
+
+def _linked(stream: IO[bytes], path: Path, overwrite: bool) -> bool:
+    """Give a file without a name that of `path`; whether that was possible."""
+    opened = f"{OPEN_FILES}/{stream.fileno()}"
+    try:
+        os.link(opened, path, src_dir_fd=stream.fileno())  # any: it makes this follow the link
+        return True
+    except FileExistsError:
+        if not overwrite:
+            raise FileExistsError(f"{path} exists already") from None
+    except OSError:
+        return False
+    beside = path.with_name(f".{path.name[:32]}.{secrets.token_hex(8)}{TEMPORARY}")
+    os.link(opened, beside, src_dir_fd=stream.fileno())
+    try:
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def _named_beside(path: Path, overwrite: bool) -> Iterator[IO[bytes]]:
     # only part of the name: the file system limits the length of the temporary one too
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:32]}.", suffix=TEMPORARY, dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+            _flush(stream)
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         _rename(temporary, path, overwrite)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(stream: IO[bytes]) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _rename(temporary: Path, path: Path, overwrite: bool) -> None:

@@ -84,7 +84,12 @@ GELUS = ["none", "tanh"]
 LONG = [(1, 3), (5, 1), (3, 1)]
 
 ONE_INPUT: tuple[Builder, ...] = (
-    _conv, _conv_transpose, _linear_block, _clip, _resize, _depth_to_space,
+    _conv,
+    _conv_transpose,
+    _linear_block,
+    _clip,
+    _resize,
+    _depth_to_space,
     lambda draw, name, channels, i: nw.Conv(name, 4, 1, inputs=i),
     lambda draw, name, channels, i: nw.PReLU(name, inputs=i),
     lambda draw, name, channels, i: nw.ReLU(name, inputs=i),
@@ -100,7 +105,7 @@ ONE_INPUT: tuple[Builder, ...] = (
     lambda draw, name, channels, i: nw.Stencil(name, EDGE, *draw(st.tuples(*BOTH)), inputs=i),
     lambda draw, name, channels, i: nw.Conv(name, 3, draw(st.sampled_from(LONG)), inputs=i),
     lambda draw, name, channels, i: nw.Slice(name, channels // 2, channels, inputs=i),
-)  # fmt: skip
+)
 
 
 def _layer(draw: Draw, name: str, layers: list[nw.Layer], shapes: dict[str, Any]) -> nw.Layer:

@@ -7,6 +7,7 @@ at how it ends.  Needs POSIX's mmap and mprotect.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 import sesr_ref as sr
 from networks_for_kernels import RUNNABLE, images, random_params, targets
+from networks_of_integers import NETWORKS, codes, random_integers
 from sesr_ref.ops.arrays import Array
 
 PAGE = mmap.PAGESIZE
@@ -83,15 +85,19 @@ def run(behind: bool, small: int = 0) -> None:
     """
     from sesr_kernels.inference import plan as inference_plan
     from sesr_kernels.inference import run as inference
+    from sesr_kernels.integers import plan as integer_plan
+    from sesr_kernels.integers import run as integers
+    from sesr_kernels.integers import tables as integer_tables
     from sesr_kernels.machine import records
     from sesr_kernels.training import plan as training_plan
     from sesr_kernels.training import run as training
 
     guard: Any = Guarded(behind)
     modules: list[Any] = [records, inference, inference_plan, training, training_plan]
+    modules += [integers, integer_plan, integer_tables]
     for module in modules:
         module.np = guard
-    shorter: list[Any] = [inference_plan, training_plan]
+    shorter: list[Any] = [inference_plan, training_plan, integer_plan, integer_tables]
     for module in shorter:
         module.aligned = lambda size: guard.aligned(size - small)
     rng = np.random.default_rng(0)
@@ -104,6 +110,12 @@ def run(behind: bool, small: int = 0) -> None:
                 y = sr.run(net, params, guard.copy(x), ops)
                 np.testing.assert_array_equal(np.isfinite(y), True)
                 sr.loss_and_grads(net, params, guard.copy(x), guard.copy(target), ops)
+    for net, arithmetic in itertools.product(NETWORKS, ("tflite", "litert")):
+        for size in ((1, 1, 1), (2, 9, 30), (1, 21, 7)):
+            iparams, q = random_integers(net, rng)
+            x = guard.copy(codes(net, rng, *size))
+            got = sr.run_int(net, iparams, q, x, arithmetic, sr.fast())
+            np.testing.assert_array_equal(got, sr.run_int(net, iparams, q, x, arithmetic))
 
 
 if __name__ == "__main__":

@@ -32,10 +32,20 @@ start = "sesr-m1-x2/l2" },
 
 def words(images: Path, plan_file: Path, *options: str) -> list[str]:
     return [
-        "--data", str(images / "train"), "--val", str(images / "Kodak24"), "--eval", str(images),
-        "--plan", str(plan_file), "--runs", str(plan_file.parent / "runs"),
-        "--engine", "reference", *options,
-    ]  # fmt: skip
+        "--data",
+        str(images / "train"),
+        "--val",
+        str(images / "Kodak24"),
+        "--eval",
+        str(images),
+        "--plan",
+        str(plan_file),
+        "--runs",
+        str(plan_file.parent / "runs"),
+        "--engine",
+        "reference",
+        *options,
+    ]
 
 
 def done(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:

@@ -177,8 +177,11 @@ def _record(key: str, recipe: dict[str, Any]) -> dict[str, Any]:
     pixels = recipe.get("pixels") or pixels_of(recipe["command"], recipe["steps"])
     facts = {k: recipe[k] for k in ("steps", "hours", "seed")}
     return {
-        "stage": key, "pixels": pixels, **facts, "command": public_command(recipe["command"]),
-    }  # fmt: skip
+        "stage": key,
+        "pixels": pixels,
+        **facts,
+        "command": public_command(recipe["command"]),
+    }
 
 
 def steps_done(folder: Path) -> int:

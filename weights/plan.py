@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from sesr_ref.commands.train_options import add_arguments
+from sesr_ref.commands.train_work import options_of
 from sesr_ref.extras import need
 
 PLAN = Path(__file__).parent / "plan.toml"
+__all__ = ["PLAN", "Stage", "options_of", "read_plan"]
+
 FIELDS = ("network", "stage", "recipe", "pixels", "seed", "start")
 
 
@@ -116,30 +117,3 @@ def _above(network: str, key: str, above: list[Stage]) -> str:
     if not above or above[-1].network != network:
         raise ValueError(f"{key} needs a start: the line above it is of another network")
     return above[-1].key
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
-def options_of(words: tuple[str, ...]) -> argparse.Namespace:
-    """What the options of ``sesr-ref train`` come to.
-
-    Parameters
-    ----------
-    words : tuple of str
-        Options.
-
-    Returns
-    -------
-    Namespace
-
-    Raises
-    ------
-    ValueError
-        If there is no such option or value.
-    """
-    parser = _Parser(add_help=False)
-    add_arguments(parser)
-    return parser.parse_args(words)

@@ -4,9 +4,10 @@
 
 takes the next unfinished stage, trains it at the lowest priority (nice 19), goes on with it after
 any kill, compares it with the shipped weights on KODAK24, ships what is better and takes the next
-one.  It commits nothing.  Several may run at once: none takes another one's stage.  Ctrl-C,
-SIGTERM and --until HOURS leave a checkpoint.  The folders may be given by SESR_TRAIN, SESR_VAL and
-SESR_EVAL.
+one.  It commits nothing.  --jobs N or --cluster ADDRESS train several at once; several run.py may
+run at once, too: none takes another one's stage.  Ctrl-C, SIGTERM and --until HOURS leave a
+checkpoint (--cluster: stages that are being trained there go on to their end).  The folders may be
+given by SESR_TRAIN, SESR_VAL and SESR_EVAL.
 
     python weights/run.py --status [--json]
 
@@ -25,16 +26,18 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from signal import SIGINT, raise_signal
+from signal import SIGINT, SIGTERM, default_int_handler, raise_signal, signal
 
 import saved
 from book import VERDICT, Book, held, write_json
-from plan import PLAN, Stage, options_of, read_plan
+from plan import PLAN, Stage, read_plan
 from sesr_ref.commands.console import notice, one_line
 from sesr_ref.commands.models import add_engine_option, engine_named
-from sesr_ref.commands.train import run as train_command
+from sesr_ref.commands.train_work import Training
+from sesr_ref.commands.workers import add_workers_options, place_for, shared_progress
+from sesr_ref.workers import WorkerLost, results
 from ship import Judged, take
 from state import remove_stale_state
 from status import print_status
@@ -44,7 +47,7 @@ FOLDERS = {"data": "SESR_TRAIN", "val": "SESR_VAL", "eval": "SESR_EVAL"}
 
 
 class Deadline:
-    """Interrupts a training once a time has passed, and says so."""
+    """Interrupts trainings once a time has passed, and says so."""
 
     def __init__(self, hours: float | None) -> None:
         self.passed = False
@@ -57,7 +60,7 @@ class Deadline:
     def _pass(self) -> None:
         self.passed = True
         if self._training.is_set():
-            raise_signal(SIGINT)  # as Ctrl-C: the training ends its step and writes a checkpoint
+            raise_signal(SIGINT)  # as Ctrl-C: trainings end their step and write a checkpoint
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -68,6 +71,15 @@ class Deadline:
         finally:
             self._training.clear()
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """While the block runs, it is not interrupted; at its end, if the time has passed."""
+        self._training.clear()
+        yield
+        self._training.set()
+        if self.passed:
+            raise KeyboardInterrupt
+
 
 def words_for(stage: Stage, book: Book, start: str, args: argparse.Namespace) -> list[str]:
     """The command of a stage, as ``sesr-ref`` takes it."""
@@ -76,17 +88,9 @@ def words_for(stage: Stage, book: Book, start: str, args: argparse.Namespace) ->
     if args.threads:
         words += ["--threads", str(args.threads)]
     words += [*stage.words, "--steps", str(stage.steps), "--seed", str(stage.seed)]
+    if Path(start).is_file():
+        start = str(Path(start).absolute())  # a worker may have another working folder
     return [*words, *(["--start-from", start] if start else [])]
-
-
-def train_stage(stage: Stage, book: Book, start: str, args: argparse.Namespace) -> None:
-    """Train a stage to its end, from where it was left."""
-    book.note_chain(stage)
-    words = words_for(stage, book, start, args)
-    options = options_of(tuple(words[1:]))
-    options.words, options.resume = words, book.touched(stage)
-    notice(f"{stage.key}: {stage.steps} steps, {stage.pixels / 1e9:.1f} Gpx")
-    train_command(options)
 
 
 def judge(stage: Stage, book: Book, args: argparse.Namespace) -> None:
@@ -97,9 +101,13 @@ def judge(stage: Stage, book: Book, args: argparse.Namespace) -> None:
     known = {"pixels": sum(record["pixels"] for record in chain), "stages": chain}
     with held(book.runs / ".ship.lock", wait=True):  # one writes the manifest at a time
         judged = take(
-            book.folder(stage), stage.network, args.eval, args.val, engine_named(args.engine),
+            book.folder(stage),
+            stage.network,
+            args.eval,
+            args.val,
+            engine_named(args.engine),
             known=known,
-        )  # fmt: skip
+        )
         if judged.entry:
             remove_stale_state(stage.network)
     write_json(book.folder(stage) / VERDICT, _verdict(judged))
@@ -108,8 +116,10 @@ def judge(stage: Stage, book: Book, args: argparse.Namespace) -> None:
 
 def _verdict(judged: Judged) -> dict[str, object]:
     return {
-        "psnr_db": judged.psnr_db, "before_db": judged.before_db, "shipped": bool(judged.entry),
-    }  # fmt: skip
+        "psnr_db": judged.psnr_db,
+        "before_db": judged.before_db,
+        "shipped": bool(judged.entry),
+    }
 
 
 def _told(judged: Judged) -> str:
@@ -125,22 +135,6 @@ def restore_kept(book: Book) -> None:
             notice(f"{stage.key}: goes on from {saved.file_of(stage)}, of its kind, not its bits")
 
 
-def run_stage(stage: Stage, book: Book, args: argparse.Namespace, deadline: Deadline) -> bool:
-    """Train and judge a stage; False if it cannot be now: another process has it, or it waits."""
-    with held(book.lock(stage)) as free:
-        if not free:
-            return False
-        if not book.done(stage):
-            start = book.start_of(stage)
-            if start is None:
-                return False
-            with deadline.training():
-                train_stage(stage, book, start, args)
-        if book.finished(stage) and not args.no_ship:
-            judge(stage, book, args)
-    return True
-
-
 def left(book: Book, stages: Sequence[Stage], args: argparse.Namespace) -> list[Stage]:
     """The stages that are not done, or done and not compared with the shipped weights."""
     untrained = [] if args.ship else [stage for stage in stages if not book.done(stage)]
@@ -149,26 +143,85 @@ def left(book: Book, stages: Sequence[Stage], args: argparse.Namespace) -> list[
     return [stage for stage in stages if stage in untrained or stage in unjudged]
 
 
-def run_book(book: Book, stages: Sequence[Stage], args: argparse.Namespace) -> int:
-    """Take one stage after another; 1 if one failed."""
-    deadline, failed = Deadline(args.until), set[str]()
-    while not deadline.passed:
-        for stage in left(book, stages, args):
-            if stage.key in failed:
-                continue
-            try:
-                if run_stage(stage, book, args, deadline):
-                    break
-            except FloatingPointError as error:  # the others can go on without it
+class Course:
+    """Stages that are being trained, with the locks that say so, and those that failed."""
+
+    def __init__(
+        self, book: Book, stages: Sequence[Stage], args: argparse.Namespace, deadline: Deadline
+    ) -> None:
+        self.book, self.stages, self.args, self.deadline = book, stages, args, deadline
+        self.running: dict[tuple[str, ...], tuple[Stage, ExitStack]] = {}
+        self.failed: set[str] = set()
+
+    def jobs(self) -> Iterator[tuple[str, ...] | None]:
+        """Yield the trainings of stages in the plan's order; None where all others wait."""
+        while not self.deadline.passed:
+            yield next(filter(None, map(self._begun, self._left())), None)
+
+    def _left(self) -> list[Stage]:
+        taken = {stage.key for stage, _ in self.running.values()} | self.failed
+        stages = left(self.book, self.stages, self.args)
+        return [stage for stage in stages if stage.key not in taken]
+
+    def _begun(self, stage: Stage) -> tuple[str, ...] | None:
+        """The training of a stage, if nobody else has it and what it starts from is there."""
+        book = self.book
+        with ExitStack() as lock:
+            if not lock.enter_context(held(book.lock(stage))):
+                return None
+            if book.done(stage):
+                self._judge(stage)
+                return None
+            start = book.start_of(stage)
+            if start is None:
+                return None
+            book.note_chain(stage)
+            notice(f"{stage.key}: {stage.steps} steps, {stage.pixels / 1e9:.1f} Gpx")
+            words = tuple(words_for(stage, book, start, self.args)[1:])
+            self.running[words] = stage, lock.pop_all()
+            return words
+
+    def end(self, words: tuple[str, ...], error: Exception | None) -> None:
+        """Take the end of a training: the others go on without one that has failed."""
+        stage, lock = self.running.pop(words)
+        with lock:
+            if isinstance(error, (FloatingPointError, WorkerLost)):
                 notice(f"{stage.key}: {one_line(error)}")
-                failed.add(stage.key)
-            except KeyboardInterrupt:
-                if not deadline.passed:
-                    raise
-                break
-        else:
-            break
-    return _ended(left(book, stages, args), deadline.passed, failed)
+                self.failed.add(stage.key)
+            elif error is not None:
+                raise error
+            else:
+                self._judge(stage)
+
+    def _judge(self, stage: Stage) -> None:
+        if self.book.finished(stage) and not self.args.no_ship:
+            with self.deadline.undisturbed():
+                judge(stage, self.book, self.args)
+
+    def close(self) -> None:
+        """Leave what is not done to others."""
+        for _, lock in self.running.values():
+            lock.close()
+
+
+def run_book(book: Book, stages: Sequence[Stage], args: argparse.Namespace) -> int:
+    """Train one stage after the other, or several at once; 1 if one failed."""
+    deadline = Deadline(args.until)
+    course = Course(book, stages, args, deadline)
+    place = place_for(args, len(stages), default=1)
+    try:
+        with closing(course), deadline.training(), shared_progress(len(stages), "stages") as shares:
+
+            def show(words: tuple[str, ...], part: float) -> None:
+                shares.part(words, part, course.running[words][0].key)
+
+            for words, error in results(Training(), course.jobs(), place, show):
+                course.end(words, error)
+                shares.end(words)
+    except KeyboardInterrupt:
+        if not deadline.passed:
+            raise
+    return _ended(left(book, stages, args), deadline.passed, course.failed)
 
 
 def _ended(rest: Sequence[Stage], in_time: bool, failed: set[str]) -> int:
@@ -196,9 +249,10 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     texts = {
-        "data": "folder of training images", "val": "folder of validation images: Kodak24",
+        "data": "folder of training images",
+        "val": "folder of validation images: Kodak24",
         "eval": "folder of test sets",
-    }  # fmt: skip
+    }
     for key, text in texts.items():
         default = os.environ.get(FOLDERS[key])
         parser.add_argument(f"--{key}", type=Path, default=default and Path(default), help=text)
@@ -220,6 +274,7 @@ def parser() -> argparse.ArgumentParser:
         "--adopt", nargs=2, metavar=("NETWORK/STAGE", "RUN"), help="take a run for a stage"
     )
     add_engine_option(parser)
+    add_workers_options(parser, "one stage after the other")
     return parser
 
 
@@ -260,6 +315,7 @@ def carry_out(args: argparse.Namespace) -> int:
 
 def main() -> int:
     """Parse and do; 2 for a user's mistake, 130 after Ctrl-C."""
+    signal(SIGTERM, default_int_handler)  # as Ctrl-C
     try:
         return carry_out(parser().parse_args())
     except (ValueError, OSError, ImportError) as error:

@@ -31,7 +31,7 @@ from sesr_ref.files import atomic_write, sha256_of
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 from sesr_ref.ops.table import Ops
-from sesr_ref.shipped import COLLAPSED, shipped, smallest, weights_folder
+from sesr_ref.shipped import COLLAPSED, INT8, shipped, smallest, weights_folder
 from state import remove_stale_state, write_state
 
 SETS = ("Set5", "Set14", "BSD100")
@@ -218,6 +218,8 @@ def take(
     facts["scores"] = scores_of(small_of(net, stored(net, params)[1]), data, protocol, ops)
     entry = write_files(net, params) | facts
     write_manifest({**shipped(), name: entry})
+    # integers of the weights before: ship_int8.py makes those of the new ones
+    (weights_folder() / f"{name}{INT8}.npz").unlink(missing_ok=True)
     return Judged(psnr_db, before, entry)
 
 
@@ -226,9 +228,15 @@ def ship(args: argparse.Namespace) -> int:
     if args.state and args.weights != "weights.npz":
         raise ValueError(f"--state is of a run's end, not of {args.weights}")
     judged = take(
-        args.run, args.name, args.data, args.val, engine_named(args.engine),
-        weights=args.weights, protocol=args.protocol, force=args.force,
-    )  # fmt: skip
+        args.run,
+        args.name,
+        args.data,
+        args.val,
+        engine_named(args.engine),
+        weights=args.weights,
+        protocol=args.protocol,
+        force=args.force,
+    )
     if judged.entry is None:
         print(
             f"{args.name}: {judged.psnr_db:.3f} dB on {args.val.name}, the shipped weights have "

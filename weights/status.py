@@ -45,11 +45,15 @@ def _row(book: Book, stage: Stage, rates: dict[str, float]) -> Row:
     rate = rates.get(stage.network) or rates[""] * _macs(stage.network)
     entry = shipped().get(stage.network, {})
     return Row(
-        stage.key, state_of(book, stage), seen, stage.pixels,
+        stage.key,
+        state_of(book, stage),
+        seen,
+        stage.pixels,
         book.verdict(stage).get("psnr_db", scores[-1] if scores else None),
         entry.get("validation", {}).get("psnr_db"),
-        _hours(book, stage), (stage.pixels - seen) * rate / 3600,
-    )  # fmt: skip
+        _hours(book, stage),
+        (stage.pixels - seen) * rate / 3600,
+    )
 
 
 def state_of(book: Book, stage: Stage) -> str:
@@ -136,7 +140,12 @@ def print_status(book: Book, stages: Sequence[Stage], as_json: bool) -> int:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     score, before = ("-" if row[k] is None else f"{row[k]:.3f}" for k in ("psnr_db", "shipped_db"))
     return (
-        row["stage"], row["state"], f"{row['pixels'] / 1e9:.2f}",
-        f"{row['planned_pixels'] / 1e9:.2f}", score, before, f"{row['hours']:.2f}",
+        row["stage"],
+        row["state"],
+        f"{row['pixels'] / 1e9:.2f}",
+        f"{row['planned_pixels'] / 1e9:.2f}",
+        score,
+        before,
+        f"{row['hours']:.2f}",
         f"{row['hours_left']:.2f}",
-    )  # fmt: skip
+    )

@@ -70,6 +70,10 @@ class Worker(AbstractContextManager["Worker"]):
         """Seconds of one run."""
         return self.call(_seconds)
 
+    def processor_seconds(self) -> float:
+        """Seconds that the processors computed for one run, whatever else they did meanwhile."""
+        return self.call(_processor_seconds)
+
     def seconds_in_a_row(self, calls: int) -> float:
         """Mean seconds of consecutive runs, as for the frames of a film."""
         return self.call(_seconds_in_a_row, calls)
@@ -101,6 +105,13 @@ def _seconds() -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
+
+
+def _processor_seconds() -> float:
+    run = _held["run"]
+    start = time.process_time()
+    run()
+    return time.process_time() - start
 
 
 def _seconds_in_a_row(calls: int) -> float:

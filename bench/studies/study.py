@@ -1,4 +1,4 @@
-"""Studies: several trainings with one change each, run one after the other and compared.
+"""Studies: several trainings with one change each, here or shared by workers, and compared.
 
 Each training is one `sesr-ref train` in its own folder, so that a stopped study resumes where it
 was, and every line of its table can be reproduced from the command line.
@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import sesr_ref as sr
 from sesr_ref.commands import train as command
-from sesr_ref.commands.console import notice, print_line
+from sesr_ref.commands.console import notice, one_line, print_line
 from sesr_ref.commands.models import add_engine_option, engine_named
+from sesr_ref.commands.train_work import Training
+from sesr_ref.commands.workers import add_workers_options, place_for, shared_progress
 from sesr_ref.evaluate import validation_psnr
 from sesr_ref.files import atomic_write
+from sesr_ref.workers import results
 
-ROOT = Path(__file__).resolve().parents[1]
 DIVERGED = "diverged.txt"
 SHOWN_DB = 1.8
 
@@ -71,6 +70,7 @@ def parser(text: str | None) -> argparse.ArgumentParser:
     result.add_argument("--threads", type=int, default=1, help="threads of each training (1)")
     result.add_argument("--figure", type=Path, help="draw the curves to this PNG")
     add_engine_option(result)
+    add_workers_options(result, "one training after the other")
     return result
 
 
@@ -102,12 +102,11 @@ def outcomes(args: argparse.Namespace, base: str, variants: Sequence[Variant]) -
     if odd := sorted(set(args.only or ()) - set(known)):
         raise ValueError(f"no variant is called {odd[0]!r}; there are {', '.join(known)}")
     score, found = validation_psnr(args.val, 2, engine_named(args.engine)), []
-    for variant in variants:
+    wanted = [variant for variant in variants if not args.only or variant.name in args.only]
+    if not args.only_finished:
+        _train_all(args, base, wanted)
+    for variant in wanted:
         folder = args.out / variant.name
-        if args.only and variant.name not in args.only:
-            continue
-        if not args.only_finished:
-            _train(folder, f"{base} {variant.options}", args)
         diverged = (folder / DIVERGED).is_file()
         if diverged or (folder / "weights.npz").is_file():
             psnr_db = None if diverged else score(*sr.load(folder / "weights.npz"))
@@ -123,35 +122,50 @@ def decibels(psnr_db: float | None) -> str:
     return "diverged" if psnr_db is None else f"{psnr_db:.3f} dB"
 
 
-def _train(folder: Path, options: str, args: argparse.Namespace) -> None:
-    """Train or resume; `sesr-ref train` rejects a folder with a run of another recipe."""
-    if (folder / DIVERGED).is_file():
-        return
-    print_line(f"{folder.name}: sesr-ref train {' '.join(options.split())}")
+def _train_all(args: argparse.Namespace, base: str, variants: Sequence[Variant]) -> None:
+    """Train or resume; a folder with a run of another recipe is rejected."""
+    jobs: dict[tuple[str, ...], Path] = {}
+    for variant in variants:
+        folder = args.out / variant.name
+        if not (folder / DIVERGED).is_file():
+            jobs[_words(folder, f"{base} {variant.options}", args)] = folder
+    place = place_for(args, len(jobs), default=1)
+    with shared_progress(max(1, len(jobs)), "training") as shares:
+
+        def show(words: tuple[str, ...], part: float) -> None:
+            shares.part(words, part, jobs[words].name)
+
+        def begun() -> Iterator[tuple[str, ...]]:
+            for words, folder in jobs.items():
+                print_line(f"{folder.name}: sesr-ref train {shlex.join(words)}")
+                yield words
+
+        for words, error in results(Training(), begun(), place, show):
+            _take(jobs[words], error)
+            shares.end(words)
+
+
+def _words(folder: Path, options: str, args: argparse.Namespace) -> tuple[str, ...]:
+    """Options of a training, with paths that a worker with another working folder finds."""
     given = {
-        "--data": args.data,
-        "--val": args.val,
-        "--out": folder,
-        "--cache": args.out / "cache",
+        "--data": args.data.absolute(),
+        "--val": args.val.absolute(),
+        "--out": folder.absolute(),
+        "--cache": (args.out / "cache").absolute(),
         "--threads": args.threads,
-        "--engine": args.engine,
+        "--engine": engine_named(args.engine).name,
     }
-    words = [str(word) for pair in given.items() for word in pair]
-    roots = (ROOT, ROOT / "kernels", ROOT / "weights")
-    done = subprocess.run(
-        [sys.executable, "-m", "sesr_ref", "train", *words, "--resume", *shlex.split(options)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, roots))},
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    last = (done.stderr.strip().splitlines() or [""])[-1]
-    if "the loss is" in last:
-        notice(last)
+    return (*(str(word) for pair in given.items() for word in pair), *shlex.split(options))
+
+
+def _take(folder: Path, error: Exception | None) -> None:
+    """Note that a training has diverged; raise any other error of it."""
+    if isinstance(error, FloatingPointError):
+        notice(f"{folder}: {error}")
         with atomic_write(folder / DIVERGED) as stream:
-            stream.write(last.encode())
-    elif done.returncode:
-        raise RuntimeError(f"{folder}: the training ended with {done.returncode}: {last}")
+            stream.write(str(error).encode())
+    elif error is not None:
+        raise RuntimeError(f"{folder}: the training failed: {one_line(error)}") from error
 
 
 def _outcome(variant: Variant, folder: Path, base: str, psnr_db: float | None) -> Outcome:

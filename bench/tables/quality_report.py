@@ -169,10 +169,13 @@ def draw(path: Path, upscale: int, results: Results) -> None:
     axes.plot([], [], ":*", color="C3", markersize=12, label="weights shipped here")
     ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if t > 0.7 * min(macs.values())]
     axes.set(
-        xlabel="multiply-accumulates for 1280 x 720 / G", ylabel="PSNR on Set14 (Y) / dB",
-        title=f"Figure 1(a), x{upscale}", xticks=ticks, xticklabels=[f"{t:g}" for t in ticks],
+        xlabel="multiply-accumulates for 1280 x 720 / G",
+        ylabel="PSNR on Set14 (Y) / dB",
+        title=f"Figure 1(a), x{upscale}",
+        xticks=ticks,
+        xticklabels=[f"{t:g}" for t in ticks],
         xlim=(0.5 * min(macs.values()), 1500),
-    )  # fmt: skip
+    )
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")

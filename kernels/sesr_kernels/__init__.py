@@ -27,9 +27,11 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
     """
     from sesr_kernels.blocks.optimiser import adam
     from sesr_kernels.inference.run import margin, network
+    from sesr_kernels.integers.run import integers
     from sesr_kernels.machine.compiled import cache_folder
     from sesr_kernels.machine.threads import Threads
     from sesr_kernels.operations import operations
+    from sesr_kernels.training.parts import own_images
     from sesr_kernels.training.run import gradients
 
     count = Threads(threads)
@@ -38,6 +40,8 @@ def kernels(winograd: bool | None = None, threads: int | None = None) -> dict[st
         "cache_folder": cache_folder,
         "network": partial(network, threads=count, winograd=winograd),
         "margin": partial(margin, winograd=winograd),
+        "integers": partial(integers, threads=count),
         "adam": adam,
+        "own_images": own_images,
         "gradients": partial(gradients, threads=count, winograd=winograd),
     }

@@ -1,4 +1,4 @@
-"""Write a network for other programs: ONNX, safetensors, a PyTorch state dict or .npz."""
+"""Write a network for other programs: ONNX, safetensors, a PyTorch state dict, .npz or C."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sesr_ref.collapse import collapsed, expand_params, expanded
+from sesr_ref.commands import export_c
 from sesr_ref.commands.console import notice, print_json
 from sesr_ref.commands.models import add_model_argument, model_of
 from sesr_ref.exchange import to_onnx
@@ -20,7 +21,7 @@ from sesr_ref.exchange.torch.module import save_module
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
 
-FORMATS = (".onnx", *SAVERS)
+FORMATS = (".onnx", *SAVERS, export_c.SUFFIX)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py",
         help="with --dialect torch: write a PyTorch module too that the weights fit",
     )
+    export_c.add_arguments(parser)
     parser.add_argument("--overwrite", action="store_true")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
 
@@ -72,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     """Load, rewrite, write, say what was written."""
     suffix = args.out.suffix.lower()
     _check_options(args, suffix)
+    if suffix == export_c.SUFFIX:
+        return export_c.run(args)
     net, params = model_of(args)
     if args.expanded and collapsed(net) == net:
         notice(f"{args.model} has no linear blocks: --expanded changes nothing")
@@ -113,7 +117,7 @@ def _in_words(facts: dict[str, Any]) -> str:
 
 def _check_options(args: argparse.Namespace, suffix: str) -> None:
     """Raise ValueError for the first mistake."""
-    onnx = suffix == ".onnx"
+    onnx, c = suffix == ".onnx", suffix == export_c.SUFFIX
     fresh = [path for path in (args.out, args.module) if path is not None and not args.overwrite]
     existing = next((path for path in fresh if path.exists()), None)
     mistakes = {
@@ -121,7 +125,11 @@ def _check_options(args: argparse.Namespace, suffix: str) -> None:
         "--size, --every-tensor and --opset are for ONNX": not onnx
         and bool(args.size or args.every_tensor or args.opset),
         f"--dialect is for safetensors and state dicts, not {suffix}": bool(args.dialect)
-        and suffix in (".onnx", ".npz"),
+        and suffix in (".onnx", ".npz", export_c.SUFFIX),
+        f"--prefix, --max-width, --main, --header and --arithmetic are for C, not {suffix}": not c
+        and export_c.given(args),
+        "C is written collapsed, in float32, in the network's own order: leave out --expanded, "
+        "--dtype and --mode": c and bool(args.expanded or args.mode or args.dtype != "float32"),
         "--mode changes collapsed weights or ONNX: leave out --expanded": not onnx
         and bool(args.expanded and args.mode),
         "--module needs --dialect torch": bool(args.module) and args.dialect != "torch",

@@ -63,8 +63,9 @@ def run(args: argparse.Namespace) -> int:
     print_table(
         f"{net.name}: x{net.upscale}, {facts['parameters']} parameters, "
         f"halo {facts['halo']} pixels; shapes for a 16 x 24 input",
-        ("layer", "kind", "reads", "makes", "parameters"), rows,
-    )  # fmt: skip
+        ("layer", "kind", "reads", "makes", "parameters"),
+        rows,
+    )
     return 0
 
 
@@ -72,17 +73,23 @@ def _facts(net: Network) -> dict[str, Any]:
     shapes = net.shapes(16, 24)
     layers = [
         {
-            "name": layer.name, "kind": type(layer).__name__, "inputs": inputs,
+            "name": layer.name,
+            "kind": type(layer).__name__,
+            "inputs": inputs,
             "shape": shapes[layer.name],
             "parameters": _own(layer, *(shapes[name][2] for name in inputs)),
         }
         for layer, inputs in net.steps()
-    ]  # fmt: skip
+    ]
     return {
-        "name": net.name, "upscale": net.upscale, "channels": net.channels, "halo": halo(net),
-        "parameters": sum(row["parameters"] for row in layers), "layers": layers,
+        "name": net.name,
+        "upscale": net.upscale,
+        "channels": net.channels,
+        "halo": halo(net),
+        "parameters": sum(row["parameters"] for row in layers),
+        "layers": layers,
         "description": json.loads(net.to_json()),
-    }  # fmt: skip
+    }
 
 
 def _own(layer: Layer, *channels: int) -> int:
@@ -145,11 +152,20 @@ def _entries() -> Iterator[_Entry]:
 
 def _list_architectures(as_json: bool) -> int:
     if as_json:
-        print_json([
-            {"name": net.name, "upscale": net.upscale, "channels": net.channels,
-             "source": entry.source, "parameters": parameters, "macs": macs}
-            for entry in _entries() for net, parameters, macs in entry.counts()
-        ])  # fmt: skip
+        print_json(
+            [
+                {
+                    "name": net.name,
+                    "upscale": net.upscale,
+                    "channels": net.channels,
+                    "source": entry.source,
+                    "parameters": parameters,
+                    "macs": macs,
+                }
+                for entry in _entries()
+                for net, parameters, macs in entry.counts()
+            ]
+        )
         return 0
     rows = []
     for entry in _entries():

@@ -18,7 +18,7 @@ from sesr_ref.shipped import INT8
 DEFAULT_ARITHMETIC = "tflite"
 
 
-def add_arithmetic_option(parser: argparse.ArgumentParser) -> None:
+def add_arithmetic_option(parser: argparse._ActionsContainer) -> None:
     """``--arithmetic``, for models in integers."""
     parser.add_argument(
         "--arithmetic",
@@ -49,7 +49,7 @@ def load_runnable(
     arithmetic : str, optional
         A key of `ARITHMETICS`, for a model in integers only.
     other : Foreign
-        What a file of another program does not state itself, for a model in floating point only.
+        How another program's file is read.
 
     Returns
     -------
@@ -64,8 +64,6 @@ def load_runnable(
         check(arithmetic is None, "the model for --arithmetic", "one in integers", name)
         net, params = load_model(name, upscale, other=other)
         return RealModel.of(net, params, engine_named(engine))
-    needed = "one in floating point, of another program"
-    check(other == PLAIN, "the model for --output and --as", needed, name)
     net, iparams, q = load_integers(name)
     check_upscale(name, net, upscale)
     return IntegerModel(net, iparams, q, arithmetic or DEFAULT_ARITHMETIC, engine_named(engine))
@@ -76,8 +74,12 @@ def is_integer_model(name: str) -> bool:
     path = Path(name)
     if path.suffix.lower() == ".tflite":
         return True
-    npz = name.endswith(INT8) or (path.suffix.lower() == ".npz" and path.is_file())
-    return npz and holds_integers(name)
+    if not name.endswith(INT8) and not (path.suffix.lower() == ".npz" and path.is_file()):
+        return False
+    try:
+        return holds_integers(name)
+    except ValueError:  # no .npz inside: who reads other models says what it is
+        return False
 
 
 def load_integers(name: str) -> tuple[Network, IntegerParams, Quantization]:

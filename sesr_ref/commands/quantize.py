@@ -14,16 +14,12 @@ import numpy as np
 
 from sesr_ref.collapse import collapsed
 from sesr_ref.commands.console import print_json, print_table, progress
-from sesr_ref.commands.models import (
-    add_engine_option,
-    add_model_argument,
-    engine_named,
-    model_of,
-)
+from sesr_ref.commands.models import add_engine_option, engine_named
 from sesr_ref.commands.quantize_training import add_training_options, trained
 from sesr_ref.evaluate import PROTOCOLS, IntegerModel, Model, RealModel, model_method, score_folder
 from sesr_ref.evaluate.inputs import inputs_of
 from sesr_ref.evaluate.sets import find_high
+from sesr_ref.exchange import load_any
 from sesr_ref.files import check_free
 from sesr_ref.integers import Quantization, calibrate, quantize, save_quantized
 from sesr_ref.integers.calibration import IO
@@ -40,16 +36,20 @@ PROTOCOL = PROTOCOLS["y-rounded"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sesr-ref quantize``."""
-    add_model_argument(parser, "shipped name or file in floating point")
+    parser.add_argument("model", metavar="MODEL", help="shipped name or file in floating point")
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="OUT.npz", help="file to write"
     )
     _add_grid_options(parser.add_argument_group("grids"))
     add_training_options(parser.add_argument_group("training on the grids"))
     parser.add_argument(
-        "--score", type=Path, action="append", default=[], metavar="DIR",
+        "--score",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
         help="folder to score the network on before and after; may be repeated",
-    )  # fmt: skip
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     add_engine_option(parser)
     parser.add_argument("--json", action="store_true", help="print grids and scores as JSON")
@@ -57,24 +57,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_grid_options(group: Any) -> None:
     group.add_argument(
-        "--calibrate", type=Path, required=True, metavar="DIR",
+        "--calibrate",
+        type=Path,
+        required=True,
+        metavar="DIR",
         help="folder of images such as will be enlarged; black and white fields are added",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--images", type=int, default=24, metavar="N", help="images to use at most (default 24)"
     )
     group.add_argument(
-        "--as-they-are", action="store_true",
+        "--as-they-are",
+        action="store_true",
         help="the images are what will be enlarged (default: they are reduced first)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--method", choices=list(METHODS), default="mse",
+        "--method",
+        choices=list(METHODS),
+        default="mse",
         help="how ranges are found (default mse: least squared error)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--io", choices=IO, default="codes",
+        "--io",
+        choices=IO,
+        default="codes",
         help="input and output are 8-bit pictures (default), or on grids of their own",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--bits", type=int, choices=(8, 16), default=8, help="of activations (default 8)"
     )
@@ -85,13 +93,17 @@ def _add_grid_options(group: Any) -> None:
         "--weight-bits", type=int, choices=(4, 8), default=8, help="of weights (default 8)"
     )
     group.add_argument(
-        "--power-of-two", action="store_true",
+        "--power-of-two",
+        action="store_true",
         help="scales are powers of two, zero points 0: for arithmetic by shifts",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--fused", nargs="+", choices=list(FUSED), default=[],
+        "--fused",
+        nargs="+",
+        choices=list(FUSED),
+        default=[],
         help="layers that read a convolution's sums before they are rounded",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     check_free(args.out, args.overwrite, " (--overwrite replaces it)")
     for folder in args.score:
         find_high(folder)
-    net, params = model_of(args)
+    net, params = load_any(args.model)
     ops = engine_named(args.engine)
     models: dict[str, Model] = {"float": RealModel.of(net, params, ops)}
     q = _grids(args, net, params, ops)
@@ -126,9 +138,17 @@ def _grids(args: argparse.Namespace, net: Network, params: Params, ops: Ops) -> 
     bits = dict.fromkeys(names, args.bits) | dict.fromkeys(args.wide, 16)
     with progress(1, "calibrating"):
         return calibrate(
-            net, params, images, args.method, args.io, bits, args.weight_bits,
-            args.power_of_two, ops, args.fused,
-        )  # fmt: skip
+            net,
+            params,
+            images,
+            args.method,
+            args.io,
+            bits,
+            args.weight_bits,
+            args.power_of_two,
+            ops,
+            args.fused,
+        )
 
 
 def _scores(folder: Path, models: dict[str, Model]) -> dict[str, float]:

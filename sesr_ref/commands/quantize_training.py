@@ -34,21 +34,29 @@ def add_training_options(group: Any) -> None:
     )
     group.add_argument("--resume", action="store_true", help="go on from its checkpoint")
     group.add_argument(
-        "--teacher", action="store_true",
+        "--teacher",
+        action="store_true",
         help="learn the network's own results instead of the originals",
-    )  # fmt: skip
+    )
     group.add_argument("--val", type=Path, help="folder of images to score the integers on")
     texts = {
-        "steps": "in all", "batch": "crops a step", "crop": "low-resolution pixels a side",
-        "lr": "peak learning rate", "seed": "of every batch", "checkpoint_every": "steps",
+        "steps": "in all",
+        "batch": "crops a step",
+        "crop": "low-resolution pixels a side",
+        "lr": "peak learning rate",
+        "seed": "of every batch",
+        "checkpoint_every": "steps",
         "validate_every": "steps",
-    }  # fmt: skip
+    }
     for key, text in texts.items():
         default = getattr(RECIPE, key)
         group.add_argument(
-            f"--{key.replace('_', '-')}", type=type(default), default=default, metavar="N",
+            f"--{key.replace('_', '-')}",
+            type=type(default),
+            default=default,
+            metavar="N",
             help=f"{text} ({default})",
-        )  # fmt: skip
+        )
     group.add_argument("--threads", type=int, metavar="N", help="threads of NumPy and the kernels")
     group.add_argument("--cache", type=Path, help="folder for the prepared images")
 
@@ -87,9 +95,17 @@ def trained(
     score = _score(args.val, net, ops) if args.val else None
     with threads(args.threads, ops), progress(recipe.steps, "training") as update:
         result = train_quantized(
-            net, params, q, pairs, out, recipe, score=score, ops=ops, resume=args.resume,
+            net,
+            params,
+            q,
+            pairs,
+            out,
+            recipe,
+            score=score,
+            ops=ops,
+            resume=args.resume,
             report=reporter(update),
-        )  # fmt: skip
+        )
     notice(f"the training is in {out}")
     return result
 

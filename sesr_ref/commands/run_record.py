@@ -24,7 +24,11 @@ EVERY_SECONDS = 60.0
 
 @contextmanager
 def recorded(
-    out: Path, engine: str, words: Sequence[str], change: Mapping[str, Any] | None = None
+    out: Path,
+    engine: str,
+    words: Sequence[str],
+    change: Mapping[str, Any] | None = None,
+    ranks: int = 1,
 ) -> Iterator[Callable[[], None]]:
     """Record the part of a run that the block trains, even if it fails; nothing if it is empty.
 
@@ -38,6 +42,8 @@ def recorded(
         The command without the program's name.
     change : mapping, optional
         Change of the run's length, if this part makes one.
+    ranks : int
+        Processes that train together; the hours are this one's.
 
     Yields
     ------
@@ -46,16 +52,21 @@ def recorded(
     """
     earlier, before, first = _parts(out), _stamp(out), _step(out)
     begun, cpu_begun = time.monotonic(), time.process_time()
-    command = shlex.join(["sesr-ref", *words]).replace(" --resume", "")
+    words = [word for word in words if word not in {"--resume", "--mpi"}]  # of a part, not the run
+    command = shlex.join(["sesr-ref", *words])
     written: float | None = None
 
     def write() -> None:
         nonlocal written
         written = time.monotonic()
         part = {
-            "command": command, "engine": engine, "hours": (written - begun) / 3600,
-            "cpu_hours": (time.process_time() - cpu_begun) / 3600, "steps": _step(out) - first,
-        }  # fmt: skip
+            "command": command,
+            "engine": engine,
+            "hours": (written - begun) / 3600,
+            "cpu_hours": (time.process_time() - cpu_begun) / 3600,
+            "steps": _step(out) - first,
+        }
+        part |= {"ranks": ranks} if ranks > 1 else {}
         _write(out, [*earlier, part | ({"length": dict(change)} if change else {})])
 
     def tick() -> None:

@@ -25,14 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder for what the run writes")
     parser.add_argument("--val", type=Path, help="folder of images that choose best.npz")
     parser.add_argument(
-        "--cache", type=Path,
+        "--cache",
+        type=Path,
         help="folder for the prepared images (one for each data set in the user's cache folder)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--resume", nargs="?", const=True, default=False, metavar="RUN",
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="RUN",
         help="go on from OUT/checkpoint.npz; RUN alone: with the options that it began with, but "
         "those that are given",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--finish", type=Path, metavar="RUN", help="write RUN/weights.npz from its checkpoint now"
     )
@@ -40,15 +45,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start-from", metavar="MODEL", help="transfer its fitting parameters (x2 to x4)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of NumPy and the kernels")
+    parser.add_argument(
+        "--mpi", action="store_true", help="train one network by all processes of mpiexec"
+    )
     add_engine_option(parser)
     _add_network_options(parser.add_argument_group("network"))
     _add_recipe_options(parser.add_argument_group("recipe"))
 
 
 NETWORK_OPTIONS = (
-    "blocks", "features", "expand", "block", "activation", "block_bias", "input_residual",
-    "short_residuals", "linear_blocks",
-)  # fmt: skip
+    "blocks",
+    "features",
+    "expand",
+    "block",
+    "activation",
+    "block_bias",
+    "input_residual",
+    "short_residuals",
+    "linear_blocks",
+)
 """None unless given, so that what an architecture does not have is not ignored in silence."""
 FAMILIES: dict[str, Callable[..., Network]] = {"sesr": sesr, "fsrcnn": fsrcnn}
 
@@ -56,17 +71,19 @@ FAMILIES: dict[str, Callable[..., Network]] = {"sesr": sesr, "fsrcnn": fsrcnn}
 def _add_network_options(group: Any) -> None:
     which = group.add_mutually_exclusive_group()
     which.add_argument(
-        "--network", metavar="NAME|FILE.json",
+        "--network",
+        metavar="NAME|FILE.json",
         help="architecture by name (sesr-ref info --architectures) or a network description; one "
         "on RGB learns from RGB, others from Y",
-    )  # fmt: skip
+    )
     which.add_argument("--architecture", choices=FAMILIES, default="sesr", help="(sesr)")
     group.add_argument("--blocks", type=int, help="3 x 3 blocks, the paper's m (5)")
     group.add_argument("--features", type=int, help="channels, the paper's f (16)")
     group.add_argument(
-        "--upscale", type=int,
+        "--upscale",
+        type=int,
         help="2 (default), 4, 8 or another power of two; FSRCNN: 1 to 9; --network states its own",
-    )  # fmt: skip
+    )
     group.add_argument("--expand", type=int, help="channels in a block, p (256)")
     group.add_argument(
         "--block", choices=("sesr", *BLOCKS), help="what SESR's 3 x 3 blocks are trained as (sesr)"
@@ -84,38 +101,50 @@ def _add_network_options(group: Any) -> None:
 def _add_recipe_options(group: Any) -> None:
     group.add_argument("--steps", type=int, metavar="N", help=f"in all ({Recipe.steps})")
     texts = {
-        "batch": "crops a step (32)", "crop": "low-resolution pixels a side (64)",
-        "lr": "peak learning rate (5e-4)", "warmup": "steps up to the peak (0)",
+        "batch": "crops a step (32)",
+        "crop": "low-resolution pixels a side (64)",
+        "lr": "peak learning rate (5e-4)",
+        "warmup": "steps up to the peak (0)",
         "seed": "of the start and every batch (0)",
         "average": "decay of a moving average of the weights (0: none)",
         "slope": "of every PReLU at the start (0)",
         "log_share": "so many times the loss log-mse is added (0)",
-        "checkpoint_every": "steps (1000)", "validate_every": "steps (1000)",
-    }  # fmt: skip
+        "checkpoint_every": "steps (1000)",
+        "validate_every": "steps (1000)",
+    }
     for key, text in texts.items():
         default = getattr(Recipe, key)
         flag = f"--{key.replace('_', '-')}"
         group.add_argument(flag, type=type(default), default=default, metavar="N", help=text)
     words = {
-        "schedule": "of the learning rate", "loss": "what is made small",
+        "schedule": "of the learning rate",
+        "loss": "what is made small",
         "init": "variance of the first weights",
         "collapse_dtype": "precision in which blocks are collapsed at every step",
         "low": "low-resolution luma as 8-bit images hold it, or unrounded",
-    }  # fmt: skip
+    }
     for key, text in words.items():
         default = getattr(Recipe, key)
         group.add_argument(
-            f"--{key.replace('_', '-')}", choices=CHOICES[key], default=default,
+            f"--{key.replace('_', '-')}",
+            choices=CHOICES[key],
+            default=default,
             help=f"{text} ({default})",
-        )  # fmt: skip
+        )
     group.add_argument(
-        "--lr-factor", type=_factor, action="append", default=[], metavar="LAYER=FACTOR",
+        "--lr-factor",
+        type=_factor,
+        action="append",
+        default=[],
+        metavar="LAYER=FACTOR",
         help="learning rate of a layer, as a share of the others'; may be repeated",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--amsgrad", action=argparse.BooleanOptionalAction, default=False,
+        "--amsgrad",
+        action=argparse.BooleanOptionalAction,
+        default=False,
         help="never let the second moment shrink",
-    )  # fmt: skip
+    )
 
 
 def _factor(text: str) -> tuple[str, float]:

@@ -14,16 +14,23 @@ import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sesr_ref.commands.console import notice, one_line, print_json, print_line, progress
-from sesr_ref.commands.integers import add_arithmetic_option, load_runnable
+from sesr_ref.commands.choice import Choice, chosen
+from sesr_ref.commands.console import notice, one_line, print_json, print_line
+from sesr_ref.commands.integers import add_arithmetic_option
 from sesr_ref.commands.jobs import Job, plan
-from sesr_ref.commands.models import add_engine_option, add_model_option, foreign
+from sesr_ref.commands.models import add_engine_option, add_model_option
+from sesr_ref.commands.workers import (
+    Shares,
+    add_workers_options,
+    explained,
+    place_for,
+    shared_progress,
+)
 from sesr_ref.evaluate import Model, enlarge_image
 from sesr_ref.files import check_free
 from sesr_ref.images import (
@@ -37,6 +44,7 @@ from sesr_ref.images import (
     write_image,
 )
 from sesr_ref.limits import check, listed
+from sesr_ref.workers import Cluster, Place, Show, results
 
 HAVE_QUALITY = {"jpeg", "webp"}
 DISK_ERRORS = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -72,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_engine_option(parser)
     add_arithmetic_option(parser)
+    add_workers_options(parser, "the processors, once that is worth their start")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -85,25 +94,25 @@ def run(args: argparse.Namespace) -> int:
     without = {format_of(job.target) for job in jobs} - HAVE_QUALITY
     if args.quality is not None and without:
         notice(f"--quality has no effect for {', '.join(sorted(without))}")
-    other = foreign(args)
-    model = load_runnable(args.model, args.upscale, args.engine, args.arithmetic, other)
-    work = Work(model, args, ignored)
+    place, out = place_for(args, len(jobs)), Path(args.out)
+    if isinstance(place, Cluster):
+        jobs, out = [Job(*(path.absolute() for path in job)) for job in jobs], out.absolute()
+    choice = chosen(args)
+    work = Enlarge(choice, args.tile, args.max_pixels, args.quality, args.overwrite, out)
+    report = Report(args, choice.loaded(), one, place, ignored)
     if ignored:
         names = listed([path.name for path in ignored], 5)
         notice(f"skipped, since the format is not supported: {names}")
-    with progress(100, "enlarging") as show:
-        for i, job in enumerate(jobs):
-            note = f"{i + 1} of {len(jobs)}: {job.source.name}"
-            work.do(job, one, partial(_show_part, show, i / len(jobs), 1 / len(jobs), note))
-    work.report()
-    return 2 if work.failed else 0
+    with shared_progress(len(jobs), "enlarging") as shares:
 
+        def show(job: Job, part: float) -> None:
+            shares.part(job, part, job.source.name)
 
-def _show_part(
-    show: Callable[[int, str], None], start: float, share: float, note: str, part: float
-) -> None:
-    """Show the progress of all images in percent; one image is a `share`."""
-    show(int(100 * (start + share * part)), note)
+        for job, result in results(work, report.missing(jobs, shares), place, show):
+            report.take(job, result)
+            shares.end(job)
+    report.print(jobs)
+    return 2 if report.failed else 0
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -113,71 +122,99 @@ def _check_numbers(args: argparse.Namespace) -> None:
     check(quality is None or 1 <= quality <= 100, "--quality", "1 to 100", quality)
 
 
-@dataclass
-class Work:
-    """A model, the options, and the results so far."""
+@dataclass(frozen=True)
+class Enlarge:
+    """What is done with each image; a worker loads the network once."""
 
-    model: Model
-    args: argparse.Namespace
-    ignored: list[Path]
-    written: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[Path] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
+    choice: Choice
+    tile: int | None
+    max_pixels: int
+    quality: int | None
+    overwrite: bool
+    out: Path
 
-    def do(self, job: Job, one: bool, show: Callable[[float], None]) -> None:
-        """Do one job; if it is one of several, a failure is recorded and the others continue."""
-        if os.path.lexists(job.target) and not self.args.overwrite:
-            self.skipped.append(job.target)
-            return
-        show(0)
-        try:
-            entry = self._enlarge(job, show)
-        except (ValueError, OSError, MemoryError) as error:
-            appeared = isinstance(error, FileExistsError) and os.path.lexists(job.target)
-            if appeared and not one:  # another program wrote it meanwhile
-                self.skipped.append(job.target)
-                return
-            message = one_line(error)
-            text = message if str(job.source) in message else f"{job.source}: {message}"
-            if isinstance(error, OSError) and (one or error.errno in DISK_ERRORS):
-                raise
-            if one:
-                raise ValueError(text) from error
-            self.failed.append({"input": str(job.source), "error": text})
-            notice(f"sesr-ref upscale: {text}")
-            return
-        self.written.append(entry)
-        if not self.args.json:
-            size = f"{entry['width']} x {entry['height']}"
-            print_line(f"{entry['output']}  {size}  {entry['seconds']:.2f} s")
-
-    def _enlarge(self, job: Job, show: Callable[[float], None]) -> dict[str, Any]:
+    def __call__(self, job: Job, show: Show) -> dict[str, Any]:
+        """Enlarge an image; return what `--json` says of it."""
         start = time.perf_counter()
-        image = read_image(job.source, self.args.max_pixels)
+        show(0)
+        model = self.choice.loaded()
+        image = read_image(job.source, self.max_pixels)
         height, width, *channels = image.pixels.shape
-        upscale = self.model.net.upscale
-        enlarged = (height * upscale, width * upscale, *channels)
+        enlarged = (height * model.net.upscale, width * model.net.upscale, *channels)
         check_storable(job.target, enlarged)
-        _make_folder(job.target.parent, self.args.out)
+        _make_folder(job.target.parent, self.out)
         pixels = enlarge_image(
-            image.pixels, self.model, self.args.tile, lambda done: show(done / (height * width))
+            image.pixels, model, self.tile, lambda done: show(done / (height * width))
         )
-        options = {"quality": self.args.quality, "overwrite": self.args.overwrite}
-        profile, exif = image.icc_profile, image.exif
-        write_image(job.target, pixels, icc_profile=profile, exif=exif, **options)
-        notices = [*image.notices, *_losses(image, job.target)]
-        for text in notices:
-            notice(f"{job.source}: {text}")
+        write_image(
+            job.target,
+            pixels,
+            icc_profile=image.icc_profile,
+            exif=image.exif,
+            quality=self.quality,
+            overwrite=self.overwrite,
+        )
         return {
             "input": str(job.source),
             "output": str(job.target),
             "width": enlarged[1],
             "height": enlarged[0],
             "seconds": round(time.perf_counter() - start, 3),
-            "notices": notices,
+            "notices": [*image.notices, *_losses(image, job.target)],
         }
 
-    def report(self) -> None:
+
+@dataclass
+class Report:
+    """The results so far; if there are several images, a failure is one of them."""
+
+    args: argparse.Namespace
+    model: Model
+    one: bool
+    place: Place
+    ignored: list[Path]
+    written: dict[Job, dict[str, Any]] = field(default_factory=dict)
+    skipped: list[Path] = field(default_factory=list)
+    failed: dict[Job, dict[str, str]] = field(default_factory=dict)
+
+    def missing(self, jobs: list[Job], shares: Shares) -> Iterator[Job]:
+        """The jobs whose outputs are not there yet, or to be replaced; the others are skipped."""
+        for job in jobs:
+            if os.path.lexists(job.target) and not self.args.overwrite:
+                self.skipped.append(job.target)
+                shares.end()
+            else:
+                yield job
+
+    def take(self, job: Job, result: Any) -> None:
+        """Take the result of a job: an entry, or the error that it ended with."""
+        if isinstance(result, Exception):
+            self._take_error(job, result)
+            return
+        self.written[job] = result
+        for text in result["notices"]:
+            notice(f"{job.source}: {text}")
+        if not self.args.json:
+            size = f"{result['width']} x {result['height']}"
+            print_line(f"{result['output']}  {size}  {result['seconds']:.2f} s")
+
+    def _take_error(self, job: Job, error: Exception) -> None:
+        appeared = isinstance(error, FileExistsError) and os.path.lexists(job.target)
+        if appeared and not self.one:  # another program wrote it meanwhile
+            self.skipped.append(job.target)
+            return
+        message = one_line(error)
+        text = message if str(job.source) in message else f"{job.source}: {message}"
+        if (elsewhere := explained(error, job.source, self.place)) is not error:
+            raise elsewhere  # as it would be for all others
+        if isinstance(error, OSError) and (self.one or error.errno in DISK_ERRORS):
+            raise error
+        if self.one:
+            raise ValueError(text) from error
+        self.failed[job] = {"input": str(job.source), "error": text}
+        notice(f"sesr-ref upscale: {text}")
+
+    def print(self, jobs: list[Job]) -> None:
         """Print the results, as JSON or in one line."""
         if self.args.json:
             print_json(
@@ -185,9 +222,9 @@ class Work:
                     "model": self.model.label,
                     "upscale": self.model.net.upscale,
                     "engine": self.model.ops.name,
-                    "written": self.written,
+                    "written": [self.written[job] for job in jobs if job in self.written],
                     "skipped": self.skipped,
-                    "failed": self.failed,
+                    "failed": [self.failed[job] for job in jobs if job in self.failed],
                     "ignored": self.ignored,
                 }
             )
@@ -201,9 +238,9 @@ class Work:
             print(", ".join(counts))
 
 
-def _make_folder(folder: Path, out: str) -> None:
+def _make_folder(folder: Path, out: Path) -> None:
     """Create the output's folder, and find out in advance whether it can be written."""
-    if Path(out) in (folder, *folder.parents):
+    if out in (folder, *folder.parents):
         folder.mkdir(parents=True, exist_ok=True)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: the folder to write to does not exist")

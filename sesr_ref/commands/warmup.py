@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run one tiny image and one tiny training step."""
     net, ops = network_named(args.model, foreign(args)), fast(threads=1)
-    jobs = {"enlarging": _enlarge} | ({} if args.no_training else {"training": _train})
+    jobs = {"enlarging": _enlarge} | ({} if args.no_training else {"training": train_once})
     for name, job in jobs.items():
         print_line(f"{name}: compiling, up to 20 s the first time ...")
         begun = time.monotonic()
@@ -52,7 +52,8 @@ def _enlarge(net: Network, ops: Ops) -> None:
     run_network(net, initialise(net), np.zeros((1, 8, 8, net.channels), np.float32), ops)
 
 
-def _train(net: Network, ops: Ops) -> None:
+def train_once(net: Network, ops: Ops) -> None:
+    """Compute the gradients of a tiny image, which compiles what training needs."""
     x = np.zeros((1, 8, 8, net.channels), np.float32)
     target = np.ones((1, 8 * net.upscale, 8 * net.upscale, net.channels), np.float32)
     loss_and_grads(net, initialise(net), x, target, ops)

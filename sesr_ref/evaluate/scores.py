@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 
@@ -206,22 +207,85 @@ def score_folder(
         If there is no image, one of the low-resolution ones is missing or does not fit, an image
         is too small for the enlargement or for SSIM, or is not opaque.
     """
+    pairs, low_from = pairs_in(folder, upscale, protocol)
+    images: dict[str, Mapping[str, Score]] = {}
+    for pair in pairs:
+        if progress is not None:
+            progress(len(images), pair.high.name)
+        images[pair.high.stem] = score_image(pair, methods, upscale, protocol, max_pixels)
+    return FolderScores(upscale, upscale, protocol, low_from, images)
+
+
+class Pair(NamedTuple):
+    """File of a high-resolution image and, if it is given, of the low-resolution one."""
+
+    high: Path
+    low: Path | None
+
+
+def pairs_in(folder: Path, upscale: int, protocol: Protocol) -> tuple[list[Pair], str]:
+    """Find what `score_folder` scores.
+
+    Parameters
+    ----------
+    folder, upscale, protocol
+        As `score_folder` takes them.
+
+    Returns
+    -------
+    pairs : list of Pair
+    low_from : str
+        As `FolderScores` states it.
+
+    Raises
+    ------
+    OSError, ValueError
+        As `find_high`.
+    """
     paths = find_high(folder)
     given = paths[0].parent.parent / f"LRbicx{upscale}"
-    use_files = protocol.rounded_images and paths[0].parent.name == "HR" and given.is_dir()
-    images: dict[str, dict[str, Score]] = {}
-    for path in paths:
-        if progress is not None:
-            progress(len(images), path.name)
-        try:
-            high = modcrop(opaque(read_image(path, max_pixels).pixels), upscale)
-            low = read_low(given / path.name, high, upscale) if use_files else None
-            images[path.stem] = _score(high, low, methods, upscale, protocol)
-        except ValueError as error:
-            text = str(error)
-            raise ValueError(text if text.startswith(str(folder)) else f"{path}: {text}") from None
-    low_from = given.name if use_files else "imresize"
-    return FolderScores(upscale, upscale, protocol, low_from, images)
+    if protocol.rounded_images and paths[0].parent.name == "HR" and given.is_dir():
+        return [Pair(path, given / path.name) for path in paths], given.name
+    return [Pair(path, None) for path in paths], "imresize"
+
+
+def score_image(
+    pair: Pair,
+    methods: Mapping[str, Method],
+    upscale: int,
+    protocol: Protocol,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Mapping[str, Score]:
+    """Score methods on one image.
+
+    Parameters
+    ----------
+    pair : Pair
+        From `pairs_in`.
+    methods, upscale, protocol, max_pixels
+        As `score_folder` takes them.
+
+    Returns
+    -------
+    dict
+        Method: score.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    ValueError
+        As `score_folder`, for this image.
+    """
+    folder = pair.high.parent
+    folder = folder.parent if pair.low else folder
+    try:
+        high = modcrop(opaque(read_image(pair.high, max_pixels).pixels), upscale)
+        low = read_low(pair.low, high, upscale) if pair.low else None
+        return _score(high, low, methods, upscale, protocol)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(str(folder)) else f"{pair.high}: {text}") from None
 
 
 def _score(

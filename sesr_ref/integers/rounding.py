@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -117,3 +118,68 @@ HALVED: dict[str, Callable[[Integers, Integers], Integers]] = {
     "toward-zero": _toward_zero,
 }
 """Roundings of a shift to the right."""
+
+
+def real_product(x: Integers, scale: npt.NDArray[np.float32], _: Integers) -> npt.NDArray[Any]:
+    """A float32 product, not rounded to an integer."""
+    return x.astype(np.float32) * scale
+
+
+def nearest_product(x: Integers, scale: npt.NDArray[np.float32], _: Integers) -> Integers:
+    """XNNPACK's: the float32 product, half to even."""
+    return _even(real_product(x, scale, _))
+
+
+def nearest_quotient(x: npt.NDArray[Any], scale: npt.NDArray[np.float32], _: Integers) -> Integers:
+    """ONNX Runtime's: the float32 quotient, half to even."""
+    return _even(x / scale)
+
+
+def _even(x: npt.NDArray[Any]) -> Integers:
+    rounded: Integers = np.rint(x).astype(np.int64)
+    return rounded
+
+
+def _by_shift(mode: str) -> Apply:
+    return lambda x, multiplier, shift: HALVED[mode](x * multiplier, shift)
+
+
+SHIFTED = {mode: _by_shift(mode) for mode in HALVED}
+"""Integer factors and shifts to the right."""
+ROUNDINGS: dict[str, Apply] = {
+    "twice": twice_rounded,
+    "twice-up": twice_rounded_up,
+    "once": once_rounded,
+    "once-16": sixteen_bits,
+    "nearest": nearest_product,
+    "real": real_product,
+    "divided": nearest_quotient,
+    **SHIFTED,
+}
+"""Name: how a multiplier and a shift (a float32 scale and nothing) are applied."""
+_NAMES = {rule: name for name, rule in ROUNDINGS.items()}
+
+
+class Scaling(NamedTuple):
+    """Real factors, one or one a channel, as an arithmetic applies them to integers."""
+
+    rule: Apply
+    multiplier: npt.NDArray[Any]
+    shift: Integers
+
+    @property
+    def rounding(self) -> str:
+        """Name of the rule in `ROUNDINGS`; "" if it is none of them."""
+        return _NAMES.get(self.rule, "")
+
+    def apply(self, x: npt.NDArray[Any]) -> Integers:
+        """Multiply and round."""
+        return self.rule(x, self.multiplier, self.shift)
+
+
+NO_SHIFT = np.zeros((), np.int64)
+
+
+def scaled_by_floats(rule: Apply, scale: npt.NDArray[Any]) -> Scaling:
+    """A scaling by float32 numbers."""
+    return Scaling(rule, np.asarray(scale, np.float32), NO_SHIFT)

@@ -2,152 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sesr_ref import network as nw
-from sesr_ref.checks import check_primitive, layer_params
+from sesr_ref.checks import check_primitive
 from sesr_ref.collapse import collapsed
-from sesr_ref.execute import RULES as REAL_RULES
 from sesr_ref.integers.arithmetic import Arithmetic, arithmetic_named
-from sesr_ref.integers.grid import Grid, Integers, Quantization
+from sesr_ref.integers.grid import Integers, Quantization
+from sesr_ref.integers.operations import kept_operations
 from sesr_ref.integers.parameters import IntegerParams, check_integer_params
+from sesr_ref.integers.rules import codes_of, site_of
 from sesr_ref.limits import tile_shape
-from sesr_ref.ops.rearrange import depth_to_space
-from sesr_ref.ops.table import REFERENCE, Ops
+from sesr_ref.ops.table import REFERENCE, KernelsLeftOut, Ops
 from sesr_ref.receptive import halo
 from sesr_ref.tiles import Tile, assemble, windows
-
-EXACT_FLOAT32 = 1 << 24
-EXACT_FLOAT64 = 1 << 53
-
-
-class Site(NamedTuple):
-    """One layer at work: what it reads, its parameters, and the grid of what it makes."""
-
-    x: Sequence[Integers]
-    grids: Sequence[Grid]
-    params: dict[str, Integers]
-    param_grids: dict[str, Grid]
-    target: Grid
-    arithmetic: Arithmetic
-    ops: Ops
-
-
-Rule = Callable[[Any, Site], Integers]
-
-
-def sums(layer: nw.Conv | nw.ConvTranspose, site: Site) -> Integers:
-    """Make a convolution's accumulators: sums of integer products and the bias.
-
-    Returns
-    -------
-    int64 array
-
-    Raises
-    ------
-    ValueError
-        If a sum may leave the integers that float64 holds.
-    """
-    # float sums are exact while no partial sum leaves the integers that the type holds
-    x = site.x[0] - site.grids[0].zero_point
-    weight = site.params["weight"] - site.param_grids["weight"].zero_point
-    largest = int(np.abs(weight).sum((0, 1, 2)).max()) * int(np.abs(x).max(initial=0))
-    if largest >= EXACT_FLOAT64:
-        raise ValueError(f"{layer.name}: sums up to {largest} are not exact in float64")
-    kind: Any = np.float32 if largest < EXACT_FLOAT32 else np.float64
-    ops = site.ops if kind is np.float32 else REFERENCE
-    if isinstance(layer, nw.ConvTranspose):
-        made = ops.conv_transpose2d(
-            x.astype(kind), weight.astype(kind), stride=layer.stride, padding=layer.crop
-        )
-    else:
-        made = ops.conv2d(x.astype(kind), weight.astype(kind), groups=layer.groups)
-    return made.astype(np.int64) + site.params.get("bias", np.int64(0))
-
-
-def _convolution(layer: nw.Conv | nw.ConvTranspose, site: Site) -> Integers:
-    made, target = sums(layer, site), site.target
-    if target.bits == 32:  # what reads it has the convolution fused into it
-        return made
-    weight = site.param_grids["weight"].scales.astype(np.float64)
-    source = site.grids[0].scales.astype(np.float64) * weight
-    return site.arithmetic.rescale(made, np.broadcast_to(source, made.shape[-1:]), target)
-
-
-def _prelu(layer: nw.PReLU, site: Site) -> Integers:
-    slopes = site.params["slope"], site.param_grids["slope"]
-    return site.arithmetic.prelu(site.x[0], site.grids[0], slopes, site.target)
-
-
-def _leaky_relu(layer: nw.LeakyReLU, site: Site) -> Integers:
-    if not layer.slope:
-        return _relu(layer, site)
-    slope = np.array([int(np.sign(layer.slope))], np.int64), Grid(abs(layer.slope))
-    return site.arithmetic.prelu(site.x[0], site.grids[0], slope, site.target)
-
-
-def _relu(layer: nw.Layer, site: Site) -> Integers:
-    return np.maximum(_regridded(site, 0), site.target.zero_point)
-
-
-def _clip(layer: nw.Clip, site: Site) -> Integers:
-    low, high = site.target.to_integers(np.array([layer.low, layer.high]))
-    return np.clip(_regridded(site, 0), low, high)
-
-
-def _add(layer: nw.Add, site: Site) -> Integers:
-    pairs = list(zip(site.x, site.grids, strict=True))
-    if len(pairs) == 2:
-        return site.arithmetic.add(pairs, site.target)
-    return _real(layer, site)
-
-
-def _depth_to_space(layer: nw.DepthToSpace, site: Site) -> Integers:
-    moved: Integers = depth_to_space(_regridded(site, 0), layer.block, layer.mode)
-    return moved
-
-
-def _regridded(site: Site, index: int) -> Integers:
-    """An input on the output's grid: as it is, or rescaled where the grids differ."""
-    x, grid = site.x[index], site.grids[index]
-    if grid == site.target:
-        return x
-    return site.target.clip(
-        site.arithmetic.rescale(x - grid.zero_point, grid.scales.astype(np.float64), site.target)
-    )
-
-
-def _real(layer: nw.Layer, site: Site) -> Integers:
-    """Any other kind: its definition in float64 on what the integers stand for, rounded once."""
-    x = [grid.to_reals(values) for values, grid in zip(site.x, site.grids, strict=True)]
-    own: dict[str, Any] = {
-        key: site.param_grids[key].to_reals(value) for key, value in site.params.items()
-    }
-    return site.target.to_integers(REAL_RULES[type(layer)].forward(layer, REFERENCE, x, own))
-
-
-RULES: nw.Rules[Rule] = nw.Rules(
-    {
-        nw.Layer: _real,
-        nw.Conv: _convolution,
-        nw.ConvTranspose: _convolution,
-        nw.PReLU: _prelu,
-        nw.LeakyReLU: _leaky_relu,
-        nw.ReLU: _relu,
-        nw.Clip: _clip,
-        nw.Add: _add,
-        nw.Concat: lambda layer, site: np.concatenate(
-            [_regridded(site, i) for i in range(len(site.x))], axis=3
-        ),
-        nw.Slice: lambda layer, site: _regridded(site, 0)[..., layer.start : layer.stop],
-        nw.DepthToSpace: _depth_to_space,
-    }
-)
-"""What each kind does to integers, before they are clipped to the output's grid."""
 
 
 def forward_int(
@@ -173,7 +46,7 @@ def forward_int(
     arithmetic : str
         A key of `ARITHMETICS`: how products and sums are rounded.
     ops : Ops
-        The implementation of the convolutions' exact sums.
+        `REFERENCE`, or `fast()`, whose kernels give the same integers sooner.
 
     Returns
     -------
@@ -184,8 +57,17 @@ def forward_int(
     ------
     ValueError
         If parameters, grids or codes do not fit, or the arithmetic is unknown.
+
+    Notes
+    -----
+    With `fast()` a warning (`KernelsLeftOut`) says so, and why, where NumPy runs a network all the
+    same: tensors of 16 or 32 bits, layers that are computed in floating point and rounded once
+    (`Resize`, `Multiply`, `Stencil`, `Pad`, sums of three tensors), numbers beyond 32 bits.
     """
     small, rule = _checked(net, iparams, q, x), arithmetic_named(arithmetic)
+    names = [layer.name for layer in small.layers]
+    if (made := _by_kernels(small, iparams, q, x, rule, ops, names)) is not None:
+        return {"input": x.astype(q.tensors["input"].dtype()), **made}
     tensors = _compute(small, iparams, q, x, rule, ops)
     return {name: value.astype(q.tensors[name].dtype()) for name, value in tensors.items()}
 
@@ -215,21 +97,34 @@ def _compute(
     wide: dict[str, Any] = {name: value.astype(np.int64) for name, value in iparams.items()}
     tensors: dict[str, Integers] = {"input": x.astype(np.int64)}
     for layer, inputs in net.steps():
-        owner, target = layer.shares or layer.name, q.tensors[layer.name]
-        site = Site(
-            [tensors[name] for name in inputs],
-            [q.tensors[name] for name in inputs],
-            dict(layer_params(layer, wide)),
-            {key: q.params[f"{owner}.{key}"] for key in layer.param_shapes(1)},
-            target,
-            arithmetic,
-            ops,
-        )
-        tensors[layer.name] = target.clip(RULES[type(layer)](layer, site))
+        read = [tensors[name] for name in inputs]
+        site = site_of(layer, inputs, read, wide, q, arithmetic, ops)
+        tensors[layer.name] = codes_of(layer, site)
         for name in () if keep else set(inputs):
             if last[name] == layer.name:
                 del tensors[name]
     return tensors
+
+
+def _by_kernels(
+    net: nw.Network,
+    iparams: IntegerParams,
+    q: Quantization,
+    x: npt.NDArray[Any],
+    arithmetic: Arithmetic,
+    ops: Ops,
+    outputs: Sequence[str],
+) -> dict[str, npt.NDArray[Any]] | None:
+    """Some tensors, made by kernels; None, with a warning if there are any, where they are not."""
+    if ops.integers is None:
+        return None
+    try:
+        network = kept_operations(net, iparams, q, arithmetic)
+        return ops.integers(network, x.astype(np.int8, copy=False), outputs)
+    except NotImplementedError as reason:
+        message = f"{net.name}: NumPy runs these integers, the kernels do not: {reason}"
+        warnings.warn(message, KernelsLeftOut, stacklevel=3)
+        return None
 
 
 def run_int(
@@ -265,6 +160,9 @@ def run_int(
     dtype = q.tensors[small.output].dtype()
 
     def whole(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        outputs = [small.output]
+        if (found := _by_kernels(small, iparams, q, part, rule, ops, outputs)) is not None:
+            return found[small.output]
         made = _compute(small, iparams, q, part, rule, ops, keep=False)
         return made[small.output].astype(dtype)
 

@@ -22,7 +22,13 @@ class Ops:
     run.  `margin` says what makes its tiles exact: ``margin(net)`` -> (pixels that a tile needs
     beyond its own on each side, multiple of pixels at which it starts).
     `gradients` computes a training step: ``gradients(net, params, x, target, terms)`` ->
+    (loss, dict), or None; the loss is the sum that `losses.Terms` states.  With the options
+    ``batch=`` and ``group=``, processes share a batch, of which each computes its own images:
+    ``own_images(batch, rank, size)`` -> (first, behind the last).
     (loss, dict), or None; the loss is the sum that `losses.Terms` states.
+    `integers` runs a whole network of integers: ``integers(network, x, outputs)`` -> dict of int8
+    arrays, with the bits of `sesr_ref.integers.forward_int`; it raises NotImplementedError, saying
+    why, for what it does not support.
     `adam` updates as many weights as it can, with the same bits as `optimiser.Adam`, and returns
     how many.
     """
@@ -43,9 +49,15 @@ class Ops:
     network: Callable[..., Array | None] | None = None
     margin: Callable[..., tuple[int, int] | None] | None = None
     gradients: Callable[..., tuple[float, dict[str, Array]] | None] | None = None
+    own_images: Callable[[int, int, int], tuple[int, int]] | None = None
+    integers: Callable[..., dict[str, Array]] | None = None
     adam: Callable[..., int] | None = None
     set_threads: Callable[[int], None] | None = None
     cache_folder: Callable[[], Path] | None = None
+
+
+class KernelsLeftOut(RuntimeWarning):
+    """NumPy computes what kernels were asked for, since they do not support it."""
 
 
 REFERENCE = Ops("reference")
@@ -86,6 +98,9 @@ def fast(winograd: bool | None = None, threads: int | None = None) -> Ops:
     multiply and add with one rounding but SSE2 and scalar code with two; in a training step with
     another image size, batch or instruction set, since a gradient's partial sums depend on the
     vector's lanes and on groups of images.
+
+    *Integers* have one result in each arithmetic: kernels and `REFERENCE` agree on every bit, on
+    any instruction set.  See `sesr_ref.integers.forward_int` for what runs on NumPy all the same.
 
     *Not supported by the kernels*: float64 runs on NumPy.  A network with a convolution beyond
     31 x 31 runs layer by layer, and so does the training of a network with groups, `Concat`,

@@ -22,6 +22,7 @@ from sesr_ref.train import prepared
 Bytes = npt.NDArray[np.uint8]
 Samples = npt.NDArray[Any]
 """uint8, or float32 in [0, 1]."""
+EVERYTHING = slice(None)
 Report = Callable[[int, int, str], None]
 """``report(done, total, name)``, called as long work proceeds."""
 
@@ -61,7 +62,9 @@ class Pairs:
             digest.update(np.ascontiguousarray(image).data)
         return digest.hexdigest()
 
-    def batch(self, rng: np.random.Generator, count: int, crop: int) -> tuple[Array, Array]:
+    def batch(
+        self, rng: np.random.Generator, count: int, crop: int, some: slice = EVERYTHING
+    ) -> tuple[Array, Array]:
         """Random crops, each turned one of eight ways.
 
         Parameters
@@ -72,6 +75,8 @@ class Pairs:
             Crops in the batch.
         crop : int
             Low-resolution pixels a side; every place in every image is as likely.
+        some : slice
+            Which crops of the batch are returned; all are drawn.
 
         Returns
         -------
@@ -80,23 +85,23 @@ class Pairs:
         target : (count, upscale * crop, upscale * crop, channels) float32 array
             In [0, 1].
         """
-        places = np.array([(h - crop + 1) * (w - crop + 1) for h, w in self._sizes()])
+        room = np.array(self._sizes()) - crop + 1
+        places = room.prod(1)
         size, colours = crop * self.upscale, self.low[0].shape[2:]
-        x = np.empty((count, crop, crop, *colours), self.low[0].dtype)
-        target = np.empty((count, size, size, *colours), np.uint8)
         chosen = rng.choice(len(places), count, p=places / places.sum())
-        for i, image in enumerate(chosen):
-            height, width = self.low[image].shape[:2]
-            top = int(rng.integers(height - crop + 1))
-            left = int(rng.integers(width - crop + 1))
-            turn = int(rng.integers(8))
+        # top, left, turn: one call for all draws what a call for each number would draw
+        drawn = rng.integers(np.column_stack([room[chosen], np.full(count, 8)]))
+        chosen, drawn = chosen[some], drawn[some]
+        x = np.empty((len(chosen), crop, crop, *colours), self.low[0].dtype)
+        target = np.empty((len(chosen), size, size, *colours), np.uint8)
+        for i, (image, (top, left, turn)) in enumerate(zip(chosen, drawn.tolist(), strict=True)):
             up, along = top * self.upscale, left * self.upscale
             x[i] = turned(self.low[image][top : top + crop, left : left + crop], turn)
             target[i] = turned(self.high[image][up : up + size, along : along + size], turn)
         scale = np.float32(1 / 255)
         small, large = x if x.dtype == np.float32 else x * scale, target * scale
-        shape = (count, crop, crop, self.channels), (count, size, size, self.channels)
-        return small.reshape(shape[0]), large.reshape(shape[1])
+        shape = len(chosen), crop, crop, self.channels
+        return small.reshape(shape), large.reshape(len(chosen), size, size, self.channels)
 
     def _sizes(self) -> list[tuple[int, int]]:
         return [(low.shape[0], low.shape[1]) for low in self.low]

@@ -11,10 +11,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Params
@@ -22,7 +23,8 @@ from sesr_ref.ops.table import REFERENCE, Ops
 from sesr_ref.params import initialise, save
 from sesr_ref.train.data import Pairs
 from sesr_ref.train.optimiser import Adam, Recipe
-from sesr_ref.train.run import Run, Validate
+from sesr_ref.train.ranks import Ranks
+from sesr_ref.train.run import ALONE, Run, Validate
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def train(
     ops: Ops = REFERENCE,
     resume: bool = False,
     report: Callable[[Progress], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Params:
     """Train through the collapse; write ``weights.npz`` when done.
 
@@ -81,6 +84,9 @@ def train(
         or fewer steps: the schedule is from here on that of the recipe given now.
     report : function, optional
         Told of each step.
+    ranks : Ranks
+        The processes that train together, each of which calls this: `Mpi`'s, or this one alone.
+        Rank 0 alone reads and writes in `out`, validates and reports.
 
     Returns
     -------
@@ -99,25 +105,33 @@ def train(
     KeyboardInterrupt
         After Ctrl-C, once a checkpoint is written.
     """
-    check_folder(out, resume)
-    out.mkdir(parents=True, exist_ok=True)
+    leads = ranks.rank == 0
+    if leads:
+        check_folder(out, resume)
+        out.mkdir(parents=True, exist_ok=True)
     start = start or initialise(net, recipe.seed, recipe.init, recipe.slope)
     start = {name: start[name] for name in net.param_shapes()}  # the order of every checkpoint
     adam = Adam(start, recipe.amsgrad, recipe.average, dict(recipe.lr_factors))
     validation = dict(validated_on) if validate else None
-    run = Run(net, out, recipe, adam, ops, pairs.summary(), validation)
-    with _alone_in(out), _stop_requests() as stop:
-        if run.checkpoint.exists():
+    run = Run(net, out, recipe, adam, ops, pairs.summary(), validation, ranks)
+    run.agree()
+    with _alone_in(out) if leads else nullcontext(), _stop_requests() as stop:
+        if leads and run.checkpoint.exists():
             check_folder(out, resume)  # another run may have ended there meanwhile
             run.read_checkpoint()
+        adam.state, run.step = ranks.first((adam.state, run.step))
         begun, first = time.monotonic(), run.step
         while run.step < recipe.steps:
             loss = run.advance(pairs)
-            row = run.validated(validate, pairs)
-            stopping = stop.is_set()  # once: a request from here on is for the next step
+            row = _validated(run, validate, pairs)
+            stopping = ranks.any(stop.is_set())  # once: from here on it is for the next step
+            if run.step == first + 1 or run.due(recipe.checkpoint_every) or stopping:
+                run.compare()
             if run.due(recipe.checkpoint_every) or stopping:
-                run.write_checkpoint()
-            if report:
+                if leads:
+                    run.write_checkpoint()
+                ranks.wait()
+            if report and leads:
                 speed = (run.step - first) / (time.monotonic() - begun)
                 left = (recipe.steps - run.step) / speed
                 psnr_db, logged = (row["psnr_db"], row["loss"]) if row else (None, None)
@@ -125,9 +139,32 @@ def train(
                 report(Progress(*now))
             if stopping and run.step < recipe.steps:
                 raise KeyboardInterrupt
-        if run.step > first or not (out / "weights.npz").exists():
+        if leads and (run.step > first or not (out / "weights.npz").exists()):
             save(out / "weights.npz", net, run.adam.averaged)
+        ranks.wait()
     return run.adam.averaged
+
+
+def _validated(run: Run, validate: Validate | None, pairs: Pairs) -> dict[str, Any] | None:
+    """The log's new line, if one is due: rank 0 makes it, the others wait."""
+    if not run.due(run.recipe.validate_every):
+        return None
+    row = None
+    if run.ranks.rank == 0:
+        row = run.validated(validate, pairs)
+    else:
+        run.forget_losses()
+    run.ranks.wait()
+    return row
+
+
+RUN_FILES = ("checkpoint.npz", "weights.npz", "best.npz", "log.jsonl")
+"""What a training writes."""
+
+
+def holds_run(out: Path) -> bool:
+    """Whether a folder holds anything of a training."""
+    return any((out / name).exists() for name in RUN_FILES)
 
 
 def check_folder(out: Path, resume: bool) -> None:
@@ -149,8 +186,7 @@ def check_folder(out: Path, resume: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file, a folder is needed")
-    names = ("checkpoint.npz", "weights.npz", "best.npz", "log.jsonl")
-    held = [name for name in names if (out / name).exists()]
+    held = [name for name in RUN_FILES if (out / name).exists()]
     if held and not resume:
         raise FileExistsError(
             f"{out} holds a run already ({held[0]}): resume it (--resume) or name another folder"

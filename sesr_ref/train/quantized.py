@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sesr_ref.collapse import collapsed
 from sesr_ref.engine import run
 from sesr_ref.integers.fake import SUFFIX, WeightRounding, with_grids, without_grids
 from sesr_ref.integers.grid import Quantization
@@ -17,7 +18,7 @@ from sesr_ref.integers.parameters import IntegerParams
 from sesr_ref.network import Network
 from sesr_ref.ops.arrays import Array, Params
 from sesr_ref.ops.table import REFERENCE, Ops
-from sesr_ref.train.data import Pairs
+from sesr_ref.train.data import EVERYTHING, Pairs
 from sesr_ref.train.loop import Progress, train
 from sesr_ref.train.optimiser import Recipe
 
@@ -47,9 +48,11 @@ class Taught(Pairs):
             digest.update(np.ascontiguousarray(params[name]).data)
         return super().summary() | {"teacher": f"{net.name} {digest.hexdigest()}"}
 
-    def batch(self, rng: np.random.Generator, count: int, crop: int) -> tuple[Array, Array]:
+    def batch(
+        self, rng: np.random.Generator, count: int, crop: int, some: slice = EVERYTHING
+    ) -> tuple[Array, Array]:
         """Random crops, and the teacher's enlargement of them."""
-        x, _ = super().batch(rng, count, crop)
+        x, _ = super().batch(rng, count, crop, some)
         return x, run(*self.teacher, x, self.ops)
 
 
@@ -121,7 +124,8 @@ def train_quantized(
         rounding, pairs, out, recipe, start=start, ops=ops, resume=resume, report=report, **extra
     )
     own = {name: trained[name] for name in net.param_shapes()}
-    return without_grids(rounding, trained, behind, q), own
+    _, iparams, learned = without_grids(rounding, trained, behind, q)
+    return (collapsed(net), iparams, learned), own
 
 
 def _factors(net: Network, recipe: Recipe) -> tuple[tuple[str, float], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -21,7 +22,9 @@ from sesr_ref.params import save
 from sesr_ref.train.checkpoint import FOREIGN, read_checkpoint, write_checkpoint
 from sesr_ref.train.data import Pairs
 from sesr_ref.train.optimiser import Adam, Recipe
+from sesr_ref.train.ranks import Alone, Ranks
 
+ALONE = Alone()
 Validate = Callable[[Network, Params], float]
 """PSNR in dB of a network and its parameters."""
 
@@ -38,9 +41,12 @@ class Run:
         ops: Ops,
         data: dict[str, Any],
         validation: dict[str, str] | None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.net, self.out, self.recipe, self.adam, self.ops = net, out, recipe, adam, ops
-        self.data, self.validation = data, validation
+        self.data, self.validation, self.ranks = data, validation, ranks
+        self._shared = ranks.sharing(ops, recipe.batch)
+        self._own = ranks.images(ops, recipe.batch)
         self.rounding = WeightRounding(recipe.weight_bits) if recipe.weight_bits else None
         self.step = 0
         self.best: float | None = None
@@ -62,14 +68,21 @@ class Run:
 
     def _gradients(self, pairs: Pairs) -> tuple[float, Params]:
         rng = np.random.default_rng([self.recipe.seed, self.step])
-        x, target = pairs.batch(rng, self.recipe.batch, self.recipe.crop)
+        x, target = pairs.batch(rng, self.recipe.batch, self.recipe.crop, self._own)
         params = self.adam.params
         if self.recipe.collapse_dtype != "float32":
             params = {k: v.astype(self.recipe.collapse_dtype) for k, v in params.items()}
         with np.errstate(over="ignore", invalid="ignore"):  # the loss will tell
             recipe = self.recipe
             loss, dparams = loss_and_grads(
-                self.net, params, x, target, self.ops, recipe.loss, recipe.log_share, self.rounding
+                self.net,
+                params,
+                x,
+                target,
+                self._shared,
+                recipe.loss,
+                recipe.log_share,
+                self.rounding,
             )
         if not math.isfinite(loss):
             raise self._diverged(f"the loss is {loss} at step {self.step}")
@@ -86,18 +99,25 @@ class Run:
             return None
         psnr_db = self._score(validate, pairs) if validate else None
         row = {
-            "step": self.step, "loss": float(np.mean(self.losses)), "psnr_db": psnr_db,
-            "rate": self.recipe.rate(self.step - 1), "grad_norm": _mean(self.lengths),
-        }  # fmt: skip
+            "step": self.step,
+            "loss": float(np.mean(self.losses)),
+            "psnr_db": psnr_db,
+            "rate": self.recipe.rate(self.step - 1),
+            "grad_norm": _mean(self.lengths),
+        }
         self.log.append(row)
-        self.losses.clear()
-        self.lengths.clear()
+        self.forget_losses()
         with atomic_write(self.out / "log.jsonl") as stream:
             stream.write("".join(json.dumps(line) + "\n" for line in self.log).encode())
         if psnr_db is not None and (self.best is None or psnr_db > self.best):
             self.best = psnr_db
             save(self.out / "best.npz", self.net, self.adam.averaged)
         return row
+
+    def forget_losses(self) -> None:
+        """Begin anew to collect what the log's next line is the mean of."""
+        self.losses.clear()
+        self.lengths.clear()
 
     def _score(self, validate: Validate, pairs: Pairs) -> float:
         """PSNR; where there is none, the loss of the next step tells whether the run diverged."""
@@ -106,24 +126,45 @@ class Run:
             with np.errstate(over="ignore", invalid="ignore"):  # the score will tell
                 psnr_db = validate(self.net, self.adam.averaged)
         except (ValueError, FloatingPointError):
-            self._gradients(pairs)
+            self._next_loss(pairs)
             raise
         if not math.isfinite(psnr_db):
-            self._gradients(pairs)
+            self._next_loss(pairs)
             raise self._diverged(f"validation gave {psnr_db} after step {self.step - 1}")
         return psnr_db
+
+    def _next_loss(self, pairs: Pairs) -> None:
+        """Raise if it is not finite; ranks can only compute it together, which this one is not."""
+        if self.ranks.size == 1:
+            self._gradients(pairs)
 
     def _check_finite(self, arrays: Mapping[str, Array]) -> None:
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise self._diverged(f"weights are not finite after step {self.step - 1}")
 
+    def agree(self) -> None:
+        """Raise ValueError on all ranks unless they train the same."""
+        for key, own in self._identity().items():
+            self.ranks.same(key, json.dumps(own))
+
+    def compare(self) -> None:
+        """Raise ValueError on all ranks unless their weights have the same bits."""
+        if self.ranks.size == 1:
+            return
+        digest = hashlib.sha256(self.adam.state["weights"].tobytes()).hexdigest()
+        self.ranks.same("weights (its processor or libraries round differently)", digest)
+
     def write_checkpoint(self) -> None:
         self._check_finite(self.adam.state)
         meta = self._identity() | {
-            "step": self.step, "best": self.best, "losses": self.losses, "log": self.log,
+            "step": self.step,
+            "best": self.best,
+            "losses": self.losses,
+            "log": self.log,
             "grad_norms": [x if math.isfinite(x) else None for x in self.lengths],
-            "validation": self.validation, "engine": self.ops.name,
-        }  # fmt: skip
+            "validation": self.validation,
+            "engine": self.ops.name,
+        }
         write_checkpoint(self.checkpoint, meta, self.adam.state)
 
     def read_checkpoint(self) -> None:

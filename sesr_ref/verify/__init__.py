@@ -9,6 +9,7 @@ from sesr_ref.verify.equivalence import assert_equivalent
 from sesr_ref.verify.golden.match import PackMatch, TensorMatch, match_pack
 from sesr_ref.verify.golden.read import Pack, read_pack
 from sesr_ref.verify.golden.write import write_pack
+from sesr_ref.verify.integers import LayerVerdict, PortVerdict, judge_port
 from sesr_ref.verify.proof import Check, prove
 
 __all__ = [
@@ -16,13 +17,16 @@ __all__ = [
     "Check",
     "Comparison",
     "Fault",
+    "LayerVerdict",
     "Pack",
     "PackMatch",
+    "PortVerdict",
     "TensorMatch",
     "TensorReport",
     "assert_equivalent",
     "compare",
     "error_bounds",
+    "judge_port",
     "match_pack",
     "prove",
     "read_input",

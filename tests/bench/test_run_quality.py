@@ -122,10 +122,12 @@ def test_further_sets_are_found_where_people_have_them(quality: ModuleType, tmp_
     for name in ("Set5", "Manga109", "Urban100/HR", "DIV2K/DIV2K_valid_HR", "DIV2Kcrop100", "mine"):
         (tmp_path / name).mkdir(parents=True)
     assert quality.sets_in(tmp_path) == {
-        "Set5": tmp_path / "Set5", "Urban100": tmp_path / "Urban100",
-        "Manga109": tmp_path / "Manga109", "DIV2K": tmp_path / "DIV2K/DIV2K_valid_HR",
+        "Set5": tmp_path / "Set5",
+        "Urban100": tmp_path / "Urban100",
+        "Manga109": tmp_path / "Manga109",
+        "DIV2K": tmp_path / "DIV2K/DIV2K_valid_HR",
         "DIV2Kcrop100": tmp_path / "DIV2Kcrop100",
-    }  # fmt: skip
+    }
     (tmp_path / "DIV2K/DIV2K_valid_HR").rmdir()
     assert quality.sets_in(tmp_path)["DIV2K"] == tmp_path / "DIV2K"
     (tmp_path / "DIV2K").rename(tmp_path / "DIV2K_valid_HR")
@@ -133,14 +135,27 @@ def test_further_sets_are_found_where_people_have_them(quality: ModuleType, tmp_
 
 
 def test_crops_of_validation_images_are_called_that_beside_what_is_cited(
-    quality: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], rng: np.random.Generator,
-) -> None:  # fmt: skip
+    quality: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rng: np.random.Generator,
+) -> None:
     (tmp_path / "DIV2Kcrop100").mkdir()
     image = rng.integers(0, 256, (28, 30, 3), dtype=np.uint8)
     write_image(tmp_path / "DIV2Kcrop100" / "a.png", image)
-    options = ["run_quality", "--data", str(tmp_path), "--engine", "reference", "--models",
-               "sesr-m3-x2", "--upscale", "2", "--float-low"]  # fmt: skip
+    options = [
+        "run_quality",
+        "--data",
+        str(tmp_path),
+        "--engine",
+        "reference",
+        "--models",
+        "sesr-m3-x2",
+        "--upscale",
+        "2",
+        "--float-low",
+    ]
     monkeypatch.setattr("sys.argv", options)
     assert quality.main() == 0
     lines = capsys.readouterr().out.splitlines()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import sesr_ref as sr
+from checks import need_kernels
 from sesr_ref.cli import main
 from sesr_ref.images import write_image
 from sesr_ref.integers.calibration import CODES
@@ -33,10 +34,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def quantized(*options: str) -> int:
-    return main([
-        "quantize", "model.npz", "--calibrate", "images", "-o", "small.npz",
-        "--engine", "reference", *options,
-    ])  # fmt: skip
+    return main(
+        [
+            "quantize",
+            "model.npz",
+            "--calibrate",
+            "images",
+            "-o",
+            "small.npz",
+            "--engine",
+            "reference",
+            *options,
+        ]
+    )
 
 
 def test_the_file_holds_what_the_functions_make(here: Path, capsys: Capture) -> None:
@@ -53,6 +63,18 @@ def test_the_file_holds_what_the_functions_make(here: Path, capsys: Capture) -> 
     output = capsys.readouterr().out
     assert "zero point" in output
     assert output.splitlines()[-1].startswith("wrote small.npz: ")
+
+
+def test_a_model_that_the_kernels_leave_out_says_so_in_one_line(
+    here: Path, capsys: Capture
+) -> None:
+    need_kernels()
+    assert quantized("--bits", "16") == 0
+    capsys.readouterr()
+    options = ["--engine", "fast", "-n", "small.npz", "-o"]
+    assert main(["upscale", "images/0.png", "images/1.png", *options, "out"]) == 0
+    (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("notice"))
+    assert line.endswith("NumPy runs these integers, the kernels do not: head has 16 bits")
 
 
 def test_the_result_enlarges_pictures_as_its_integers_do(here: Path, capsys: Capture) -> None:
@@ -77,10 +99,23 @@ def test_scores_stand_beside_the_floats(here: Path, capsys: Capture) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["protocol"] == "y-rounded"
     assert set(found["scores"]) == {"images"}
-    assert main([
-        "evaluate", "-n", "small.npz", "--data", "images", "--protocol", "y-rounded", "--json",
-        "--engine", "reference",
-    ]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "evaluate",
+                "-n",
+                "small.npz",
+                "--data",
+                "images",
+                "--protocol",
+                "y-rounded",
+                "--json",
+                "--engine",
+                "reference",
+            ]
+        )
+        == 0
+    )
     mean = json.loads(capsys.readouterr().out)["mean"]
     assert mean["sesr-m1-f3-x2 (tflite)"]["psnr_db"] == found["scores"]["images"]["integers"]
 
@@ -140,9 +175,10 @@ def test_integers_are_scored_while_they_are_trained(here: Path, capsys: Capture)
     assert quantized(*options) == 0
     log = [json.loads(line) for line in Path("small.qat/log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in log] == [1, 2]
-    assert main([
-        "evaluate", "-n", "small.npz", "--data", "images", "--json", "--engine", "reference"
-    ]) == 0  # fmt: skip
+    assert (
+        main(["evaluate", "-n", "small.npz", "--data", "images", "--json", "--engine", "reference"])
+        == 0
+    )
     mean = json.loads(capsys.readouterr().out.partition("{")[2].join(["{", ""]))["mean"]
     assert mean["sesr-m1-f3-x2 (tflite)"]["psnr_db"] == pytest.approx(log[-1]["psnr_db"], abs=1e-9)
 

@@ -166,6 +166,51 @@ def test_sixteen_bit_transparency_and_profile_are_kept(here: Path) -> None:
     assert got.icc_profile == profile
 
 
+def several(folder: Path, count: int = 5) -> None:
+    folder.mkdir()
+    for i in range(count):
+        sr.write_image(folder / f"{i}.png", _pixels(20 + i, 31))
+    (folder / "bad.png").write_text("no image")
+
+
+def test_processes_write_what_one_does_in_the_same_order(
+    here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sesr_ref.workers.processes.START_SECONDS", 1e-9)  # one image
+    several(here / "in")
+    answers = []
+    for jobs in ("1", "2"):
+        assert upscale("in", "-o", jobs, "--jobs", jobs, "--json") == 2
+        output = capsys.readouterr()
+        assert output.err.startswith("sesr-ref upscale: in/bad.png: not an image")
+        assert output.err.count("\n") == 1
+        answer = json.loads(output.out)
+        for entry in answer["written"]:
+            entry.pop("seconds")
+            entry["output"] = Path(entry["output"]).name
+        answers.append(answer)
+    assert answers[0] == answers[1]
+    assert len(answers[0]["written"]) == 5
+    for name in tree(here / "1"):
+        assert (here / "1" / name).read_bytes() == (here / "2" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--jobs", "0"], "--jobs must be 1 to 1024, got 0"),
+        (["--jobs", "2", "--cluster", "tcp://x:1"], "not both"),
+    ],
+)
+def test_workers_that_make_no_sense_are_a_mistake(
+    here: Path, capsys: Capture, options: list[str], message: str
+) -> None:
+    sr.write_image("a.png", _pixels())
+    assert upscale("a.png", "-o", "out", *options) == 2
+    assert message in capsys.readouterr().err
+    assert tree(here) == {"a.png"}
+
+
 MISTAKES = {
     "missing input": (["none.png", "-o", "x.png"], "none.png: no such file or folder"),
     "not an image": (["text.png", "-o", "x.png"], "text.png: not an image"),

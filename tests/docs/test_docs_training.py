@@ -36,9 +36,7 @@ def test_the_ablations_table_is_that_of_its_results() -> None:
 def test_the_points_of_the_long_runs_are_those_of_their_logs(label: str, log: str) -> None:
     rows = map(json.loads, (DOCS / "data" / log).read_text("utf-8").splitlines())
     curve = {row["step"]: f"{row['psnr_db']:.2f}" for row in rows}
-    head, told = (
-        re.search(rf"^\| {name} \| (.*) \|$", PAGE, re.M) for name in ("steps", label)
-    )  # fmt: skip
+    head, told = (re.search(rf"^\| {name} \| (.*) \|$", PAGE, re.M) for name in ("steps", label))
     assert head
     assert told
     steps = [int(step.replace(" ", "")) for step in head[1].split(" | ")]

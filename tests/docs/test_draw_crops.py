@@ -41,8 +41,11 @@ def test_pixels_are_enlarged_as_they_are_and_scores_are_of_the_crop(
     photo = np.round(255 * crops.sr.imresize(low, 3).clip(0, 1)).astype(np.uint8)
     row = crops.strip(photo, "noise", 2, ["sesr-m3", "sesr-m5"], 12, crops.sr.REFERENCE)
     assert [text.split()[0] for text in row.captions] == [
-        "bicubic", "SESR-M3", "SESR-M5", "original"
-    ]  # fmt: skip
+        "bicubic",
+        "SESR-M3",
+        "SESR-M5",
+        "original",
+    ]
     for crop, text in zip(row.crops[:3], row.captions[:3], strict=True):
         expected = psnr(luma_of(row.crops[3]), luma_of(crop), 0)
         assert text.split()[1] == f"{expected:.2f}"
@@ -52,14 +55,28 @@ def test_pixels_are_enlarged_as_they_are_and_scores_are_of_the_crop(
 
 
 def test_the_command_takes_any_image_and_says_what_it_left_out(
-    crops: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], rng: np.random.Generator,
-) -> None:  # fmt: skip
+    crops: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rng: np.random.Generator,
+) -> None:
     pytest.importorskip("PIL")
     source, target = tmp_path / "grey.png", tmp_path / "crops.png"
     write_image(source, rng.integers(0, 256, (33, 46), dtype=np.uint8))
-    options = ["draw_crops", str(source), "-o", str(target), "--engine", "reference",
-               "--upscale", "2", "--networks", "sesr-m3", "vdsr"]  # fmt: skip
+    options = [
+        "draw_crops",
+        str(source),
+        "-o",
+        str(target),
+        "--engine",
+        "reference",
+        "--upscale",
+        "2",
+        "--networks",
+        "sesr-m3",
+        "vdsr",
+    ]
     monkeypatch.setattr("sys.argv", options)
     assert crops.main() == 0
     printed = capsys.readouterr()

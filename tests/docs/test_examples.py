@@ -47,8 +47,12 @@ def test_an_example_runs_and_leaves_nothing_behind(name: str, tmp_path: Path) ->
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning", EXAMPLES / f"{name}.py"],
         env=os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": path},
-        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     for text in SAYS[name]:
         assert text in done.stdout

@@ -14,12 +14,18 @@ from generate import images, parameters
 from sesr_ref.network import Conv, DepthToSpace, LinearBlock, Network
 
 OPTIONS = [
-    {"activation": a, "input_residual": i, "short_residuals": s, "linear_blocks": linear,
-     "dialect": dialect, "block_bias": bias}
+    {
+        "activation": a,
+        "input_residual": i,
+        "short_residuals": s,
+        "linear_blocks": linear,
+        "dialect": dialect,
+        "block_bias": bias,
+    }
     for a, i, s, linear in itertools.product(("prelu", "relu"), *((True, False),) * 3)
     for dialect, bias in (("paper", "none"), ("paper", "true"), ("arm", "true"), ("arm", "leaky"))
     if linear or bias != "leaky"
-]  # fmt: skip
+]
 
 
 def weights(net: Network) -> int:
@@ -30,10 +36,19 @@ def weights(net: Network) -> int:
 
 @pytest.mark.parametrize(
     ("blocks", "features", "upscale", "thousands"),
-    [(3, 16, 2, 8.91), (5, 16, 2, 13.52), (7, 16, 2, 18.12), (11, 16, 2, 27.34),
-     (11, 32, 2, 105.37), (3, 16, 4, 13.71), (5, 16, 4, 18.32), (7, 16, 4, 22.92),
-     (11, 16, 4, 32.14), (11, 32, 4, 114.97)],
-)  # fmt: skip
+    [
+        (3, 16, 2, 8.91),
+        (5, 16, 2, 13.52),
+        (7, 16, 2, 18.12),
+        (11, 16, 2, 27.34),
+        (11, 32, 2, 105.37),
+        (3, 16, 4, 13.71),
+        (5, 16, 4, 18.32),
+        (7, 16, 4, 22.92),
+        (11, 16, 4, 32.14),
+        (11, 32, 4, 114.97),
+    ],
+)
 def test_parameters_are_those_of_tables_1_and_2(
     blocks: int, features: int, upscale: int, thousands: float
 ) -> None:
@@ -154,9 +169,14 @@ def test_fsrcnn_follows_its_papers_figure() -> None:
     net = sr.fsrcnn(3, activation="relu")
     convolutions = [(s.name, s.features, s.kernel_size) for s in net.layers if isinstance(s, Conv)]
     assert convolutions == [
-        ("extract", 56, 5), ("shrink", 12, 1), ("map0", 12, 3), ("map1", 12, 3), ("map2", 12, 3),
-        ("map3", 12, 3), ("expand", 56, 1),
-    ]  # fmt: skip
+        ("extract", 56, 5),
+        ("shrink", 12, 1),
+        ("map0", 12, 3),
+        ("map1", 12, 3),
+        ("map2", 12, 3),
+        ("map3", 12, 3),
+        ("expand", 56, 1),
+    ]
     assert net.output == "deconv"
     assert sr.run(net, parameters(net, 0), images((1, 4, 5, 1), 1)).shape == (1, 12, 15, 1)
 

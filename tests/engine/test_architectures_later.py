@@ -194,7 +194,7 @@ def test_xlsr_reads_the_image_twice_and_stays_within_0_and_1() -> None:
         (lambda: span(ratio=0), "ratio must be"),
         (lambda: sr.architecture("etds-x-x2"), "no architecture is called 'etds-x-x2'"),
     ],
-)  # fmt: skip
+)
 def test_impossible_options_are_named(build: Callable[[], Network], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()

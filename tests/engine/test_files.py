@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -147,13 +148,52 @@ def test_a_folder_cannot_be_written_as_a_file(tmp_path: Path) -> None:
 def test_a_disk_without_hard_links_is_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unsupported(*_: object) -> None:
+    def unsupported(*_: object, **options: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", unsupported)
     with atomic_write(tmp_path / "a.bin", overwrite=False) as stream:
         stream.write(b"x")
     assert (tmp_path / "a.bin").read_bytes() == b"x"
+    assert names(tmp_path) == ["a.bin"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from sesr_ref.files import atomic_write
+with atomic_write(Path(sys.argv[1])) as stream:
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="needs files without a name")
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_a_process_that_is_killed_leaves_nothing_behind(tmp_path: Path, old: bytes | None) -> None:
+    path = tmp_path / "a.bin"
+    if old:
+        path.write_bytes(old)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], env=environment, check=False)
+    assert done.returncode == -9
+    assert names(tmp_path) == (["a.bin"] if old else [])
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_system_whose_files_all_have_names_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool, old: bytes | None
+) -> None:
+    monkeypatch.setattr("sesr_ref.files.OPEN_FILES", tmp_path / "nowhere")
+    path = tmp_path / "a.bin"
+    if old and overwrite:
+        path.write_bytes(old)
+    with atomic_write(path, overwrite=overwrite) as stream:
+        stream.write(b"new")
+        assert len(names(tmp_path)) == (2 if old and overwrite else 1)
+    assert path.read_bytes() == b"new"
     assert names(tmp_path) == ["a.bin"]
 
 

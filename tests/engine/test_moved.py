@@ -47,9 +47,12 @@ def test_names_are_imported_from_old_modules(recwarn: pytest.WarningsRecorder) -
         forget(f"sesr_ref.{name}")
     warnings.simplefilter("always")
     names: dict[str, object] = {}
-    exec("from sesr_ref.metrics import psnr\nfrom sesr_ref.optimiser import Adam, Recipe\n"
-         "from sesr_ref.evaluate.windows import Window, scaled\n"
-         "from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr", names)  # fmt: skip
+    exec(
+        "from sesr_ref.metrics import psnr\nfrom sesr_ref.optimiser import Adam, Recipe\n"
+        "from sesr_ref.evaluate.windows import Window, scaled\n"
+        "from sesr_ref.peer_architectures import carn_m, lapsrn, vdsr",
+        names,
+    )
     assert names["psnr"] is sesr_ref.psnr
     assert names["vdsr"] is sesr_ref.vdsr
     assert len(recwarn) == 4
@@ -94,8 +97,11 @@ def test_pickles_of_old_paths_are_read_and_reload_knows_the_module() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "1\n"
 
 
@@ -113,8 +119,11 @@ def test_importing_the_package_imports_no_old_path() -> None:
     code = "import sys, sesr_ref.cli, sesr_ref.verify; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning", "-c", code],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert not set(done.stdout.split()) & set(MODULES)
 
 

@@ -29,6 +29,7 @@ from sesr_ref.network import (
 Table = dict[type[Layer], object]
 
 PARTIAL = {
+    "EXPRESSIONS": "kinds that change each value separately, as C writes them",
     "REPLACED": "kinds that the hardware variant has another for; the others stay",
     "ESTIMATORS": "kinds with parameters that a fault may be fitted to",
     "FACTS": "linear kinds, of which bodies are made",

@@ -276,6 +276,21 @@ def test_the_command_prints_json(folder: Path, model: str, capsys: Capture) -> N
     assert answer["mean"][name]["psnr_db"] == pytest.approx(mean)
 
 
+def test_processes_score_as_one_does(
+    folder: Path, model: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sesr_ref.workers.processes.START_SECONDS", 1e-9)  # one image
+    for i in range(4):
+        write_image(folder / f"more{i}.png", _pixels(30 + i))
+    answers = []
+    for jobs in ("1", "2"):
+        words = ["evaluate", "--data", str(folder), "-n", model, "--engine", "reference", "--json"]
+        assert main([*words, "--jobs", jobs]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+    assert answers[0].count('"psnr_db"') > 8
+
+
 def test_bicubic_alone_needs_no_weights(folder: Path, capsys: Capture) -> None:
     arguments = ["evaluate", "--data", str(folder), "-n", "bicubic", "-s", "4"]
     assert main([*arguments, "--json"]) == 0

@@ -20,11 +20,19 @@ NETWORKS = {
     "x4": lambda: sr.sesr(1, 4, 4, expand=8),
     "biased": lambda: sr.sesr(1, 4, expand=8, block_bias="true"),
     "depthwise": lambda: nw.Network(
-        "d", 2, 1, (nw.Conv("a", 4, 3), nw.ReLU("r"), nw.Conv("b", 8, 3, 4, bias=True),
-                    nw.Concat("c", inputs=("b", "b")), nw.Conv("e", 4, (1, 3)),
-                    nw.DepthToSpace("s", 2)),
+        "d",
+        2,
+        1,
+        (
+            nw.Conv("a", 4, 3),
+            nw.ReLU("r"),
+            nw.Conv("b", 8, 3, 4, bias=True),
+            nw.Concat("c", inputs=("b", "b")),
+            nw.Conv("e", 4, (1, 3)),
+            nw.DepthToSpace("s", 2),
+        ),
     ),
-}  # fmt: skip
+}
 
 
 def quantized(name: str) -> Quantized:

@@ -11,7 +11,9 @@ import pytest
 
 import sesr_ref as sr
 from networks_for_kernels import RUNNABLE, images, random_params
-from sesr_ref.network import Add, Concat, DepthToSpace, Network, Resize
+from sesr_ref.integers import ARITHMETICS, Grid, Quantization
+from sesr_ref.integers.operations import operations
+from sesr_ref.network import Add, Concat, DepthToSpace, Network, Resize, Slice
 
 pytest.importorskip("numba")
 
@@ -38,6 +40,31 @@ def test_plain_loops_have_the_references_bits(rng: np.random.Generator) -> None:
     for size in [(1, 1, 1), (2, 3, 5)]:
         x = images(net, rng, *size)
         np.testing.assert_array_equal(network(net, params, x), sr.run(net, params, x))
+
+
+MOVED = Network(
+    "moved",
+    2,
+    2,
+    (
+        Concat("many", inputs=("input", "input", "input", "input", "input")),
+        Slice("some", 1, 9),
+        DepthToSpace("pixels", 2),
+    ),
+)
+"""All that the depth-first executor of integers does in plain loops."""
+
+
+def test_codes_are_moved_as_numpy_moves_them(rng: np.random.Generator) -> None:
+    from sesr_kernels.integers.run import integers
+
+    q = Quantization(dict.fromkeys(("input", "many", "some", "pixels"), Grid(0.1, -7)))
+    network = operations(MOVED, {}, q, ARITHMETICS["tflite"])
+    for size in [(1, 1, 1), (2, 3, 5)]:
+        x = rng.integers(-128, 128, (*size, 2)).astype(np.int8)
+        got, want = integers(network, x, ["some", "pixels"]), sr.forward_int(MOVED, {}, q, x)
+        for name, made in got.items():
+            np.testing.assert_array_equal(made, want[name])
 
 
 def test_prelu_alone(rng: np.random.Generator) -> None:

@@ -33,9 +33,15 @@ from sesr_ref.ops.arrays import Params
 need_kernels()
 
 ALONE: list[Layer] = [
-    PReLU("f"), ReLU("f"), LeakyReLU("f", 0.1), Shift("f", -0.25), Scale("f", 3.3),
-    Clip("f", 0.2, 0.6), FakeQuantize("f", -3), FakeQuantize("f", 0, 16),
-]  # fmt: skip
+    PReLU("f"),
+    ReLU("f"),
+    LeakyReLU("f", 0.1),
+    Shift("f", -0.25),
+    Scale("f", 3.3),
+    Clip("f", 0.2, 0.6),
+    FakeQuantize("f", -3),
+    FakeQuantize("f", 0, 16),
+]
 WITHOUT_CONVOLUTIONS = Network(
     "no-convolutions",
     4,
@@ -179,10 +185,17 @@ def test_no_field_of_a_record_hides_behind_numpys_own() -> None:
     from sesr_kernels.training import operands as of_training
 
     kinds: list[Any] = [
-        Place, of_inference.Step, of_inference.Ring, of_inference.ConvolutionOperands,
-        of_inference.PointwiseOperands, of_inference.ShuffleOperands, of_inference.ResizeOperands,
-        of_inference.StoreOperands, of_training.Step, *of_training.KINDS,
-    ]  # fmt: skip
+        Place,
+        of_inference.Step,
+        of_inference.Ring,
+        of_inference.ConvolutionOperands,
+        of_inference.PointwiseOperands,
+        of_inference.ShuffleOperands,
+        of_inference.ResizeOperands,
+        of_inference.StoreOperands,
+        of_training.Step,
+        *of_training.KINDS,
+    ]
     for kind in kinds:
         assert layout(kind).names == kind._fields
         assert not set(kind._fields) & set(dir(np.void))  # interpreted code would read that instead

@@ -133,13 +133,22 @@ def test_the_depth_first_executor_has_a_rule_for_every_kind_that_the_kernels_rea
 @pytest.mark.parametrize(
     "net",
     [
-        sr.sesr(1), sr.sesr(1, features=32, upscale=4, dialect="arm", block_bias="leaky"),
-        sr.sesr(2, upscale=8, linear_blocks=False), sr.fsrcnn(2), sr.fsrcnn(3, "relu", 8, 5, 0),
-        sr.fsrcnn(1), sr.vdsr(2, 3, 5), sr.vdsr(16, 2, 2), sr.lapsrn(2, 2, 5),
-        sr.lapsrn(8, 1, 3), sr.carn_m(2, 8, 2), sr.carn_m(3, 4, 4), sr.carn_m(4, 4, 2),
+        sr.sesr(1),
+        sr.sesr(1, features=32, upscale=4, dialect="arm", block_bias="leaky"),
+        sr.sesr(2, upscale=8, linear_blocks=False),
+        sr.fsrcnn(2),
+        sr.fsrcnn(3, "relu", 8, 5, 0),
+        sr.fsrcnn(1),
+        sr.vdsr(2, 3, 5),
+        sr.vdsr(16, 2, 2),
+        sr.lapsrn(2, 2, 5),
+        sr.lapsrn(8, 1, 3),
+        sr.carn_m(2, 8, 2),
+        sr.carn_m(3, 4, 4),
+        sr.carn_m(4, 4, 2),
     ],
     ids=lambda net: net.name,
-)  # fmt: skip
+)
 def test_every_architecture_runs_depth_first_whole_and_in_tiles(
     net: Network, rng: np.random.Generator
 ) -> None:

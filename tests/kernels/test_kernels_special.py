@@ -25,13 +25,16 @@ CALLS: dict[str, tuple[int, Call]] = {
     "conv2d wide": (4, lambda ops, x, a: ops.conv2d(x, a(9, 9, 4, 2))),
     "conv2d grouped": (4, lambda ops, x, a: ops.conv2d(x, a(3, 3, 2, 6), a(6), 2)),
     "conv2d_vjp of x": (
-        4, lambda ops, x, a: ops.conv2d_vjp(a(*x.shape[:3], 5), x, a(3, 3, 4, 5), a(5))
+        4,
+        lambda ops, x, a: ops.conv2d_vjp(a(*x.shape[:3], 5), x, a(3, 3, 4, 5), a(5)),
     ),
     "conv2d_vjp of dy": (
-        5, lambda ops, dy, a: ops.conv2d_vjp(dy, a(*dy.shape[:3], 4), a(3, 3, 4, 5), a(5))
+        5,
+        lambda ops, dy, a: ops.conv2d_vjp(dy, a(*dy.shape[:3], 4), a(3, 3, 4, 5), a(5)),
     ),
     "conv2d_vjp grouped": (
-        4, lambda ops, x, a: ops.conv2d_vjp(a(*x.shape[:3], 6), x, a(3, 3, 2, 6), a(6), 2)
+        4,
+        lambda ops, x, a: ops.conv2d_vjp(a(*x.shape[:3], 6), x, a(3, 3, 2, 6), a(6), 2),
     ),
     "conv_transpose2d": (4, lambda ops, x, a: ops.conv_transpose2d(x, a(9, 9, 4, 2), None, 2)),
     "conv_transpose2d_vjp of x": (
@@ -43,7 +46,7 @@ CALLS: dict[str, tuple[int, Call]] = {
     "prelu": (4, lambda ops, x, a: ops.prelu(x, a(4))),
     "prelu_vjp of x": (4, lambda ops, x, a: ops.prelu_vjp(a(*x.shape), x, a(4))),
     "prelu_vjp of dy": (4, lambda ops, dy, a: ops.prelu_vjp(dy, a(*dy.shape), a(4))),
-}  # fmt: skip
+}
 
 
 def results(name: str, ops: Ops, shape: tuple[int, ...], value: float | None) -> list[Array]:

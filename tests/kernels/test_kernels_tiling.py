@@ -20,8 +20,12 @@ from sesr_kernels.machine.host import HOSTS, Host  # noqa: E402
 def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Every instruction set in turn, in the place of this machine's."""
     found: Host = request.param
-    for name, value in (("VECTORS", found.vectors), ("NARROW", found.narrow),
-                        ("LANES", found.lanes), ("TILE", found.tile)):  # fmt: skip
+    for name, value in (
+        ("VECTORS", found.vectors),
+        ("NARROW", found.narrow),
+        ("LANES", found.lanes),
+        ("TILE", found.tile),
+    ):
         monkeypatch.setattr(tiling, name, value)
     return found
 

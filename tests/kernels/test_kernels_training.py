@@ -19,10 +19,18 @@ need_kernels()
 
 
 MIXED = Network(
-    "mixed", 2, 1,
-    (Conv("a", 9, 3, bias=True), PReLU("p"), Conv("b", 5, 5, bias=True), PReLU("q"),
-     Conv("c", 4, 3), DepthToSpace("d", 2)),
-)  # fmt: skip
+    "mixed",
+    2,
+    1,
+    (
+        Conv("a", 9, 3, bias=True),
+        PReLU("p"),
+        Conv("b", 5, 5, bias=True),
+        PReLU("q"),
+        Conv("c", 4, 3),
+        DepthToSpace("d", 2),
+    ),
+)
 """An activation behind a direct convolution and ahead of Winograd's, biases in both."""
 
 
@@ -142,9 +150,12 @@ def test_what_the_training_kernels_cannot_take_goes_through_the_reference(
 
 def test_a_layer_that_nobody_reads_has_no_gradient(rng: np.random.Generator) -> None:
     layers = (
-        Conv("a", 8, 3), Conv("lost", 8, 3), PReLU("lost_act"),
-        Conv("b", 4, 3, inputs=("a",)), DepthToSpace("c", 2),
-    )  # fmt: skip
+        Conv("a", 8, 3),
+        Conv("lost", 8, 3),
+        PReLU("lost_act"),
+        Conv("b", 4, 3, inputs=("a",)),
+        DepthToSpace("c", 2),
+    )
     net = Network("loose", 2, 1, layers)
     params, x = random_params(net, rng), images(net, rng, 1, 9, 11)
     target = targets(net, rng, x)
@@ -162,11 +173,19 @@ def test_a_layer_that_nobody_reads_has_no_gradient(rng: np.random.Generator) -> 
 
 
 TWICE = Network(
-    "twice", 2, 1,
-    (Conv("a", 8, 3), PReLU("act0"), Add("b", inputs=("act0", "a")),
-     Conv("c", 8, 3, inputs=("act0",)), Add("d", inputs=("b", "c")), Conv("e", 4, 3),
-     DepthToSpace("f", 2)),
-)  # fmt: skip
+    "twice",
+    2,
+    1,
+    (
+        Conv("a", 8, 3),
+        PReLU("act0"),
+        Add("b", inputs=("act0", "a")),
+        Conv("c", 8, 3, inputs=("act0",)),
+        Add("d", inputs=("b", "c")),
+        Conv("e", 4, 3),
+        DepthToSpace("f", 2),
+    ),
+)
 """An activation's gradient that is complete only after a convolution has given its part."""
 
 
@@ -222,18 +241,24 @@ SUMS: dict[str, tuple[Any, ...]] = {
     "behind a convolution": (Conv("a", 8, 3), Conv("b", 8, 3), Add("s", inputs=("b", "a"))),
     "one by one": (Conv("a", 8, 1), Conv("b", 8, 1), PReLU("p"), Add("s", inputs=("p", "a"))),
     "of what came before": (
-        Conv("a", 8, 3), PReLU("p"), Conv("b", 8, 3), PReLU("q"), Add("s", inputs=("q", "p"))
+        Conv("a", 8, 3),
+        PReLU("p"),
+        Conv("b", 8, 3),
+        PReLU("q"),
+        Add("s", inputs=("q", "p")),
     ),
     "of one channel": (Conv("a", 1, 3), Conv("b", 8, 3), PReLU("p"), Add("s", inputs=("p", "a"))),
     "with itself": (Conv("b", 8, 3), PReLU("p"), Add("s", inputs=("p", "p"))),
-    "of three": (
-        Conv("a", 8, 3), Conv("b", 8, 3), PReLU("p"), Add("s", inputs=("p", "a", "a"))
-    ),
+    "of three": (Conv("a", 8, 3), Conv("b", 8, 3), PReLU("p"), Add("s", inputs=("p", "a", "a"))),
     "that two read": (
-        Conv("a", 8, 3), Conv("b", 8, 3), PReLU("p"), Add("t", inputs=("p", "a")),
-        Conv("d", 8, 3, inputs=("p",)), Add("s", inputs=("d", "t")),
+        Conv("a", 8, 3),
+        Conv("b", 8, 3),
+        PReLU("p"),
+        Add("t", inputs=("p", "a")),
+        Conv("d", 8, 3, inputs=("p",)),
+        Add("s", inputs=("d", "t")),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("winograd", [True, False])

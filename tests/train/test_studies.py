@@ -117,16 +117,28 @@ def recipe_outcomes(**differences: tuple[float | None, ...]) -> dict[str, Outcom
 
 def test_a_change_is_kept_if_it_stands_out_of_the_seeds_noise() -> None:
     found = recipe_outcomes(
-        slope_25=(0.25, 0.25), no_average=(-0.3, -0.3), linear=(0.25,), constant=(0.1, 0.3),
-        no_warmup=(0.1, 0.29), batch_32=(0.5, 0.5), expand_64=(-0.6,), lr_7e_4=(None, 0.1),
-    )  # fmt: skip
+        slope_25=(0.25, 0.25),
+        no_average=(-0.3, -0.3),
+        linear=(0.25,),
+        constant=(0.1, 0.3),
+        no_warmup=(0.1, 0.29),
+        batch_32=(0.5, 0.5),
+        expand_64=(-0.6,),
+        lr_7e_4=(None, 0.1),
+    )
     assert run_recipe.noise(found) == pytest.approx(0.1 * 2**0.5)
     verdicts = {row[0].rpartition("-s")[0]: row[-1] for row in run_recipe.rows_for(found)}
     assert verdicts == {
-        "base": "-", "slope-25": "yes", "no-average": "no: worse", "linear": "no: within noise",
-        "constant": "no: within noise", "no-warmup": "no: within noise",
-        "batch-32": "no: 2 x the pixels", "expand-64": "no: worse", "lr-7e-4": "no: diverged",
-    }  # fmt: skip
+        "base": "-",
+        "slope-25": "yes",
+        "no-average": "no: worse",
+        "linear": "no: within noise",
+        "constant": "no: within noise",
+        "no-warmup": "no: within noise",
+        "batch-32": "no: 2 x the pixels",
+        "expand-64": "no: worse",
+        "lr-7e-4": "no: diverged",
+    }
     (note,) = run_recipe.notes_for(found)
     assert "32.400, 32.500, 32.600 dB, standard deviation 0.100 dB, 0.141 dB" in note
 
@@ -143,8 +155,10 @@ def test_without_all_seeds_of_the_base_nothing_is_judged() -> None:
 
 def test_the_ablations_are_means_over_the_seeds_that_there_are() -> None:
     found = [
-        outcome("abl-full-s0", 33.0), outcome("abl-full-s1", 33.2), outcome("abl-relu-s0", 32.9),
-    ]  # fmt: skip
+        outcome("abl-full-s0", 33.0),
+        outcome("abl-full-s1", 33.2),
+        outcome("abl-relu-s0", 32.9),
+    ]
     full, _, nothing, relu = run_ablations.rows_for(found)
     assert full == ("full", "33.000", "33.200", "33.100", "-", "35.45", "-")
     assert nothing[1:5] == ("-", "-", "-", "-")
@@ -170,10 +184,22 @@ def test_a_study_without_images_is_one_line_and_exit_code_2(tmp_path: Path) -> N
     for name in ("run_recipe", "run_ablations"):
         run = subprocess.run(
             [
-                sys.executable, f"bench/{name}.py", "--data", "none", "--val", "nowhere",
-                "--out", str(tmp_path), "--engine", "reference",
+                sys.executable,
+                f"bench/{name}.py",
+                "--data",
+                "none",
+                "--val",
+                "nowhere",
+                "--out",
+                str(tmp_path),
+                "--engine",
+                "reference",
             ],
-            cwd=root, env={"PYTHONPATH": roots}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=root,
+            env={"PYTHONPATH": roots},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert run.returncode == 2
         assert re.fullmatch(r"nowhere: .*\n", run.stderr)

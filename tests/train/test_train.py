@@ -339,10 +339,16 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("step", -5), ("step", "a"), ("step", 10**9), ("losses", None), ("network", None),
-        ("weights", np.zeros(3, np.float32)), ("mean", np.float32("nan")), ("meta", 0),
+        ("step", -5),
+        ("step", "a"),
+        ("step", 10**9),
+        ("losses", None),
+        ("network", None),
+        ("weights", np.zeros(3, np.float32)),
+        ("mean", np.float32("nan")),
+        ("meta", 0),
     ],
-)  # fmt: skip
+)
 def test_a_checkpoint_with_a_wrong_field_is_refused_by_name(
     tmp_path: Path, key: str, value: Any
 ) -> None:
@@ -609,9 +615,17 @@ def foreign(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["pickled array", "pickled member", "array", "no JSON", "other JSON", "other object", "pickle",
-     "nothing"],
-)  # fmt: skip
+    [
+        "pickled array",
+        "pickled member",
+        "array",
+        "no JSON",
+        "other JSON",
+        "other object",
+        "pickle",
+        "nothing",
+    ],
+)
 def test_a_file_that_is_no_checkpoint_is_called_that(tmp_path: Path, kind: str) -> None:
     foreign(tmp_path / "checkpoint.npz", kind)
     with pytest.raises(ValueError, match=r"not a checkpoint of sesr-ref train$") as caught:

@@ -196,8 +196,10 @@ def test_a_run_named_alone_takes_other_options_and_what_it_is_not_is_told(
         capsys.readouterr().err
     )
     assert json.loads((out / "run.json").read_text())["runs"][1]["length"] == {
-        "at_step": 2, "steps_before": 3, "steps": 4,
-    }  # fmt: skip
+        "at_step": 2,
+        "steps_before": 3,
+        "steps": 4,
+    }
     assert main(["train", f"--resume={out}", "--lr", "1"]) == 2
     assert "it is of another recipe: lr was 0.0005 and is 1.0" in capsys.readouterr().err
     (out / "run.json").write_text("{}")

@@ -29,8 +29,10 @@ def test_all_stages_are_trained_in_order_and_what_is_better_is_shipped(
 ) -> None:
     options = words(images, plan_file)
     assert states_of(monkeypatch, capsys, *options) == {
-        "sesr-m1-x2/long": "ready", "sesr-m1-x2/l2": "waiting", "sesr-m1-x4/x4": "waiting",
-    }  # fmt: skip
+        "sesr-m1-x2/long": "ready",
+        "sesr-m1-x2/l2": "waiting",
+        "sesr-m1-x4/x4": "waiting",
+    }
     assert done(monkeypatch, *options) == 0
     told = capsys.readouterr().err
     assert "nothing is left to be done" in told
@@ -38,8 +40,10 @@ def test_all_stages_are_trained_in_order_and_what_is_better_is_shipped(
     entry = shipped()["sesr-m1-x4"]["recipe"]
     chain = entry["stages"]
     assert [record["stage"] for record in chain] == [
-        "sesr-m1-x2/long", "sesr-m1-x2/l2", "sesr-m1-x4/x4",
-    ]  # fmt: skip
+        "sesr-m1-x2/long",
+        "sesr-m1-x2/l2",
+        "sesr-m1-x4/x4",
+    ]
     assert [record["pixels"] for record in chain] == [5120, 2560, 1280]
     assert entry["pixels"] == 8960
     assert entry["seed"] == 3
@@ -63,8 +67,9 @@ def test_training_and_shipping_may_be_done_apart(
     assert states["sesr-m1-x2/long"] == "shipped"
     assert states["sesr-m1-x4/x4"] == "done"
     assert [record["stage"] for record in shipped()[NAME]["recipe"]["stages"]] in (
-        ["sesr-m1-x2/long"], ["sesr-m1-x2/long", "sesr-m1-x2/l2"],
-    )  # fmt: skip
+        ["sesr-m1-x2/long"],
+        ["sesr-m1-x2/long", "sesr-m1-x2/l2"],
+    )
 
 
 def test_everything_can_be_trained_anew_beside_weights_that_are_shipped(
@@ -106,8 +111,11 @@ def test_the_status_measures_its_rate_on_the_runs_that_are_here(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["stage", "state", "Gpx", "of", "dB", "shipped", "hours", "left"]
     assert [line.split()[0] for line in lines[2:]] == [
-        "sesr-m1-x2/long", "sesr-m1-x2/l2", "sesr-m1-x4/x4", "all",
-    ]  # fmt: skip
+        "sesr-m1-x2/long",
+        "sesr-m1-x2/l2",
+        "sesr-m1-x4/x4",
+        "all",
+    ]
 
 
 def test_the_pixels_of_a_stage_decide_its_steps() -> None:
@@ -165,6 +173,26 @@ def test_a_stage_that_is_killed_ends_with_the_bits_of_one_that_is_not(
         assert a == b, name
 
 
+def test_processes_that_share_the_stages_train_them_to_the_same_bits(
+    images: Path, plan_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    other = '{ network = "sesr-m2-x2", stage = "long", recipe = "long", pixels = 2560, seed = 4, '
+    text = plan_file.read_text().removesuffix("]\n") + other + 'start = "" },\n]\n'
+    plan_file.write_text(text.replace("[networks]", '[networks]\nsesr-m2-x2 = "--blocks 2"'))
+    for jobs in ("1", "2"):
+        options = words(images, plan_file, "--no-ship", "--anew", "--jobs", jobs)
+        assert done(monkeypatch, *options, "--runs", str(plan_file.parent / jobs)) == 0
+    folders = sorted(path.name for path in (plan_file.parent / "1").glob("sesr-*"))
+    assert len(folders) == 4
+    for folder in folders:
+        one, two = (plan_file.parent / jobs / folder / "checkpoint.npz" for jobs in ("1", "2"))
+        assert one.read_bytes() == two.read_bytes()
+    begun = [line for line in capsys.readouterr().err.splitlines() if "Gpx" in line]
+    keys = [line.partition(":")[0] for line in begun]
+    assert keys[:4] == [f"{NAME}/long", f"{NAME}/l2", "sesr-m1-x4/x4", "sesr-m2-x2/long"]
+    assert keys[4:6] == [f"{NAME}/long", "sesr-m2-x2/long"]  # at once, the others wait
+
+
 def test_time_that_is_over_leaves_a_checkpoint_and_says_so(
     images: Path, plan_file: Path, tmp_path: Path
 ) -> None:
@@ -189,9 +217,13 @@ def test_a_stage_that_another_process_has_is_left_to_it(
 
 
 def test_a_run_made_elsewhere_is_adopted_and_gone_on_from(
-    package: Path, images: Path, plan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    package: Path,
+    images: Path,
+    plan_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
-) -> None:  # fmt: skip
+) -> None:
     options = words(images, plan_file, "--no-ship")
     elsewhere = tmp_path / "elsewhere"
     one = ("--only", NAME, "--stage", "long")
@@ -236,9 +268,13 @@ def test_a_plan_with_a_mistake_is_refused_by_the_line(
     ],
 )
 def test_networks_and_stages_that_are_not_planned_are_refused(
-    options: list[str], said: str, images: Path, plan_file: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: Capture,
-) -> None:  # fmt: skip
+    options: list[str],
+    said: str,
+    images: Path,
+    plan_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
     assert done(monkeypatch, *words(images, plan_file), *options) == 2
     assert said in capsys.readouterr().err
 

@@ -83,8 +83,13 @@ def test_what_is_kept_is_the_average_and_the_moments_to_three_digits(
     again, restored = read_checkpoint(path)
     assert again == meta
     assert restored.keys() == vectors.keys()
-    for key, like in (("weights", "average"), ("average", "average"), ("mean", "mean"),
-                      ("square", "square"), ("largest", "largest")):  # fmt: skip
+    for key, like in (
+        ("weights", "average"),
+        ("average", "average"),
+        ("mean", "mean"),
+        ("square", "square"),
+        ("largest", "largest"),
+    ):
         want = vectors[like]
         assert restored[key].dtype == np.float32
         np.testing.assert_allclose(restored[key], want, rtol=2e-3, atol=1e-6 * abs(want).max())
@@ -135,8 +140,9 @@ def test_the_budget_goes_to_the_first_stages_and_moments_of_shipped_weights_give
         "large: the moments of the shipped weights are removed, no room",
     ]
     assert {path.name for path in state.STATES.rglob("*.npz")} == {
-        "small.npz", f"{NAME}-long.npz",
-    }  # fmt: skip
+        "small.npz",
+        f"{NAME}-long.npz",
+    }
     shutil.rmtree(book.runs)
     assert saved.save(book, size + 1000) == []  # what another machine left stays
     assert saved.file_of(book.stages[0]).exists()

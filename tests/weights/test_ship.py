@@ -28,10 +28,26 @@ def trained(out: Path, images: Path, monkeypatch: pytest.MonkeyPatch, *options: 
     """A run of two steps from where a network starts, its input enlarged by hand."""
     small = () if "fsrcnn" in options else ("--blocks", "1", "--expand", "4")
     command = (
-        "train", "--data", str(images / "train"), "--val", str(images / "Kodak24"),
-        "--out", str(out), "--engine", "reference", *small,
-        "--crop", "8", "--batch", "2", "--steps", "3", "--steps", "2", *options,
-    )  # fmt: skip
+        "train",
+        "--data",
+        str(images / "train"),
+        "--val",
+        str(images / "Kodak24"),
+        "--out",
+        str(out),
+        "--engine",
+        "reference",
+        *small,
+        "--crop",
+        "8",
+        "--batch",
+        "2",
+        "--steps",
+        "3",
+        "--steps",
+        "2",
+        *options,
+    )
     monkeypatch.setattr("sys.argv", ["sesr-ref", *command])
     assert sesr_ref_main(list(command)) == 0
     return out
@@ -39,9 +55,17 @@ def trained(out: Path, images: Path, monkeypatch: pytest.MonkeyPatch, *options: 
 
 def shipping(run: Path, images: Path, *options: str, name: str = NAME) -> list[str]:
     return [
-        "ship.py", str(run), name, "--data", str(images), "--val", str(images / "Kodak24"),
-        "--engine", "reference", *options,
-    ]  # fmt: skip
+        "ship.py",
+        str(run),
+        name,
+        "--data",
+        str(images),
+        "--val",
+        str(images / "Kodak24"),
+        "--engine",
+        "reference",
+        *options,
+    ]
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -94,9 +118,14 @@ def test_worse_weights_do_not_replace_better_ones_unless_forced(
     [("sesr-m2-x2", "is no sesr-m2-x2"), ("mine", "no architecture is called 'mine'")],
 )
 def test_a_run_is_not_shipped_under_another_architectures_name(
-    name: str, said: str, package: Path, images: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: Capture,
-) -> None:  # fmt: skip
+    name: str,
+    said: str,
+    package: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
     run = trained(tmp_path / "m1", images, monkeypatch)
     monkeypatch.setattr("sys.argv", shipping(run, images, name=name))
     assert ship.main() == 2
@@ -107,8 +136,9 @@ def test_a_run_is_not_shipped_under_another_architectures_name(
 def test_the_hardware_variant_has_a_name_of_its_own(
     package: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = trained(tmp_path / "npu", images, monkeypatch, "--activation", "relu",
-                  "--no-input-residual")  # fmt: skip
+    run = trained(
+        tmp_path / "npu", images, monkeypatch, "--activation", "relu", "--no-input-residual"
+    )
     monkeypatch.setattr("sys.argv", shipping(run, images, name=f"{NAME}-npu"))
     assert ship.main() == 0
     assert sr.load(f"{NAME}-npu")[0].name == f"{NAME}-npu"

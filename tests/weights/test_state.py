@@ -21,8 +21,13 @@ from sesr_ref.train.optimiser import Recipe
 
 NET = sr.sesr(1, 3, expand=4)
 RECIPE: dict[str, Any] = {
-    "steps": 6, "batch": 2, "crop": 8, "lr": 1e-3, "amsgrad": True, "average": 0.9,
-}  # fmt: skip
+    "steps": 6,
+    "batch": 2,
+    "crop": 8,
+    "lr": 1e-3,
+    "amsgrad": True,
+    "average": 0.9,
+}
 
 
 @pytest.fixture

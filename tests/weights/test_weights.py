@@ -12,9 +12,11 @@ import pytest
 import sesr_ref as sr
 from checks import check_collapse
 from sesr_ref.architectures import architecture
+from sesr_ref.evaluate import IntegerModel, RealModel
 from sesr_ref.images import imresize, luma_of
+from sesr_ref.integers.calibration import CODES
 from sesr_ref.ops.arrays import Params
-from sesr_ref.shipped import shipped, smallest, weights_folder
+from sesr_ref.shipped import FORMS, shipped, smallest, weights_folder
 
 data = pytest.importorskip("skimage.data", reason="needs a photograph of scikit-image")
 
@@ -25,7 +27,8 @@ def test_the_default_network_is_shipped() -> None:
 
 def test_every_file_is_in_the_manifest_and_all_are_small() -> None:
     files = [path for path in weights_folder().iterdir() if path.suffix == ".npz"]
-    entries = [*shipped().values(), *(e["collapsed"] for e in shipped().values() if collapses(e))]
+    forms = [e[key] for e in shipped().values() for key in FORMS.values() if key in e]
+    entries = [*shipped().values(), *forms]
     assert {path.name for path in files} == {entry["file"] for entry in entries}
     sizes = {path.name: path.stat().st_size for path in files}
     assert sum(sizes.values()) < 15e6, sizes
@@ -33,6 +36,20 @@ def test_every_file_is_in_the_manifest_and_all_are_small() -> None:
 
 def collapses(entry: dict[str, Any]) -> bool:
     return "collapsed" in entry
+
+
+@pytest.mark.parametrize("name", [n for n, entry in shipped().items() if "int8" in entry])
+def test_integers_are_those_of_the_shipped_network(name: str) -> None:
+    net, iparams, q = sr.load_quantized(f"{name}-int8")
+    entry = shipped()[name]["int8"]
+    assert entry["made_from"] == shipped()[name]["sha256"], "run weights/ship_int8.py again"
+    assert net == sr.collapsed(sr.load(name)[0])
+    assert q.tensors["input"] == q.tensors[net.output] == CODES
+    x = np.rint(255 * luma_of(data.astronaut()[60:120, 180:251])[None, ..., None]) / 255
+    params = sr.load(smallest(name))[1]
+    real = RealModel.of(net, params).run(x.astype(np.float32))
+    made = IntegerModel(net, iparams, q).run(x.astype(np.float32))
+    assert np.sqrt(np.square(made - np.clip(real, 0, 1)).mean()) < 0.006
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -58,7 +58,7 @@ def run_band(
     while done[output] < tensors[output].high:
         for i in range(len(program)):
             op = program[i]
-            top = _possible(op, tensors, done, step)
+            top = possible(op, tensors, done, step)
             if op.kind == WINOGRAD:
                 conv = tables.convolutions[op.operands]
                 for row in range(done[op.target], top, GROUP):
@@ -89,7 +89,7 @@ def run_band(
 
 
 @compiled
-def _possible(op: Step, tensors: Sequence[Ring], done: Integers, step: int) -> int:
+def possible(op: Step, tensors: Sequence[Ring], done: Integers, step: int) -> int:
     """Row of its target up to which an operation can work by now."""
     top = tensors[op.target].high
     if op.kind == LOAD:

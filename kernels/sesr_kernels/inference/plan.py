@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from sesr_kernels.inference.operands import Ring
 from sesr_kernels.inference.partition import Needs, jobs
 from sesr_kernels.inference.rings import MARGIN
 from sesr_kernels.inference.rules import lower
+from sesr_kernels.inference.schedule import Schedule
 from sesr_kernels.inference.tables import Writer
 from sesr_kernels.inference.winograd import SCRATCH
 from sesr_kernels.machine.compiled import Floats, aligned
@@ -75,7 +76,10 @@ class InferencePlan:
         self.halo, self.margin = self.schedule.halo(grouped=False), self.schedule.halo()
         column = sum(4 * t.depth * t.channels * t.scale for t in self.schedule.tensors)
         self.needs = Needs(
-            max(RING_BYTES // column, NARROWEST * self.halo), self.halo, self._beside(), self.step
+            max(RING_BYTES // column, NARROWEST * self.halo),
+            self.halo,
+            rows_beside(self.schedule),
+            self.step,
         )
         writer = Writer(self.schedule)
         self.tables, self.fills, self.size = writer.tables(), writer.fills, writer.size
@@ -85,13 +89,6 @@ class InferencePlan:
         self.jobs = lru_cache(maxsize=TABLES)(partial(jobs, self.needs))
         self.workspaces: deque[Workspace] = deque(maxlen=WORKSPACES)
         self.kept: tuple[dict[str, bytes], Floats] | None = None
-
-    def _beside(self) -> float:
-        """Rows of the input that a band makes on each side, on average of all tensors."""
-        scales = np.array([tensor.scale for tensor in self.schedule.tensors])
-        low, high = (self.schedule.spans(1000, 1064) / scales[:, None]).T
-        made = (high > low) & (low > 0)
-        return float((high - low - 64)[made].mean() / 2)
 
     def packed(self, params: Params) -> Floats:
         """All weights, biases and numbers in the kernels' order."""
@@ -119,27 +116,68 @@ class InferencePlan:
         """Of the output for an image of this size."""
         return self.net.shapes(height, width)[self.net.output]
 
-    def _rings(self, top: int, bottom: int, width: int, height: int, widest: int) -> Rings:
-        """Where every ring is, `widest` columns having room, and which rows a band needs."""
-        found: list[Ring] = []
-        spans, offset = self.schedule.spans(top, bottom).tolist(), 0
-        for (low, high), tensor in zip(spans, self.schedule.tensors, strict=True):
-            pitch = round_up(widest * tensor.scale, TILE) + 2 * MARGIN
-            ring = Ring(
-                offset=offset,
-                depth=tensor.depth,
-                planes=round_up(tensor.channels, OUTS),
-                pitch=round_up(pitch + 16, 32) - 16,  # an odd number of cache lines
-                width=width * tensor.scale,
-                low=low,
-                high=high,
-                rows=height * tensor.scale,
-                channels=tensor.channels,
-            )
-            found.append(ring)
-            offset += ring.depth * ring.planes * ring.pitch
-        layout = tuple((ring.offset, ring.depth, ring.planes, ring.pitch) for ring in found)
-        return Rings(table(Ring, found), layout, offset)
+    def _rings(self, *where: int) -> Rings:
+        return rings_of(self.schedule, lambda channels: round_up(channels, OUTS), *where)
+
+
+def rows_beside(schedule: Schedule) -> float:
+    """Rows of the input that a band makes on each side, on average of all tensors."""
+    scales = np.array([tensor.scale for tensor in schedule.tensors])
+    low, high = (schedule.spans(1000, 1064) / scales[:, None]).T
+    made = (high > low) & (low > 0)
+    return float((high - low - 64)[made].mean() / 2)
+
+
+def rings_of(
+    schedule: Schedule,
+    planes: Callable[[int], int],
+    top: int,
+    bottom: int,
+    width: int,
+    height: int,
+    widest: int,
+    tile: int = TILE,
+) -> Rings:
+    """Where every ring of a band is, and which rows the band needs.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Its rings sized.
+    planes : callable
+        How many planes so many channels take.
+    top, bottom : int
+        Rows of the image that the band stores.
+    width, height : int
+        Of the strip and of the image.
+    widest : int
+        Columns to have room for.
+    tile : int
+        Columns of the widest register block.
+
+    Returns
+    -------
+    Rings
+    """
+    found: list[Ring] = []
+    spans, offset = schedule.spans(top, bottom).tolist(), 0
+    for (low, high), tensor in zip(spans, schedule.tensors, strict=True):
+        pitch = round_up(widest * tensor.scale, tile) + 2 * MARGIN
+        ring = Ring(
+            offset=offset,
+            depth=tensor.depth,
+            planes=planes(tensor.channels),
+            pitch=round_up(pitch + 16, 32) - 16,  # an odd number of cache lines
+            width=width * tensor.scale,
+            low=low,
+            high=high,
+            rows=height * tensor.scale,
+            channels=tensor.channels,
+        )
+        found.append(ring)
+        offset += ring.depth * ring.planes * ring.pitch
+    layout = tuple((ring.offset, ring.depth, ring.planes, ring.pitch) for ring in found)
+    return Rings(table(Ring, found), layout, offset)
 
 
 class Workspace:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from sesr_kernels.blocks.winograd_points import GROUP
 from sesr_kernels.description.layers import Convolution, Layer, Resize
 from sesr_kernels.description.shuffles import Place
-from sesr_kernels.inference.operands import LOAD, WINOGRAD
+from sesr_kernels.inference.operands import LOAD, STORE, WINOGRAD
 
 Array = npt.NDArray[Any]
 Read = tuple[int, int, int]
@@ -56,15 +56,12 @@ class Enlarging(NamedTuple):
     buffer: int
 
 
-Work = Convolving | Shuffling | Applying | Enlarging | None
-"""What an operation does beyond reading and writing rows."""
-
-
 class Operation(NamedTuple):
     """One operation on rows, as `operands.Step` explains it; `work` is what its kind has more.
 
-    Groups of rows begin at `phase` plus a multiple of `GROUP`, fixed for each layer, so that a
-    row's bits do not depend on where a band begins.
+    That is one of the tuples above, or what another executor has in their place.  Groups of rows
+    begin at `phase` plus a multiple of `GROUP`, fixed for each layer, so that a row's bits do not
+    depend on where a band begins.
     """
 
     kind: int
@@ -75,7 +72,7 @@ class Operation(NamedTuple):
     reach: int = 0
     ratio: int = 1
     phase: int = 0
-    work: Work = None
+    work: object = None
     layers: tuple[str, ...] = ()
     """What it does of the network, all layers that a convolution takes over included."""
 
@@ -117,11 +114,12 @@ class Schedule:
         -------
         (tensors, 2) int array
         """
-        store = self.operations[-1]
         lows = np.full(len(self.tensors), NEVER, np.int64)
         highs = np.full(len(self.tensors), -NEVER, np.int64)
-        scale = self.tensors[store.target].scale
-        lows[store.target], highs[store.target] = low * scale, high * scale
+        for op in self.operations:
+            if op.kind == STORE:
+                scale = self.tensors[op.target].scale
+                lows[op.target], highs[op.target] = low * scale, high * scale
         for op in reversed(self.operations):
             if op.kind == WINOGRAD and grouped:
                 lows[op.target] = op.whole(lows[op.target])
@@ -153,9 +151,10 @@ class Schedule:
     def fit_rings(self, step: int) -> None:
         """Rehearse a band in the middle of a high image; every row read must still be there."""
         done, highs = self.spans(1000, 1064).T.tolist()
-        tensors, output = self.tensors, self.operations[-1].target
+        tensors = self.tensors
         reads = [(op, self.inputs(op)) for op in self.operations]
-        while done[output] < highs[output]:
+        outputs = [op.target for op in self.operations if op.kind == STORE]
+        while any(done[output] < highs[output] for output in outputs):
             for op, inputs in reads:
                 top, begun = self.reachable(op, inputs, done, highs, step), done[op.target]
                 if top <= begun:

@@ -159,7 +159,7 @@ class Emitter:
         return self.b.icmp_signed("!=", self.b.and_(flags, I64(flag)), I64(0))
 
 
-def kernel(names: str, body: Body) -> Callable[..., Any]:
+def kernel(names: str, body: Body, emitter: type[Emitter] = Emitter) -> Callable[..., Any]:
     """Make an intrinsic of `body`, called as ``body(emitter, **arguments)``.
 
     Parameters
@@ -168,6 +168,8 @@ def kernel(names: str, body: Body) -> Callable[..., Any]:
         The arguments, separated by spaces; all are int64.
     body : callable
         Emits the code.
+    emitter : type
+        What writes it.
 
     Returns
     -------
@@ -178,7 +180,7 @@ def kernel(names: str, body: Body) -> Callable[..., Any]:
 
     def code(typing_context: Any, *kinds: Any, **named: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            body(Emitter(builder), **dict(zip(arguments, values, strict=True)))
+            body(emitter(builder), **dict(zip(arguments, values, strict=True)))
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * len(arguments)), generate

@@ -21,6 +21,12 @@ class Host(NamedTuple):
     outs: int
     vectors: int
     fused: bool
+    products: str = "plain"
+    """How four products of bytes are added to a word: "vnni" and "dot" (NEON) by one instruction,
+    "pairs" by two of pairs of 16 bits, "plain" one by one."""
+    bytes: str = "plain"
+    """What narrows words to bytes and looks bytes up: "vbmi" narrows and has tables of 128 bytes,
+    "shuffle" narrows and has tables of 16, "pack" narrows, "plain" does neither at once."""
 
     @property
     def tile(self) -> int:
@@ -31,6 +37,10 @@ class Host(NamedTuple):
     def thin(self) -> int:
         """Outputs of the blocks of a convolution that has no more: four, as x2 ends in."""
         return min(self.outs, 4)
+
+    def vectors_of(self, outs: int) -> int:
+        """Vectors of whole blocks of bytes: thin ones are wider, to fill as many registers."""
+        return self.vectors * self.outs // outs
 
     @property
     def narrow(self) -> int:
@@ -58,12 +68,25 @@ def choose(triple: str, features: str) -> Host:
     """The widest instruction set that `features` (LLVM's ``+avx2,-avx512f,...``) allow."""
     has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
     if {"avx512f", "fma"} <= has:
-        return HOSTS["avx512"]
+        return _with_integers(HOSTS["avx512"], has, "avx512vnni", "avx512bw")
     if {"avx2", "fma"} <= has:
-        return HOSTS["avx2"]
+        return _with_integers(HOSTS["avx2"], has, "avxvnni", "avx2")
     if triple.startswith(("aarch64", "arm64")):
-        return HOSTS["neon"]
-    return HOSTS["sse2" if triple.startswith("x86_64") else "scalar"]
+        return HOSTS["neon"]._replace(products="dot" if "dotprod" in has else "plain")
+    if triple.startswith("x86_64"):
+        return _with_integers(HOSTS["sse2"], has, "", "")
+    return HOSTS["scalar"]
+
+
+def _with_integers(host: Host, has: set[str], products: str, narrowing: str) -> Host:
+    """What an x86 processor has for bytes, if a feature narrows vectors of its width at all."""
+    if narrowing and narrowing not in has:
+        return host
+    table = "vbmi" if narrowing == "avx512bw" and "avx512vbmi" in has else "shuffle"
+    return host._replace(
+        products="vnni" if products in has else "pairs",
+        bytes=table if "ssse3" in has or narrowing else "pack",
+    )
 
 
 HOST = choose(binding.get_process_triple(), cpu_target.target_context.codegen().magic_tuple()[2])

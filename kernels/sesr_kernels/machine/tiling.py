@@ -20,7 +20,15 @@ def cut(columns: int) -> tuple[int, int]:
     return tiles - narrow, tiles
 
 
-tiling = compiled(cut)
+def cut_by(columns: int, most: int) -> tuple[int, int]:
+    """As `cut` for whole tiles of `most` vectors and narrow ones of one less."""
+    vectors = (columns + LANES - 1) // LANES
+    tiles = (vectors + most - 1) // most
+    narrow = min(tiles * most - vectors, tiles)
+    return tiles - narrow, tiles
+
+
+tiling, tiling_by = compiled(cut), compiled(cut_by)
 
 
 @compiled

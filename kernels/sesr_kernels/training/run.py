@@ -19,6 +19,7 @@ from sesr_kernels.description.single import Conv, Single
 from sesr_kernels.machine.compiled import plain
 from sesr_kernels.machine.threads import Threads, share
 from sesr_kernels.training import step
+from sesr_kernels.training.parts import Group, images_each, summed
 from sesr_kernels.training.plan import Gradients, TrainingPlan
 from sesr_kernels.training.program import Program
 from sesr_kernels.training.rules import write, write_weights
@@ -32,10 +33,6 @@ WINOGRAD = True
 
 L1 = (1.0, 0.0, 0.0, 0.0, 0.0)
 """Terms of the mean absolute error, as `gradients` takes them."""
-
-BATCH_PARTS = 16
-"""Parts of a batch at least, if it has as many images, for the threads to share.  A part's partial
-sums are reduced once."""
 
 
 @lru_cache(maxsize=8)
@@ -56,6 +53,8 @@ def gradients(
     terms: tuple[float, ...] = L1,
     threads: Threads | None = None,
     winograd: bool | None = None,
+    batch: int | None = None,
+    group: Group | None = None,
 ) -> tuple[float, Gradients] | None:
     """Loss of a network without linear blocks, and the gradients of its parameters.
 
@@ -77,11 +76,15 @@ def gradients(
     winograd : bool, optional
         Whether convolutions of 3 x 3 and 5 x 5 and their gradients use Winograd's algorithm;
         `WINOGRAD` unless given.
+    batch : int, optional
+        Images of the whole batch, if a group of processes shares it.
+    group : Group, optional
+        The processes, which call this together, each with its `parts.own_images`.
 
     Returns
     -------
     (float, dict of arrays) or None
-        None for a network, dtype or size that these kernels do not take.
+        Of the whole batch; None for a network, dtype or size that these kernels do not take.
     """
     arrays = (x, target, *params.values())
     if any(array.dtype != np.float32 for array in arrays) or not x.size:
@@ -89,13 +92,14 @@ def gradients(
     plan = _plan(net, x.shape[1], x.shape[2], WINOGRAD if winograd is None else winograd)
     if plan is None:
         return None
-    losses, rows = _run(plan, plan.packed(params), x, target, threads or Threads(), terms)
-    total = rows.sum(0)
+    batch = batch or len(x)
+    own = _run(plan, plan.packed(params), x, target, threads or Threads(), batch, terms)
+    losses, total = summed(*own, batch, group)
     result: Gradients = {}
     for slot in plan.slots:
         for name, value in slot.unpack(total[slot.start : slot.start + slot.size]).items():
             result[name] = result[name] + value if name in result else value
-    loss = float(losses.sum() / target.size)
+    loss = float(losses.sum() / (target[0].size * batch))
     return loss, {
         name: np.ascontiguousarray(result[name]) if name in result else np.zeros_like(value)
         for name, value in params.items()  # zero for what the output does not depend on
@@ -123,8 +127,8 @@ def weight_gradients(x: Array, dy: Array, size: int, threads: Threads) -> tuple[
     """
     layer = Conv(dy.shape[3], size, groups=1, bias=True)
     plan = _weight_plan(Single(layer, x.shape[3]), x.shape[1], x.shape[2])
-    _, rows = _run(plan, np.zeros(1, np.float32), x, dy, threads)
-    found = plan.slots[0].unpack(rows.sum(0))
+    own = _run(plan, np.zeros(1, np.float32), x, dy, threads, len(x))
+    found = plan.slots[0].unpack(summed(*own, len(x), None)[1])
     return found["layer.weight"], found["layer.bias"]
 
 
@@ -141,13 +145,15 @@ def _run(
     x: Array,
     target: Array,
     threads: Threads,
+    batch: int,
     terms: tuple[float, ...] = L1,
 ) -> tuple[Array, Array]:
+    """Losses of the images, and a row of gradients for each part of them."""
     x, target = plain(x), plain(target)
-    each = max(1, len(x) // BATCH_PARTS)
+    each = images_each(batch)
     jobs = -(-len(x) // each)
     losses, rows = np.zeros(len(x)), np.empty((jobs, plan.sums_size), np.float32)
-    dloss, loss_terms = np.float32(1 / target.size), np.array(terms)
+    dloss, loss_terms = np.float32(1 / (target[0].size * batch)), np.array(terms)
 
     def worker(following: Callable[[], int]) -> None:
         work, scratch, sums = plan.workspace()

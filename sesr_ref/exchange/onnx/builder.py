@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sesr_ref.exchange.onnx import axes as ax
 from sesr_ref.exchange.onnx.emit import Layers
@@ -19,13 +20,15 @@ class Builder(Layers):
     """The layers so far, the value of each of the graph's names and how often each is read.
 
     `tail` are the tensors that only the output depends on, `bytes` is the layer that stands for an
-    input of bytes, `folded_bytes` what the constants computed so far take.
+    input of bytes, `codes` the grids of the tensors that hold integers, `folded_bytes` what the
+    constants computed so far take.
     """
 
     values: dict[str, Value] = field(default_factory=dict)
     readers: Counter[str] = field(default_factory=Counter)
     tail: frozenset[str] = frozenset()
     bytes: str = ""
+    codes: dict[str, Any] = field(default_factory=dict)
     folded_bytes: int = 0
 
     def value(self, node: Node, index: int) -> Value | None:
@@ -89,6 +92,9 @@ class Builder(Layers):
         value = self.value(node, index)
         if not isinstance(value, View):
             raise node.error(f"input {index} must depend on the image")
+        integers = node.inputs[index] in self.codes and node.kind != "DequantizeLinear"
+        why = f"input {index} holds integers: only DequantizeLinear reads them"
+        node.require(not integers, why)
         return value
 
     def image(self, node: Node, index: int) -> Image:

@@ -104,10 +104,8 @@ def tensor_array(tensor: Any) -> np.ndarray[Any, np.dtype[Any]]:
         If its type is not understood or its size is not that of its data.
     """
     onnx = require_onnx()
-    known = (
-        *("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"),
-        *("INT8", "UINT8", "INT16", "UINT16", "INT32", "INT64", "BOOL"),
-    )
+    integers = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "INT64")
+    known = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", *integers, "BOOL")
     kind = onnx.TensorProto.DataType.Name(tensor.data_type)
     if kind not in known:
         raise ValueError(f"tensor {tensor.name!r} holds {kind}; supported are {', '.join(known)}")

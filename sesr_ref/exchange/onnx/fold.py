@@ -148,7 +148,19 @@ def _joined(node: Node, inputs: Sequence[Constant]) -> int:
 
 
 _FIRST = (
-    *("Abs", "Cast", "Ceil", "Exp", "Floor", "Identity", "Neg", "Not", "Reciprocal", "Round"),
+    *(
+        "Abs",
+        "Cast",
+        "Ceil",
+        "DequantizeLinear",
+        "Exp",
+        "Floor",
+        "Identity",
+        "Neg",
+        "Not",
+        "Reciprocal",
+        "Round",
+    ),
     *("Shape", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Reshape", "Transpose", "Unsqueeze"),
     *("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"),
 )

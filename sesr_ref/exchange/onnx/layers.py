@@ -10,13 +10,16 @@ import numpy as np
 from sesr_ref import network as nw
 from sesr_ref.exchange.onnx.bicubic import write_bicubic
 from sesr_ref.exchange.onnx.gelu import write_gelu
-from sesr_ref.exchange.onnx.grids import write_grid
 from sesr_ref.exchange.onnx.writer import Graph
+from sesr_ref.limits import check
 from sesr_ref.ops.arrays import Params
 
 Names = tuple[str, ...]
 Rule = Callable[[Graph, Any, Names, Params, int], object]
 """``rule(graph, layer, inputs, its parameters, channels of its first input)``."""
+
+INT16_OPSET = 21
+"""The first one whose QuantizeLinear makes 16 bits."""
 
 
 def _conv(graph: Graph, layer: nw.Conv, inputs: Names, p: Params, channels: int) -> None:
@@ -89,6 +92,20 @@ def _clip(graph: Graph, layer: nw.Clip, inputs: Names, p: Params, channels: int)
 def _gain(graph: Graph, layer: nw.Gain, inputs: Names, p: Params, channels: int) -> None:
     gain = graph.number(f"{layer.name}.gain", p["gain"].reshape(-1, 1, 1))
     graph.node("Mul", (*inputs, gain), layer.name)
+
+
+def _fake_quantize(
+    graph: Graph, layer: nw.FakeQuantize, inputs: Names, p: Params, channels: int
+) -> None:
+    fits = layer.bits == 8 or graph.opset >= INT16_OPSET
+    check(fits, f"{layer.name}: the opset for 16 bits", f"{INT16_OPSET} or newer", graph.opset)
+    dtype = np.int8 if layer.bits == 8 else np.int16
+    grid = (
+        graph.number(f"{layer.name}.scale", np.exp(p["log_scale"][0])),
+        graph.constant(f"{layer.name}.zero_point", np.array(layer.zero_point, dtype)),
+    )
+    codes = graph.node("QuantizeLinear", (*inputs, *grid), f"{layer.name}.codes")
+    graph.node("DequantizeLinear", (codes, *grid), layer.name)
 
 
 def _norm(graph: Graph, layer: nw.BatchNorm, inputs: Names, p: Params, channels: int) -> None:
@@ -169,7 +186,7 @@ RULES: nw.Rules[Rule] = nw.Rules(
         nw.GELU: lambda graph, layer, inputs, p, c: write_gelu(
             graph, layer.name, inputs[0], layer.approximate
         ),
-        nw.FakeQuantize: lambda graph, layer, inputs, p, c: write_grid(graph, layer, inputs, p),
+        nw.FakeQuantize: _fake_quantize,
         nw.Gain: _gain,
         nw.BatchNorm: _norm,
         nw.Multiply: lambda graph, layer, inputs, p, c: graph.node("Mul", inputs, layer.name),

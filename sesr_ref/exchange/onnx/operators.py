@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sesr_ref import network as nw
-from sesr_ref.exchange.onnx import arithmetic, conv, cuts, pointwise, rearrange
+from sesr_ref.exchange.onnx import arithmetic, conv, cuts, grids, pointwise, rearrange
 from sesr_ref.exchange.onnx.builder import Builder
 from sesr_ref.exchange.onnx.graph import Node, Value, View
 
@@ -20,6 +20,7 @@ RULES: dict[str, Rule] = {
     "Conv": conv.conv,
     "ConvTranspose": conv.conv_transpose,
     "DepthToSpace": rearrange.depth_to_space,
+    "DequantizeLinear": grids.dequantize_linear,
     "Div": arithmetic.div,
     "Dropout": rearrange.same,
     "Expand": rearrange.expand,
@@ -32,6 +33,7 @@ RULES: dict[str, Rule] = {
     "Neg": arithmetic.neg,
     "PRelu": arithmetic.prelu,
     "Pad": cuts.pad,
+    "QuantizeLinear": grids.quantize_linear,
     "Relu": pointwise.plain(nw.ReLU),
     "Reshape": rearrange.reshape,
     "Resize": rearrange.resize,

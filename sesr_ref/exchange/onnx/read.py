@@ -22,7 +22,6 @@ from sesr_ref.exchange.onnx.file import PRODUCER, opset_of, read_model, require_
 from sesr_ref.exchange.onnx.fold import folded
 from sesr_ref.exchange.onnx.gelu import find_gelu
 from sesr_ref.exchange.onnx.graph import NCHW, Node, Value, View, clean_name
-from sesr_ref.exchange.onnx.grids import find_grids
 from sesr_ref.exchange.onnx.operators import RULES
 from sesr_ref.exchange.onnx.order import needed_nodes
 from sesr_ref.exchange.onnx.search import Found
@@ -98,7 +97,7 @@ def _network_of(model: Any, name: str, output: str | None) -> tuple[Network, Par
 
 def _walk(graph: Any, builder: Builder, opset: int, wanted: str) -> Node:
     """Give a value to all that the wanted output depends on; the last node, for errors."""
-    found = find_bicubic(graph) | find_gelu(graph) | find_grids(graph)
+    found = find_bicubic(graph) | find_gelu(graph)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     sources = {name: each.source for name, each in found.items()}
     node = Node(len(graph.node) - 1, graph.node[-1], opset)
@@ -122,7 +121,7 @@ def _several(node: Node, builder: Builder, found: Found) -> View:
     if found.channels and (x.order != NCHW or x.channels != found.channels):
         raise node.error(f"enlarges {found.channels} channel(s) of {found.source!r} in other axes")
     layer = found.layer(builder.name_for(node), (x.source,))
-    return builder.emit(node, layer, x.shape, order=x.order, params=found.params)
+    return builder.emit(node, layer, x.shape, order=x.order)
 
 
 def _values_of(node: Node, builder: Builder) -> Sequence[Value]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sesr_ref.exchange.onnx.file import require_onnx, tensor_array
 from sesr_ref.network import Layer
-from sesr_ref.ops.arrays import Params
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,6 @@ class Found:
     source: str
     layer: Callable[[str, tuple[str, ...]], Layer]
     channels: int = 0
-    params: Params = field(default_factory=dict)
 
 
 class Search:

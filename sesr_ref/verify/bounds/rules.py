@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -284,7 +284,7 @@ def _resize_rounding(layer: nw.Resize, site: Site) -> tuple[int, Array]:
     return 2 * (taps + RESIZE_ROUNDINGS), terms
 
 
-def _no_bound(layer: nw.Layer, site: Site, errors: Sequence[Array]) -> Array:
+def _no_bound(layer: nw.Layer, site: Site, *errors: object) -> NoReturn:
     raise ValueError(
         f"{layer.name}: a {type(layer).__name__} has no error bound, since the smallest error may "
         "become a step of its grid: match integers instead (sesr-ref match)"
@@ -306,7 +306,7 @@ RULES: nw.Rules[ErrorRule] = nw.Rules(
         nw.SiLU: _smooth(_constant_slope(1.1)),
         nw.Tanh: _smooth(_tanh_slope),
         nw.GELU: _smooth(_constant_slope(1.13)),
-        nw.FakeQuantize: ErrorRule(_no_bound, _of_result),
+        nw.FakeQuantize: ErrorRule(_no_bound, _no_bound),
         nw.Gain: ErrorRule(
             _gain_carry,
             _of_result,

@@ -133,7 +133,7 @@ def _check_known(name: str, entries: Mapping[str, Entry]) -> None:
 
 def _read(path: Path, output: str, entries: Mapping[str, Entry]) -> dict[str, Stored]:
     if not path.is_dir():
-        return {output: _read_file(path, entries[output])}
+        return {output: read_stored(path, entries[output].shape, entries[output].dtype)}
     if (path / MANIFEST).is_file():
         return _read_other(path, entries)
     found: dict[str, Stored] = {}
@@ -144,23 +144,45 @@ def _read(path: Path, output: str, entries: Mapping[str, Entry]) -> dict[str, St
                 raise ValueError(f"{path}: two files are of tensor {name!r}")
             with naming(file):
                 _check_known(name, entries)
-            found[name] = _read_file(file, entries[name])
+            found[name] = read_stored(file, entries[name].shape, entries[name].dtype)
     return found
 
 
-def _read_file(path: Path, entry: Entry) -> Stored:
+def read_stored(path: Path, shape: tuple[int, ...], dtype: str) -> Stored:
+    """Read a file of stored values.
+
+    Parameters
+    ----------
+    path : Path
+        .npy, .bin, .raw, .hex or .h.
+    shape : tuple of int
+        Of the values; a .npy states its own.
+    dtype : str
+        A key of `KINDS`; a .npy states its own.
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ValueError
+        If the file is of another kind, or does not hold such values.
+    OSError
+        If it cannot be read.
+    """
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return map_npy(path)
     needed = f".npy, {', '.join(READERS)}, or a folder of such files"
     check(suffix in READERS, f"{path}: a candidate", needed, suffix)
-    what = f"{path}: not {entry.shape} of {entry.dtype}"
-    limit = 64 * (math.prod(entry.shape) + 4096)  # text is larger than its values
+    what = f"{path}: not {shape} of {dtype}"
+    limit = 64 * (math.prod(shape) + 4096)  # text is larger than its values
     size = path.stat().st_size
     check(size <= limit, f"{what}: the size", f"at most {limit} bytes", size)
     with naming(what, (ValueError, OverflowError)):
-        stored = READERS[suffix](path.read_bytes(), KINDS[entry.dtype])
-        return stored.reshape(entry.shape)
+        stored = READERS[suffix](path.read_bytes(), KINDS[dtype])
+        return stored.reshape(shape)
 
 
 def _read_other(path: Path, entries: Mapping[str, Entry]) -> dict[str, Stored]:

@@ -1,0 +1,1 @@
+"""Networks of integers, depth first: `run.integers` is bit for bit what the engine computes."""
