@@ -67,6 +67,21 @@ def test_other_uses_of_integers_are_rejected(
         sr.from_onnx(file(tmp_path, second, reader))
 
 
+def test_an_output_of_integers_is_no_image(tmp_path: Path) -> None:
+    h = onnx.helper
+    nodes = [h.make_node("QuantizeLinear", ["x", "scale"], ["y"])]
+    ends = [
+        h.make_tensor_value_info(name, kind, [1, 1, 5, 7])
+        for name, kind in (("x", onnx.TensorProto.FLOAT), ("y", onnx.TensorProto.UINT8))
+    ]
+    scale = onnx.numpy_helper.from_array(np.array(np.float32(0.5)), "scale")
+    graph = h.make_graph(nodes, "g", ends[:1], ends[1:], [scale])
+    path = tmp_path / "m.onnx"
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 13)], ir_version=8), path)
+    with pytest.raises(ValueError, match="the output 'y' holds integers, not an image"):
+        sr.from_onnx(path)
+
+
 def test_sixteen_bits_need_a_new_opset(tmp_path: Path) -> None:
     net = nw.Network("n", 1, 1, (nw.FakeQuantize("grid", 0, 16, inputs=("input",)),))
     params = {"grid.log_scale": np.array([-3.0], np.float32)}

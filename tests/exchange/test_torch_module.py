@@ -17,6 +17,7 @@ from sesr_ref import network as nw
 from sesr_ref.architectures.blocks import BLOCKS
 from sesr_ref.exchange import save_state_dict
 from sesr_ref.exchange.torch.module import module_source, save_module
+from sesr_ref.ops.pointwise import fake_quantize_vjp
 from sesr_ref.shipped import shipped
 
 Array = npt.NDArray[Any]
@@ -91,6 +92,31 @@ def test_any_network_as_a_module(net: sr.Network, seed: int) -> None:
     pytest.importorskip("torch", reason="needs torch")
     params = generate.parameters(net, seed, np.float32)
     check(net, params, generate.images((1, 4, 3, net.channels), seed, np.float32))
+
+
+@pytest.mark.parametrize(("zero_point", "bits"), [(-7, 8), (90, 8), (300, 16)])
+def test_a_grid_as_a_module_has_our_values_and_gradients(
+    zero_point: int, bits: int, rng: np.random.Generator
+) -> None:
+    net = nw.Network("grid", 1, 2, (nw.FakeQuantize("grid", zero_point, bits),))
+    step = 4 / 2**bits  # values reach beyond both ends
+    params = {"grid.log_scale": np.array([np.log(step)], np.float32)}
+    x = rng.normal(0, 2, (1, 6, 5, 2)).astype(np.float32)
+    check(net, params, x)
+    import torch
+
+    module = compiled(net)()
+    with torch.no_grad():
+        module.grid.log_scale.fill_(float(params["grid.log_scale"][0]))
+    dy = rng.normal(0, 1, x.shape).astype(np.float32)
+    leaf = torch.tensor(x.transpose(0, 3, 1, 2).copy(), requires_grad=True)
+    (module(leaf) * torch.tensor(dy.transpose(0, 3, 1, 2).copy())).sum().backward()
+    dx, dlog_scale = fake_quantize_vjp(
+        *(dy, x, params["grid.log_scale"], zero_point, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    )
+    assert 0 < np.count_nonzero(dx) < dx.size
+    np.testing.assert_allclose(leaf.grad.numpy().transpose(0, 2, 3, 1), dx, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(module.grid.log_scale.grad, dlog_scale, rtol=1e-4)
 
 
 def test_the_source_reads_by_itself() -> None:

@@ -74,6 +74,8 @@ def enlarged_image(builder: Builder, last: Node, output: Any) -> Image:
     value = builder.values.get(output.name)
     if not isinstance(value, View):
         raise ValueError(f"the output {output.name!r} does not depend on the image")
+    if output.name in builder.codes:
+        raise ValueError(f"the output {output.name!r} holds integers, not an image")
     image = settled(builder, last, value)
     if image.order not in (NCHW, NHWC):
         raise ValueError(f"the output {output.name!r} has its axes in the order {image.order}")

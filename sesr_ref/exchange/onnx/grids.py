@@ -41,6 +41,8 @@ def _grid(node: Node, b: Builder) -> Codes:
     scale, zero = b.constant(node, 1), b.optional(node, 2)
     one = scale.size == 1 and scale.dtype == np.float32 and 0 < scale.reshape(()) < np.inf
     node.require(bool(one), "the scale of a tensor must be one positive float32 number")
+    stated = zero is not None or not node.attribute("output_dtype", 0)
+    node.require(stated, "output_dtype without a zero point is not supported")
     zero = np.zeros(1, np.uint8) if zero is None else zero
     known = zero.size == 1 and zero.dtype in (np.int8, np.uint8, np.int16, np.uint16)
     node.require(known, f"a zero point must be one number of 8 or 16 bits, got {zero.dtype}")

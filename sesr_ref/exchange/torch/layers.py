@@ -86,20 +86,16 @@ def _resize(layer: nw.Resize, inputs: Sequence[str], module: str) -> str:
     return f'F.interpolate({x}, scale_factor={scale}, mode="{mode}", align_corners=False)'
 
 
-def _refused(layer: nw.Layer, inputs: Sequence[str], module: str) -> str:
-    raise ValueError(
-        f"{layer.name}: a {type(layer).__name__} is for training on a grid and has no PyTorch form "
-        "here (sesr-ref quantize writes the trained network in integers)"
-    )
-
-
 RULES: nw.Rules[Rule] = nw.Rules(
     {
-        nw.FakeQuantize: Rule(_refused),
         nw.Conv: Rule(_module, _conv),
         nw.ConvTranspose: Rule(_module, _conv_transpose),
         nw.Stencil: Rule(_module, _stencil),
         nw.PReLU: Rule(_module, lambda layer, channels: f"nn.PReLU({channels})"),
+        nw.FakeQuantize: Rule(
+            _module,
+            lambda layer, channels: f"FakeQuantize({layer.zero_point}, {layer.low}, {layer.high})",
+        ),
         nw.Gain: Rule(_module, lambda layer, channels: f"Gain({channels})"),
         nw.BatchNorm: Rule(
             _module, lambda layer, channels: f"nn.BatchNorm2d({channels}, eps={layer.eps!r})"

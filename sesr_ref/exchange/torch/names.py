@@ -26,6 +26,7 @@ KEYS: nw.Rules[dict[str, Key]] = nw.Rules(
         nw.Conv: _OIHW,
         nw.ConvTranspose: {"weight": Key("weight", "IOHW"), "bias": Key("bias")},
         nw.PReLU: {"slope": Key("weight")},
+        nw.FakeQuantize: {"log_scale": Key("log_scale")},
         nw.Gain: {"gain": Key("weight")},
         nw.BatchNorm: {
             "scale": Key("weight"),

@@ -31,6 +31,21 @@ class Gain(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.weight.view(-1, 1, 1)
 '''
+FAKE_QUANTIZE = '''
+class FakeQuantize(nn.Module):
+    """Rounding to a grid whose scale is learnt; the gradient passes straight through."""
+
+    def __init__(self, zero_point: int, low: int, high: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(1))
+        self.low, self.high = low - zero_point, high - zero_point
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scale = self.log_scale.exp()
+        codes = x / scale
+        codes = codes + (codes.round() - codes).detach()
+        return codes.clamp(self.low, self.high) * scale
+'''
 STENCIL = '''
 class Stencil(nn.Module):
     """Every channel convolved with the same taps, times a factor and plus a bias where learnt."""
@@ -67,6 +82,7 @@ class CutConvTranspose2d(nn.ConvTranspose2d):
 PARTS = {
     "depth_to_space": DEPTH_TO_SPACE,
     "bicubic": BICUBIC,
+    "FakeQuantize": FAKE_QUANTIZE,
     "Gain": GAIN,
     "Stencil": STENCIL,
     "CutConvTranspose2d": CUT_TRANSPOSED,
