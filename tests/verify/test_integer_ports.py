@@ -14,6 +14,7 @@ from sesr_ref import network as nw
 from sesr_ref.integers import ARITHMETICS, forward_int
 from sesr_ref.integers.rules import codes_of, requantized, site_of, sums
 from sesr_ref.verify.integers import PortVerdict, judge_port
+from sesr_ref.verify.integers.faults import FAULTS, codes_with
 
 Codes = dict[str, Any]
 
@@ -257,8 +258,28 @@ def test_the_report_is_json(case: Any) -> None:
 
 
 def test_every_kind_of_layer_has_its_faults() -> None:
-    from sesr_ref.verify.integers.faults import FAULTS
-
     for kind in nw.PRIMITIVES:
         assert len(FAULTS[kind]) >= 9
     assert sum(len(set(FAULTS[kind])) for kind in (nw.Conv, nw.PReLU, nw.Add)) >= 40
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 7)])
+@pytest.mark.parametrize("fused", [(), ("activations", "additions")])
+def test_every_fault_that_applies_can_be_computed(
+    size: tuple[int, int], fused: tuple[str, ...], rng: np.random.Generator
+) -> None:
+    net = sr.sesr(1, 3, expand=8)
+    params = sr.initialise(net, 1)
+    q = sr.calibrate(net, params, [rng.random((1, 9, 11, 1), np.float32)], fused=fused)
+    wide = {k: v.astype(np.int64) for k, v in sr.quantize(net, params, q).items()}
+    codes = rng.integers(-128, 128, (1, *size, 1)).astype(np.int8)
+    tensors: Codes = forward_int(net, sr.quantize(net, params, q), q, codes)
+    for layer, inputs in sr.collapsed(net).steps():
+        read = [tensors[name].astype(np.int64) for name in inputs]
+        site = site_of(layer, inputs, read, wide, q, ARITHMETICS["tflite"])
+        tried = [
+            fault
+            for fault, made in codes_with(layer, site)
+            if made.shape == tensors[layer.name].shape
+        ]
+        assert tried == [fault for fault in FAULTS[type(layer)] if fault.applies(layer, site)]

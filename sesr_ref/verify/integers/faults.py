@@ -18,13 +18,21 @@ from sesr_ref.integers.grid import Integers
 from sesr_ref.integers.rules import RULES, Site, codes_of, requantized, sums
 
 Make = Callable[[Any, Site], Integers]
+ACCUMULATOR = 32
+"""Bits of sums that are not rounded."""
+
+
+def _rounded_here(layer: nw.Layer, site: Site) -> bool:
+    """Whether the layer's result is rounded: accumulators are not."""
+    return site.target.bits != ACCUMULATOR
 
 
 class Fault(NamedTuple):
-    """A fault in words, and what it makes of a layer."""
+    """A fault in words, what it makes of a layer, and which layers can have it."""
 
     text: str
     codes: Make
+    applies: Callable[[Any, Site], bool] = _rounded_here
 
 
 def _through(change: Callable[[Any, Site], Site]) -> Make:
@@ -71,6 +79,10 @@ def _bias(change: Callable[[Integers], Integers]) -> Make:
     return _through(changed)
 
 
+def _has_bias(layer: nw.Layer, site: Site) -> bool:
+    return "bias" in site.params
+
+
 def _accumulated(change: Callable[[Integers], Integers]) -> Make:
     """A convolution whose accumulator is too narrow at its end."""
 
@@ -94,11 +106,23 @@ def _bordered(mode: str, code: int | None = None) -> Make:
     return codes
 
 
+def _is_wide(layer: nw.Conv, site: Site) -> bool:
+    """Whether the image has rows and columns enough to be mirrored."""
+    return all(
+        size > side // 2 for size, side in zip(site.x[0].shape[1:3], layer.sides, strict=True)
+    )
+
+
+def _by_channel(layer: nw.Conv, site: Site) -> bool:
+    """Whether every channel has a multiplier of its own."""
+    return site.param_grids["weight"].axis is not None
+
+
 def _multipliers(change: Callable[[Any], Any]) -> Make:
     def changed(layer: nw.Conv, site: Site) -> Site:
         grid = site.param_grids["weight"]
-        scales = tuple(float(s) for s in change(np.atleast_1d(grid.scales)))
-        wrong = replace(grid, scale=scales) if grid.axis is not None else grid
+        scales = tuple(float(s) for s in change(grid.scales))
+        wrong = replace(grid, scale=scales)
         return site._replace(param_grids=site.param_grids | {"weight": wrong})
 
     return _through(changed)
@@ -113,6 +137,15 @@ def _slopes(change: Callable[[Integers], Integers]) -> Make:
 
 def _other_order(layer: nw.DepthToSpace, site: Site) -> Integers:
     return codes_of(replace(layer, mode="CRD" if layer.mode == "DCR" else "DCR"), site)
+
+
+def _has_two(layer: nw.Add, site: Site) -> bool:
+    return len(site.x) == 2
+
+
+def _has_two_rounded(layer: nw.Add, site: Site) -> bool:
+    """Whether both operands have a scale that one may take for the other's."""
+    return len(site.x) == 2 and all(grid.bits != ACCUMULATOR for grid in site.grids)
 
 
 def _one_scale(place: int) -> Make:
@@ -173,10 +206,10 @@ ANYWHERE = (
     Fault("leaves out the input's zero point", _through(_input_as_if_from_zero)),
 )
 CONVOLUTION = (
-    Fault("leaves out the bias", _bias(np.zeros_like)),
-    Fault("adds the bias twice", _bias(lambda b: 2 * b)),
-    Fault("takes the bias of the next channel", _bias(lambda b: np.roll(b, -1))),
-    Fault("takes the bias of the previous channel", _bias(lambda b: np.roll(b, 1))),
+    Fault("leaves out the bias", _bias(np.zeros_like), _has_bias),
+    Fault("adds the bias twice", _bias(lambda b: 2 * b), _has_bias),
+    Fault("takes the bias of the next channel", _bias(lambda b: np.roll(b, -1)), _has_bias),
+    Fault("takes the bias of the previous channel", _bias(lambda b: np.roll(b, 1)), _has_bias),
     Fault("has a 16-bit accumulator that wraps", _accumulated(lambda a: _wrap(a, 16))),
     Fault(
         "has a 16-bit accumulator that saturates",
@@ -185,10 +218,20 @@ CONVOLUTION = (
     Fault("has a 24-bit accumulator that wraps", _accumulated(lambda a: _wrap(a, 24))),
     Fault("pads with the code 0, not with the zero point", _bordered("constant", 0)),
     Fault("repeats the border's pixels", _bordered("edge")),
-    Fault("mirrors the image at its border", _bordered("reflect")),
-    Fault("takes the first channel's multiplier for all", _multipliers(lambda s: 0 * s + s[0])),
-    Fault("takes the next channel's multiplier", _multipliers(lambda s: np.roll(s, -1))),
-    Fault("takes the previous channel's multiplier", _multipliers(lambda s: np.roll(s, 1))),
+    Fault("mirrors the image at its border", _bordered("reflect"), _is_wide),
+    Fault(
+        "takes the first channel's multiplier for all",
+        _multipliers(lambda s: 0 * s + s[0]),
+        _by_channel,
+    ),
+    Fault(
+        "takes the next channel's multiplier", _multipliers(lambda s: np.roll(s, -1)), _by_channel
+    ),
+    Fault(
+        "takes the previous channel's multiplier",
+        _multipliers(lambda s: np.roll(s, 1)),
+        _by_channel,
+    ),
 )
 PRELU = (
     Fault("takes the first channel's slope for all", _slopes(lambda s: 0 * s + s[0])),
@@ -198,10 +241,14 @@ PRELU = (
     Fault("takes slopes with the other sign", _slopes(lambda s: -s)),
 )
 ADDITION = (
-    Fault("takes the second operand to be on the first one's scale", _one_scale(0)),
-    Fault("takes the first operand to be on the second one's scale", _one_scale(1)),
-    Fault("leaves out the first operand", _operand(0)),
-    Fault("leaves out the second operand", _operand(1)),
+    Fault(
+        "takes the second operand to be on the first one's scale", _one_scale(0), _has_two_rounded
+    ),
+    Fault(
+        "takes the first operand to be on the second one's scale", _one_scale(1), _has_two_rounded
+    ),
+    Fault("leaves out the first operand", _operand(0), _has_two),
+    Fault("leaves out the second operand", _operand(1), _has_two),
 )
 FAULTS: nw.Rules[tuple[Fault, ...]] = nw.Rules(
     {
@@ -230,7 +277,9 @@ def codes_with(layer: nw.Layer, site: Site) -> Iterator[tuple[Fault, Integers]]:
     fault, codes
     """
     for fault in FAULTS[type(layer)]:
+        if not fault.applies(layer, site):
+            continue
         try:
             yield fault, fault.codes(layer, site)
-        except (KeyError, ValueError, TypeError):  # no bias, one channel, a grid that is none
+        except ValueError:  # an arithmetic that cannot have these scales
             continue
